@@ -1,0 +1,5 @@
+//! scaffold
+pub mod clock;
+pub mod credits;
+pub mod meter;
+pub mod secret;

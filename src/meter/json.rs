@@ -1,0 +1,402 @@
+//! A streaming look at one JSON document: finds the few fields the meter cares about at their exact
+//! place, across any split, in constant memory, and skips the rest at memory speed.
+//!
+//! It is not a validator. What is not a JSON object yields nothing; text inside strings, however
+//! much it looks like usage, is never looked at as structure.
+
+use memchr::memchr2;
+
+use super::usage::Usage;
+use crate::credits::Credits;
+
+/// What one document said at the places that count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Document {
+    /// Top-level `type`: the event type of a Responses stream.
+    pub(super) kind: Option<String>,
+    /// `id`, or `response.id` where there is one.
+    pub(super) id: Option<String>,
+    /// `usage`, or `response.usage`.
+    pub(super) usage: Option<Usage>,
+    /// A top-level `error` that is not null or empty: Mavera's error envelope.
+    pub(super) error: bool,
+}
+
+/// Containers whose members have a meaning. Everything else is `Elsewhere`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Root,
+    Response,
+    Usage,
+    Elsewhere,
+}
+
+/// What the value that comes next would mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Nothing,
+    Kind,
+    Id,
+    ResponseId,
+    Error,
+    Enter(Place),
+    Credits,
+    InputTokens,
+    OutputTokens,
+}
+
+impl Target {
+    fn of(place: Place, key: &str) -> Self {
+        match (place, key) {
+            (Place::Root, "type") => Self::Kind,
+            (Place::Root, "id") => Self::Id,
+            (Place::Root, "error") => Self::Error,
+            (Place::Root, "response") => Self::Enter(Place::Response),
+            (Place::Response, "id") => Self::ResponseId,
+            (Place::Root | Place::Response, "usage") => Self::Enter(Place::Usage),
+            (Place::Usage, "credits_used") => Self::Credits,
+            (Place::Usage, "input_tokens" | "prompt_tokens") => Self::InputTokens,
+            (Place::Usage, "output_tokens" | "completion_tokens") => Self::OutputTokens,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Before the first byte that is not white space.
+    Before,
+    /// Between tokens, or inside a number or literal.
+    Open,
+    /// Inside a string; `key` if it names a member, `escaped` right after a backslash.
+    String { key: bool, escaped: bool },
+    /// After the document, or in something that is not an object.
+    Ignoring,
+}
+
+/// Levels at which names can matter: root, `response`, `response.usage`.
+const LEVELS: usize = 3;
+/// Longest token kept. Names and figures are far shorter; an id longer than this is not one.
+const TOKEN: usize = 128;
+
+/// Feeds on slices of a document, in order; [`Scanner::finish`] yields what was found.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    state: State,
+    depth: u32,
+    /// For depths 1 to `LEVELS`: the place, if that container is an object.
+    places: [Option<Place>; LEVELS],
+    /// The next string at this depth names a member.
+    expects_key: bool,
+    target: Target,
+    token: Token,
+    found: Document,
+}
+
+#[derive(Debug)]
+struct Token {
+    bytes: [u8; TOKEN],
+    len: usize,
+    overflowed: bool,
+}
+
+impl Token {
+    const fn new() -> Self {
+        Self { bytes: [0; TOKEN], len: 0, overflowed: false }
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
+        self.overflowed = false;
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let room = TOKEN - self.len;
+        let taken = bytes.len().min(room);
+        self.bytes[self.len..self.len + taken].copy_from_slice(&bytes[..taken]);
+        self.len += taken;
+        self.overflowed |= taken < bytes.len();
+    }
+
+    fn text(&self) -> Option<&str> {
+        if self.overflowed {
+            return None;
+        }
+        std::str::from_utf8(&self.bytes[..self.len]).ok()
+    }
+
+    /// The token as the content of a JSON string, escapes resolved.
+    fn unescaped(&self) -> Option<String> {
+        let text = self.text()?;
+        if text.contains('\\') {
+            serde_json::from_str(&format!("\"{text}\"")).ok()
+        } else {
+            Some(text.to_owned())
+        }
+    }
+}
+
+impl Scanner {
+    pub(super) const fn new() -> Self {
+        Self {
+            state: State::Before,
+            depth: 0,
+            places: [None; LEVELS],
+            expects_key: false,
+            target: Target::Nothing,
+            token: Token::new(),
+            found: Document { kind: None, id: None, usage: None, error: false },
+        }
+    }
+
+    /// Looks at the next bytes of the document.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = match self.state {
+                State::Ignoring => return,
+                State::String { key, escaped } => self.in_string(bytes, key, escaped),
+                State::Before => {
+                    self.begin(bytes[0]);
+                    &bytes[1..]
+                }
+                State::Open => self.between(bytes),
+            };
+        }
+    }
+
+    /// Ends the document, however far it came, and makes the scanner ready for the next.
+    pub(super) fn finish(&mut self) -> Document {
+        let found = std::mem::take(&mut self.found);
+        self.state = State::Before;
+        self.depth = 0;
+        self.token.clear();
+        found
+    }
+
+    fn begin(&mut self, byte: u8) {
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' => {}
+            b'{' => {
+                self.target = Target::Enter(Place::Root);
+                self.state = State::Open;
+                self.open_container(true);
+            }
+            _ => self.state = State::Ignoring,
+        }
+    }
+
+    /// Inside a string: jump to the next quote or backslash.
+    fn in_string<'b>(&mut self, bytes: &'b [u8], key: bool, escaped: bool) -> &'b [u8] {
+        let keeps = key || matches!(self.target, Target::Kind | Target::Id | Target::ResponseId | Target::Error);
+        if escaped {
+            if keeps {
+                self.token.push(&bytes[..1]);
+            }
+            self.state = State::String { key, escaped: false };
+            return &bytes[1..];
+        }
+        let Some(at) = memchr2(b'"', b'\\', bytes) else {
+            if keeps {
+                self.token.push(bytes);
+            }
+            return &[];
+        };
+        if bytes[at] == b'\\' {
+            if keeps {
+                self.token.push(&bytes[..=at]);
+            }
+            self.state = State::String { key, escaped: true };
+        } else {
+            if keeps {
+                self.token.push(&bytes[..at]);
+            }
+            self.state = State::Open;
+            self.end_string(key);
+        }
+        &bytes[at + 1..]
+    }
+
+    /// Between strings: structure, white space, numbers and literals.
+    fn between<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        for (at, &byte) in bytes.iter().enumerate() {
+            match byte {
+                b'"' => {
+                    self.token.clear();
+                    let key = self.expects_key;
+                    self.state = State::String { key, escaped: false };
+                    return &bytes[at + 1..];
+                }
+                b'{' | b'[' => self.open_container(byte == b'{'),
+                b'}' | b']' => {
+                    self.end_scalar();
+                    self.close_container();
+                    if self.depth == 0 {
+                        self.state = State::Ignoring;
+                        return &[];
+                    }
+                }
+                b',' => {
+                    self.end_scalar();
+                    self.expects_key = self.place().is_some();
+                }
+                b':' => self.expects_key = false,
+                b' ' | b'\t' | b'\r' | b'\n' => self.end_scalar(),
+                _ if self.target != Target::Nothing => self.token.push(&[byte]),
+                _ => {}
+            }
+        }
+        &[]
+    }
+
+    /// The meaning of the innermost container, if it is an object at a level that can have one.
+    fn place(&self) -> Option<Place> {
+        let level = usize::try_from(self.depth).ok()?.checked_sub(1)?;
+        *self.places.get(level)?
+    }
+
+    fn open_container(&mut self, object: bool) {
+        let entered = match std::mem::replace(&mut self.target, Target::Nothing) {
+            Target::Enter(place) => place,
+            Target::Error => {
+                self.found.error = true;
+                Place::Elsewhere
+            }
+            _ => Place::Elsewhere,
+        };
+        self.depth = self.depth.saturating_add(1);
+        if let Some(slot) = self.places.get_mut(self.depth as usize - 1) {
+            *slot = object.then_some(entered);
+        }
+        self.expects_key = self.place().is_some();
+        if object && entered == Place::Usage {
+            // The last `usage` of a document counts, whole: never a mix of two.
+            self.found.usage = Some(Usage::default());
+        }
+        self.token.clear();
+    }
+
+    fn close_container(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.expects_key = false;
+        self.target = Target::Nothing;
+    }
+
+    fn end_string(&mut self, key: bool) {
+        if key {
+            let name = self.token.unescaped();
+            self.target = match (self.place(), name) {
+                (Some(place), Some(name)) => Target::of(place, &name),
+                _ => Target::Nothing,
+            };
+            self.expects_key = false;
+        } else {
+            match std::mem::replace(&mut self.target, Target::Nothing) {
+                Target::Kind => self.found.kind = self.token.unescaped(),
+                // Inside a stream the response is one level down; there its id is the better one.
+                Target::Id if self.found.id.is_none() => self.found.id = self.token.unescaped(),
+                Target::ResponseId => self.found.id = self.token.unescaped(),
+                Target::Error => self.found.error |= self.token.len > 0,
+                _ => {}
+            }
+        }
+        self.token.clear();
+    }
+
+    fn end_scalar(&mut self) {
+        if self.token.len == 0 {
+            return;
+        }
+        let target = std::mem::replace(&mut self.target, Target::Nothing);
+        if let Some(text) = self.token.text() {
+            match (target, &mut self.found.usage) {
+                (Target::Credits, Some(usage)) => usage.credits = Credits::from_json_number(text),
+                (Target::InputTokens, Some(usage)) => usage.input_tokens = text.parse().ok(),
+                (Target::OutputTokens, Some(usage)) => usage.output_tokens = text.parse().ok(),
+                (Target::Error, _) => self.found.error |= !matches!(text, "null" | "false" | "0"),
+                _ => {}
+            }
+        }
+        self.token.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(text: &str) -> Document {
+        let mut whole = Scanner::new();
+        whole.feed(text.as_bytes());
+        let whole = whole.finish();
+        let mut bytewise = Scanner::new();
+        for byte in text.bytes() {
+            bytewise.feed(&[byte]);
+        }
+        assert_eq!(whole, bytewise.finish(), "split or whole, the same is found: {text}");
+        whole
+    }
+
+    fn credits(text: &str) -> Option<u64> {
+        scan(text).usage.and_then(|usage| usage.credits).map(|c| c.millionths() / 1_000_000)
+    }
+
+    #[test]
+    fn finds_usage_at_both_documented_places() {
+        let new = scan(r#"{"type":"response.completed","response":{"id":"resp_1","output":[{"text":"x"}],"usage":{"input_tokens":42,"output_tokens":68,"total_tokens":110,"credits_used":3}}}"#);
+        assert_eq!(new.kind.as_deref(), Some("response.completed"));
+        assert_eq!(new.id.as_deref(), Some("resp_1"));
+        let usage = new.usage.unwrap();
+        assert_eq!((usage.input_tokens, usage.output_tokens), (Some(42), Some(68)));
+        assert_eq!(usage.credits, Some(Credits::whole(3)));
+        assert_eq!(credits(r#"{"id":"chatcmpl_1","usage" : { "credits_used" : 4 } }"#), Some(4));
+    }
+
+    #[test]
+    fn text_that_looks_like_usage_counts_for_nothing() {
+        for text in [
+            r#"{"output":[{"text":"{\"usage\":{\"credits_used\":9}}"}]}"#,
+            r#"{"output":{"usage":{"credits_used":9}}}"#,
+            r#"[{"usage":{"credits_used":9}}]"#,
+            r#"{"a":[{"usage":{"credits_used":9}}]}"#,
+            r#"<html>{"usage":{"credits_used":9}}"#,
+            r#"{} {"usage":{"credits_used":9}}"#,
+            r#"{"usage":[{"credits_used":9}]}"#,
+            r#"{"usage":{"details":{"credits_used":9}}}"#,
+            r#"{"x":"usage","y":{"credits_used":9}}"#,
+            r#""usage":{"credits_used":9}"#,
+        ] {
+            assert_eq!(credits(text), None, "{text}");
+        }
+        let after = r#"{"a":"\\","t":"\"usage\":{","usage":{"credits_used":2},"z":"\"credits_used\":9"}"#;
+        assert_eq!(credits(after), Some(2));
+    }
+
+    #[test]
+    fn figures_that_cannot_be_booked_are_no_figures() {
+        for value in ["null", "\"3\"", "-1", "true", "[3]", "{\"credits_used\":3}"] {
+            let text = format!(r#"{{"usage":{{"credits_used":{value}}}}}"#);
+            assert_eq!(credits(&text), None, "{text}");
+        }
+        assert_eq!(credits(r#"{"usage":{"credits_used":0}}"#), Some(0));
+    }
+
+    #[test]
+    fn escaped_names_are_the_names_they_spell() {
+        assert_eq!(credits(r#"{"us\u0061ge":{"credits\u005fused":5}}"#), Some(5));
+    }
+
+    #[test]
+    fn the_last_usage_counts_whole() {
+        let twice = scan(r#"{"usage":{"credits_used":1,"input_tokens":7},"usage":{"credits_used":2}}"#);
+        assert_eq!(twice.usage, Some(Usage { credits: Some(Credits::whole(2)), ..Usage::default() }));
+    }
+
+    #[test]
+    fn an_error_is_one_unless_empty() {
+        assert!(scan(r#"{"error":{"message":"no"}}"#).error);
+        assert!(scan(r#"{"error":"no"}"#).error);
+        for text in [r#"{"error":null}"#, r#"{"error":false}"#, r#"{"error":""}"#, r#"{"a":{"error":{}}}"#] {
+            assert!(!scan(text).error, "{text}");
+        }
+    }
+}

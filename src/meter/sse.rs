@@ -1,0 +1,216 @@
+//! Reads a `text/event-stream` as it passes (WHATWG HTML, "9.2 Server-sent events"), across any
+//! split, without keeping a line of it.
+
+use memchr::memchr2;
+
+use super::json::Scanner;
+use super::usage::{Finish, Reading};
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// Where in a line the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// In the field name, of which the start is kept.
+    Name,
+    /// Right after the colon, where one space is not part of the value.
+    Colon(Field),
+    Value(Field),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Data,
+    Event,
+    Other,
+}
+
+/// The first bytes of something short, enough to recognise it.
+#[derive(Debug, Default)]
+struct Head {
+    bytes: [u8; 8],
+    len: usize,
+}
+
+impl Head {
+    fn push(&mut self, bytes: &[u8]) {
+        for (slot, &byte) in self.bytes.iter_mut().skip(self.len).zip(bytes) {
+            *slot = byte;
+        }
+        self.len += bytes.len();
+    }
+
+    /// The whole of it, if it was short.
+    fn whole(&self) -> Option<&[u8]> {
+        self.bytes.get(..self.len)
+    }
+}
+
+/// The meter of one event stream.
+#[derive(Debug)]
+pub(super) struct EventStream {
+    line: Line,
+    name: Head,
+    first_line: bool,
+    after_cr: bool,
+    event_name: Head,
+    data: Head,
+    has_data: bool,
+    scanner: Scanner,
+    reading: Reading,
+}
+
+impl EventStream {
+    pub(super) fn new() -> Self {
+        Self {
+            line: Line::Name,
+            name: Head::default(),
+            first_line: true,
+            after_cr: false,
+            event_name: Head::default(),
+            data: Head::default(),
+            has_data: false,
+            scanner: Scanner::new(),
+            reading: Reading::default(),
+        }
+    }
+
+    /// Looks at the next bytes of the stream.
+    pub(super) fn look(&mut self, mut bytes: &[u8]) {
+        if self.after_cr && bytes.first() == Some(&b'\n') {
+            bytes = &bytes[1..];
+        }
+        if !bytes.is_empty() {
+            self.after_cr = false;
+        }
+        while !bytes.is_empty() {
+            if let Some(at) = memchr2(b'\n', b'\r', bytes) {
+                self.in_line(&bytes[..at]);
+                self.end_line();
+                let crlf = bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n');
+                self.after_cr = bytes[at] == b'\r' && at + 1 == bytes.len();
+                bytes = &bytes[at + 1 + usize::from(crlf)..];
+            } else {
+                self.in_line(bytes);
+                return;
+            }
+        }
+    }
+
+    /// Ends the stream. An event without its blank line is read all the same: the figure was sent.
+    pub(super) fn finish(mut self) -> Reading {
+        self.end_line();
+        self.dispatch();
+        self.reading
+    }
+
+    fn in_line(&mut self, mut bytes: &[u8]) {
+        while let Some(&first) = bytes.first() {
+            match self.line {
+                Line::Name => {
+                    let Some(colon) = memchr::memchr(b':', bytes) else {
+                        self.name.push(bytes);
+                        return;
+                    };
+                    self.name.push(&bytes[..colon]);
+                    self.line = Line::Colon(self.field());
+                    bytes = &bytes[colon + 1..];
+                }
+                Line::Colon(field) => {
+                    self.begin_value(field);
+                    self.line = Line::Value(field);
+                    if first == b' ' {
+                        bytes = &bytes[1..];
+                    }
+                }
+                Line::Value(field) => {
+                    match field {
+                        Field::Data => {
+                            self.data.push(bytes);
+                            self.scanner.feed(bytes);
+                        }
+                        Field::Event => self.event_name.push(bytes),
+                        Field::Other => {}
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn field(&self) -> Field {
+        let name = self.name.whole().map(|name| match name.strip_prefix(BOM) {
+            Some(rest) if self.first_line => rest,
+            _ => name,
+        });
+        match name {
+            Some(b"data") => Field::Data,
+            Some(b"event") => Field::Event,
+            _ => Field::Other,
+        }
+    }
+
+    /// Further `data` lines of one event are joined by a line feed; the last `event` line counts.
+    fn begin_value(&mut self, field: Field) {
+        match field {
+            Field::Data => {
+                if self.has_data {
+                    self.data.push(b"\n");
+                    self.scanner.feed(b"\n");
+                }
+                self.has_data = true;
+            }
+            Field::Event => self.event_name = Head::default(),
+            Field::Other => {}
+        }
+    }
+
+    fn end_line(&mut self) {
+        let blank = self.line == Line::Name
+            && match self.name.whole() {
+                Some(name) => name.is_empty() || (self.first_line && name == BOM),
+                None => false,
+            };
+        if let Line::Colon(field) = self.line {
+            self.begin_value(field);
+        }
+        self.line = Line::Name;
+        self.name = Head::default();
+        self.first_line = false;
+        if blank {
+            self.dispatch();
+        }
+    }
+
+    fn dispatch(&mut self) {
+        let event_name = std::mem::take(&mut self.event_name);
+        let data = std::mem::take(&mut self.data);
+        if !std::mem::take(&mut self.has_data) {
+            return;
+        }
+        let document = self.scanner.finish();
+        let reading = &mut self.reading;
+        if data.whole() == Some(b"[DONE]") {
+            reading.finish.get_or_insert(Finish::Completed);
+            return;
+        }
+        let finish = match document.kind.as_deref() {
+            Some("response.completed") => Some(Finish::Completed),
+            Some("response.incomplete") => Some(Finish::Incomplete),
+            Some("response.failed" | "error") => Some(Finish::Failed),
+            _ if document.error || event_name.whole() == Some(b"error") => Some(Finish::Failed),
+            // The old generation names no event: the chunk that carries the cost is its last.
+            None if document.usage.is_some_and(|usage| usage.credits.is_some()) => Some(Finish::Completed),
+            _ => None,
+        };
+        reading.finish = finish.or(reading.finish);
+        if let Some(usage) = document.usage {
+            reading.usage = usage;
+        }
+        // Every event of the new generation may have ids of items; only a response's own counts,
+        // and that is the one `response.created` opens the stream with.
+        if reading.response_id.is_none() {
+            reading.response_id = document.id;
+        }
+    }
+}

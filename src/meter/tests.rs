@@ -1,0 +1,171 @@
+//! The same stream must yield the same reading however it is split and terminated.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::credits::Credits;
+
+fn read_split(stream: &[u8], cuts: &[usize]) -> Reading {
+    let mut meter = Meter(Kind::EventStream(Box::new(sse::EventStream::new())));
+    let mut from = 0;
+    for &cut in cuts {
+        meter.look(&stream[from..cut]);
+        from = cut;
+    }
+    meter.look(&stream[from..]);
+    meter.finish(true)
+}
+
+const NEW: &str = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_a\",\"usage\":null}}\n\n\
+: keep-alive\n\n\
+event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"item_id\":\"msg_1\",\"delta\":\"{\\\"usage\\\":{\\\"credits_used\\\":0}} ü€\"}\n\n\
+event: response.completed\ndata: {\"type\":\"response.completed\",\ndata: \"response\":{\"id\":\"resp_a\",\"usage\":{\"input_tokens\":4,\"output_tokens\":6,\"credits_used\":3}}}\n\n\
+data: [DONE]\n\n";
+
+const OLD: &str = "data:{\"id\":\"chatcmpl_b\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n\
+data:{\"id\":\"chatcmpl_b\",\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":{\"credits_used\":2.5}}\n\n\
+data:[DONE]\n\n";
+
+fn expected_new() -> Reading {
+    Reading {
+        usage: Usage { credits: Some(Credits::whole(3)), input_tokens: Some(4), output_tokens: Some(6) },
+        response_id: Some("resp_a".into()),
+        finish: Some(Finish::Completed),
+    }
+}
+
+fn expected_old() -> Reading {
+    Reading {
+        usage: Usage { credits: Credits::from_json_number("2.5"), ..Usage::default() },
+        response_id: Some("chatcmpl_b".into()),
+        finish: Some(Finish::Completed),
+    }
+}
+
+#[test]
+fn every_pair_of_cuts_reads_the_same() {
+    for (text, expected) in [(NEW, expected_new()), (OLD, expected_old())] {
+        for ending in ["\n", "\r\n", "\r"] {
+            for prefix in ["", "\u{feff}"] {
+                let stream = format!("{prefix}{}", text.replace('\n', ending));
+                let stream = stream.as_bytes();
+                for first in 0..stream.len() {
+                    let second = (first + 1 + first % 7).min(stream.len());
+                    assert_eq!(read_split(stream, &[first, second]), expected, "{ending:?} cut at {first}, {second}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_event_without_its_blank_line_is_read() {
+    let stream = NEW.trim_end().strip_suffix("data: [DONE]").unwrap().trim_end();
+    assert_eq!(read_split(stream.as_bytes(), &[]), expected_new());
+}
+
+#[test]
+fn a_stream_without_a_terminal_frame_has_no_finish() {
+    let cut = NEW.find("event: response.completed").unwrap();
+    let reading = read_split(&NEW.as_bytes()[..cut], &[]);
+    assert_eq!((reading.finish, reading.usage), (None, Usage::default()));
+}
+
+#[test]
+fn a_figure_cut_in_half_is_no_figure() {
+    let cut = NEW.find("\"credits_used\":3").unwrap() + "\"credits_used\":3".len();
+    assert_eq!(read_split(&NEW.as_bytes()[..cut], &[]).usage.credits, None);
+}
+
+#[test]
+fn all_ways_of_failing_inside_a_stream_are_recognised() {
+    for (stream, finish) in [
+        ("event: error\ndata: {\"type\":\"error\",\"code\":\"x\",\"message\":\"m\",\"param\":null}\n\n", Finish::Failed),
+        ("data: {\"error\":{\"message\":\"m\",\"type\":\"t\",\"code\":\"c\",\"param\":null}}\n\n", Finish::Failed),
+        ("data: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\"}}\n\n", Finish::Failed),
+        ("data: {\"type\":\"response.incomplete\",\"response\":{\"usage\":{\"credits_used\":1}}}\n\n", Finish::Incomplete),
+        ("data: [DONE]\n\n", Finish::Completed),
+    ] {
+        assert_eq!(read_split(stream.as_bytes(), &[]).finish, Some(finish), "{stream}");
+    }
+    // A failure is not undone by the terminator that follows it.
+    let failed = "data: {\"type\":\"response.failed\"}\n\ndata: [DONE]\n\n";
+    assert_eq!(read_split(failed.as_bytes(), &[]).finish, Some(Finish::Failed));
+}
+
+#[test]
+fn a_json_body_is_read_and_other_content_is_not() {
+    let body = br#"{"id":"resp_c","usage":{"credits_used":1}}"#;
+    for (content_type, credits) in [
+        (Some("application/json; charset=utf-8"), Some(Credits::whole(1))),
+        (None, Some(Credits::whole(1))),
+        (Some("text/html"), None),
+    ] {
+        let mut headers = HeaderMap::new();
+        if let Some(content_type) = content_type {
+            headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+        }
+        let mut meter = Meter::for_head(&headers);
+        meter.look(body);
+        assert_eq!(meter.finish(true).usage.credits, credits, "{content_type:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// The scanner agrees with a real JSON parser on the fields it looks for, for any document.
+    #[test]
+    fn agrees_with_serde_json(value in json_value(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4)) {
+        let text = value.to_string();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+        cuts.sort_unstable();
+        let mut scanner = json::Scanner::new();
+        let mut from = 0;
+        for cut in cuts {
+            scanner.feed(&text.as_bytes()[from..cut]);
+            from = cut;
+        }
+        scanner.feed(&text.as_bytes()[from..]);
+        let found = scanner.finish();
+        let usage = ["/response/usage", "/usage"].iter().filter_map(|at| value.pointer(at)).find(|v| v.is_object());
+        if value.is_object() && (value.get("usage").is_none() || value.pointer("/response/usage").is_none()) {
+            let credits = usage.and_then(|u| u.get("credits_used")).and_then(serde_json::Value::as_u64).map(Credits::whole);
+            prop_assert_eq!(found.usage.and_then(|u| u.credits), credits);
+            prop_assert_eq!(found.kind.as_deref(), value.get("type").and_then(|v| v.as_str()));
+        }
+    }
+
+    /// Nothing that arrives can make the meter fail.
+    #[test]
+    fn survives_any_bytes(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..8)) {
+        for head in ["application/json", "text/event-stream"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, head.parse().unwrap());
+            let mut meter = Meter::for_head(&headers);
+            for chunk in &chunks {
+                meter.look(chunk);
+            }
+            let _ = meter.finish(false);
+        }
+    }
+}
+
+/// Documents made of the very names the meter looks for, at right and wrong places.
+fn json_value() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::Value;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (0u64..1000).prop_map(Value::from),
+        prop::sample::select(vec!["usage", "\"usage\":{", "response.completed", "\\", "\u{1F600}"]).prop_map(Value::from),
+    ];
+    let name = prop::sample::select(vec!["usage", "response", "type", "id", "credits_used", "x\"y", "error"]);
+    leaf.prop_recursive(5, 48, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(name.clone().prop_map(str::to_owned), inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
