@@ -1,5 +1,35 @@
-//! scaffold
+//! An authenticating, metering gateway in front of the Mavera video-analysis chat API.
+//!
+//! ```text
+//!  caller ─► server ─► answer ─► head ─► identify ─► admit ──────────► inject ─► forward ─► upstream
+//!            accept    record    route   whose       rate · concurrency   swap     pooled      │
+//!            TLS       refusal   shape   key is      body · chat schema   the key  HTTP/1.1    │
+//!            h1, h2    → words           this?       upstream window                           │
+//!  caller ◄─ record ◄─────────────────── meter: look at each frame, change none ◄──────────────┘
+//!            one line and one set of metrics per request
+//! ```
+//!
+//! Modules in reading order, which is the path of a request.
+
+pub mod config;
+pub mod gateway;
+pub mod server;
+
+pub mod stage;
+pub mod answer;
+pub mod head;
+pub mod caller;
+pub mod identify;
+pub mod admit;
+pub mod inject;
+pub mod forward;
+pub mod meter;
+pub mod record;
+pub mod refuse;
+
 pub mod clock;
 pub mod credits;
-pub mod meter;
+pub mod log;
+pub mod metrics;
 pub mod secret;
+

@@ -1,0 +1,138 @@
+//! Reads the caller's body, once and whole, into one buffer under its cap and deadline, and has it
+//! judged. The only stage of admission that waits.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::header;
+use http_body::Body;
+use http_body_util::BodyExt;
+use tower::{Layer, Service};
+
+use super::chat;
+use crate::head::Route;
+use crate::refuse::Refusal;
+use crate::stage::{Arrival, Identified, Judged, Permitted, Refused, Routed};
+
+/// The layer of [`ReadBody`].
+#[derive(Clone, Copy, Debug)]
+pub struct ReadBodyLayer;
+
+impl<S> Layer<S> for ReadBodyLayer {
+    type Service = ReadBody<S>;
+
+    fn layer(&self, inner: S) -> ReadBody<S> {
+        ReadBody { inner }
+    }
+}
+
+/// The stage that reads and judges the body.
+#[derive(Clone, Debug)]
+pub struct ReadBody<S> {
+    inner: S,
+}
+
+impl<B, S> Service<Permitted<B>> for ReadBody<S>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: std::fmt::Display,
+    S: Service<Judged, Error = Refused> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = S::Response;
+    type Error = Refused;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Refused>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, permitted: Permitted<B>) -> Self::Future {
+        // The service that is ready goes with the call; its clone takes its place.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        Box::pin(async move { inner.call(judge(permitted).await?).await })
+    }
+}
+
+/// Cancel-safe: dropped while it waits, it ends the record and gives the permit back.
+async fn judge<B>(permitted: Permitted<B>) -> Result<Judged, Refused>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let Permitted { identified: Identified { routed, caller }, permit } = permitted;
+    let Routed { arrival: Arrival { mut exchange, snapshot, head, body }, target } = routed;
+    let body = match target.route {
+        Route::VideoChat => {
+            let began = exchange.clock().now();
+            let read = read(&head, body, caller.team.limits.max_body, snapshot.config.server.body_timeout).await;
+            exchange.uploaded(exchange.clock().now() - began);
+            match read.and_then(|body| chat::judge(&body).map(|_| body)) {
+                Ok(body) => body,
+                Err(refusal) => return Err(Refused::new(exchange, refusal)),
+            }
+        }
+        // What a caller may send along with a GET has no meaning (RFC 9110 §9.3.1) and goes nowhere.
+        Route::VideoList | Route::VideoGet => Bytes::new(),
+    };
+    Ok(Judged { exchange, snapshot, head, target, body, permit })
+}
+
+async fn read<B>(
+    head: &http::request::Parts,
+    body: B,
+    limit: usize,
+    timeout: std::time::Duration,
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    if let Some(content_type) = head.headers.get(header::CONTENT_TYPE) {
+        let media_type = content_type.as_bytes().split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+        if !media_type.eq_ignore_ascii_case(b"application/json") {
+            let reason = "The request body must be JSON: send `Content-Type: application/json`";
+            return Err(Refusal::UnsupportedMediaType { reason });
+        }
+    }
+    // Refused by its declared length, a body need not be sent at all.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Refusal::BodyTooLarge { limit });
+    }
+    tokio::time::timeout(timeout, collect(body, limit))
+        .await
+        .unwrap_or(Err(Refusal::RequestTimeout { after: timeout }))
+}
+
+async fn collect<B>(body: B, limit: usize) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let declared = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::InvalidRequest { reason: "its body is broken off or malformed" })?;
+        // Trailers of a request have no reader here.
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + first.len() + data.len() > limit {
+            return Err(Refusal::BodyTooLarge { limit });
+        }
+        // A body that comes in one piece is passed on as that piece, without a copy.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            whole.reserve(declared.unwrap_or(first.len() + data.len()));
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}

@@ -1,0 +1,148 @@
+//! The outermost stage: opens the record of a request, and turns whatever comes back, an answer or a
+//! refusal, into the one response the server writes. Above it nothing can fail.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+use tokio_util::sync::CancellationToken;
+use tower::{Layer, Service};
+
+use crate::clock::Clock;
+use crate::config::reload::Live;
+use crate::head::{RequestId, X_REQUEST_ID};
+use crate::record::{Exchange, Recorder};
+use crate::refuse::Refusal;
+use crate::stage::{Arrival, Refused};
+
+/// The layer of [`Answer`].
+#[derive(Clone, Debug)]
+pub struct AnswerLayer {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) draining: CancellationToken,
+}
+
+impl<S> Layer<S> for AnswerLayer {
+    type Service = Answer<S>;
+
+    fn layer(&self, inner: S) -> Answer<S> {
+        Answer { inner, context: self.clone() }
+    }
+}
+
+/// The outermost stage.
+#[derive(Clone, Debug)]
+pub struct Answer<S> {
+    inner: S,
+    context: AnswerLayer,
+}
+
+impl<B, S, A> Service<Request<B>> for Answer<S>
+where
+    S: Service<Arrival<B>, Response = Response<A>, Error = Refused>,
+{
+    type Response = Response<AnsweredBody<A>>;
+    type Error = Infallible;
+    type Future = AnswerFuture<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Every stage behind is ready at any time: what does not fit is refused, not queued.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> AnswerFuture<S::Future> {
+        let AnswerLayer { recorder, live, draining } = &self.context;
+        let (head, body) = request.into_parts();
+        let id = RequestId::of(&head.headers);
+        let (value, clock) = (id.value(), recorder.clock());
+        let exchange = Exchange::begin(recorder, id, head.method.clone(), head.version);
+        if draining.is_cancelled() {
+            let refused = Refused::new(exchange, Refusal::Draining);
+            return AnswerFuture { inner: None, refused: Some(refused), id: value, clock };
+        }
+        let arrival = Arrival { exchange, snapshot: live.current(), head, body };
+        AnswerFuture { inner: Some(self.inner.call(arrival)), refused: None, id: value, clock }
+    }
+}
+
+pin_project! {
+    /// Becomes the response.
+    pub struct AnswerFuture<F> {
+        #[pin]
+        inner: Option<F>,
+        refused: Option<Refused>,
+        id: HeaderValue,
+        clock: Clock,
+    }
+}
+
+impl<F, A> Future for AnswerFuture<F>
+where
+    F: Future<Output = Result<Response<A>, Refused>>,
+{
+    type Output = Result<Response<AnsweredBody<A>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answered = match (this.inner.as_pin_mut(), this.refused.take()) {
+            (_, Some(refused)) => Err(refused),
+            (Some(inner), None) => ready!(inner.poll(cx)),
+            (None, None) => unreachable!("an answer comes from the stages or from a refusal"),
+        };
+        let mut response = match answered {
+            Ok(response) => response.map(AnsweredBody::Upstream),
+            Err(Refused { exchange, refusal }) => {
+                let mut response = refusal.response(*this.clock).map(|body| AnsweredBody::Refusal(body.into()));
+                if matches!(*refusal, Refusal::Draining) {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                exchange.refused(&refusal);
+                response
+            }
+        };
+        response.headers_mut().insert(X_REQUEST_ID, this.id.clone());
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// A body that came from upstream, or the words of a refusal.
+pub enum AnsweredBody<A> {
+    /// In passage.
+    Upstream(A),
+    /// Ours.
+    Refusal(Full<Bytes>),
+}
+
+impl<A: Body<Data = Bytes> + Unpin> Body for AnsweredBody<A> {
+    type Data = Bytes;
+    type Error = A::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, A::Error>>> {
+        match self.get_mut() {
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Self::Refusal(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Upstream(body) => body.is_end_stream(),
+            Self::Refusal(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Upstream(body) => body.size_hint(),
+            Self::Refusal(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The configuration as it is written in TOML: every key, its meaning and its default, and nothing
+//! about whether the values make sense together. The doc comments become the descriptions in the
+//! JSON Schema that `mavera-gateway schema` prints.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::values::{DurationText, Leaf, SizeText, TimestampText};
+
+/// Configuration of mavera-gateway.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct File {
+    /// The listener that internal teams call.
+    pub(super) server: Server,
+    /// The listener for operators: metrics and probes.
+    pub(super) admin: Admin,
+    /// The Mavera API and the organisation's key for it.
+    pub(super) upstream: Upstream,
+    /// What a team gets unless it says otherwise.
+    pub(super) limits: Limits,
+    /// What is written to standard error besides the record of each request.
+    pub(super) log: Log,
+    /// One table per internal team.
+    pub(super) team: Vec<Team>,
+}
+
+/// The listener that internal teams call.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Server {
+    /// Address and port to accept connections on. Default "127.0.0.1:8080". Read at start only.
+    pub(super) listen: Leaf<SocketAddr>,
+    /// Certificate chain and private key, both PEM. With them the listener speaks TLS (HTTP/1.1 and
+    /// HTTP/2 by ALPN), without them clear text. Changed files are picked up within a second.
+    pub(super) tls: Option<Tls>,
+    /// How long calls in flight may go on after SIGTERM. Default "30s".
+    pub(super) drain_timeout: Leaf<DurationText>,
+    /// How long a caller may take to send a request head, and how long a connection may stay idle
+    /// between requests. Default "30s".
+    pub(super) head_timeout: Leaf<DurationText>,
+    /// How long a caller may take to send a request body. Default "30s".
+    pub(super) body_timeout: Leaf<DurationText>,
+    /// How long a caller may leave written bytes unread before it is cut off. Default "60s".
+    pub(super) write_timeout: Leaf<DurationText>,
+    /// Largest request head, target and fields together. Default "16KiB".
+    pub(super) max_head: Leaf<SizeText>,
+    /// Connections open at the same time, over all callers. Default 10000.
+    pub(super) max_connections: Leaf<u32>,
+    /// Concurrent HTTP/2 streams of one connection. Default 100.
+    pub(super) max_streams: Leaf<u32>,
+    /// Worker threads. Default: one per available core. Read at start only.
+    pub(super) workers: Leaf<u16>,
+}
+
+/// Certificate and key of the listener.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate chain, the server's own first.
+    pub(super) cert: Leaf<PathBuf>,
+    /// PEM file with the private key.
+    pub(super) key: Leaf<PathBuf>,
+}
+
+/// The listener for operators.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Admin {
+    /// Address and port of `/metrics`, `/livez` and `/readyz`. Default "127.0.0.1:9464". Whoever can
+    /// connect can read it: keep it on loopback or a private network. Read at start only.
+    pub(super) listen: Leaf<SocketAddr>,
+}
+
+/// The Mavera API.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Upstream {
+    /// Where the API is. Default `https://app.mavera.io/api/v1`. `http://` is accepted for loopback only.
+    pub(super) base_url: Leaf<String>,
+    /// Where the organisation's key is: `{ env = "NAME" }` or `{ file = "PATH" }`; never the key
+    /// itself. Default `{ env = "MAVERA_API_KEY" }`. Read again on every reload, used from the next
+    /// request on.
+    pub(super) api_key: Leaf<ApiKey>,
+    /// The plan's window for the whole key: requests per sliding 60 seconds. Default 60, the
+    /// smallest plan's.
+    pub(super) requests_per_minute: Leaf<u32>,
+    /// PEM file with the only roots to trust for the upstream. Default: the system's.
+    pub(super) ca_file: Leaf<PathBuf>,
+    /// How long connecting, with the TLS handshake, may take. Default "5s".
+    pub(super) connect_timeout: Leaf<DurationText>,
+    /// How long the upstream may take from the request to the head of its answer. Default "2m".
+    pub(super) first_byte_timeout: Leaf<DurationText>,
+    /// How long the upstream may pause between two reads of an answer. Default "60s".
+    pub(super) idle_timeout: Leaf<DurationText>,
+    /// How long one exchange may take in all. Default "10m".
+    pub(super) total_timeout: Leaf<DurationText>,
+    /// What happens upstream when a caller leaves: "drain" reads on to learn the cost, "cancel"
+    /// closes the connection. Default "drain".
+    pub(super) on_disconnect: Leaf<OnDisconnect>,
+    /// How long an idle upstream connection is kept for reuse. Default "30s".
+    pub(super) keep_alive_idle: Leaf<DurationText>,
+    /// The age past which an upstream connection is not used again. Default "10m".
+    pub(super) keep_alive_lifetime: Leaf<DurationText>,
+}
+
+/// Where the organisation's key is read from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiKey {
+    /// Name of an environment variable.
+    Env(String),
+    /// Path of a file that holds the key alone.
+    File(PathBuf),
+}
+
+/// What to do with an exchange whose caller has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisconnect {
+    /// Read on to the usage, within bounds.
+    Drain,
+    /// Close the upstream connection.
+    Cancel,
+}
+
+/// Limits of a team.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Limits {
+    /// Requests per minute, evenly refilled. Default 60.
+    pub(super) requests_per_minute: Leaf<u32>,
+    /// Requests that may come at once. Default 10.
+    pub(super) burst: Leaf<u32>,
+    /// Calls in flight at the same time, streams counted to their last byte. Default 16.
+    pub(super) concurrency: Leaf<u32>,
+    /// Largest request body. Default "1MiB".
+    pub(super) max_body: Leaf<SizeText>,
+}
+
+/// What is logged besides request records.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Log {
+    /// "error", "warn", "info" or "debug". Default "info". Read at start only.
+    pub(super) level: Leaf<LogLevel>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Only what needs somebody.
+    Error,
+    /// And what may soon.
+    Warn,
+    /// And what happened: start, reload, drain.
+    Info,
+    /// And details for finding a fault.
+    Debug,
+}
+
+/// An internal team.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Team {
+    /// Name in metrics, logs and refusals: 1 to 64 of a-z, 0-9, "-" and "_", a letter first. Required.
+    pub(super) name: Leaf<String>,
+    /// The team's keys. Several may be valid at once, so that they overlap while rotating. Made by
+    /// `mavera-gateway key new`.
+    pub(super) keys: Vec<CallerKey>,
+    /// Overrides `limits.requests_per_minute`.
+    pub(super) requests_per_minute: Leaf<u32>,
+    /// Overrides `limits.burst`.
+    pub(super) burst: Leaf<u32>,
+    /// Overrides `limits.concurrency`.
+    pub(super) concurrency: Leaf<u32>,
+    /// Overrides `limits.max_body`.
+    pub(super) max_body: Leaf<SizeText>,
+    /// Ids of the analyses the team may ask about, as globs. Default `["*"]`, all of them. A team
+    /// without `"*"` may not list analyses.
+    pub(super) analyses: Leaf<Vec<String>>,
+}
+
+/// One caller key, of which only the digest is known here.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct CallerKey {
+    /// The public part of the key: 8 to 32 of a-z and 0-9. Required.
+    pub(super) id: Leaf<String>,
+    /// SHA-256 of the whole key as sent, 64 hexadecimal digits. Required.
+    pub(super) sha256: Leaf<String>,
+    /// When the key stops working. Default: never.
+    pub(super) expires: Leaf<TimestampText>,
+}

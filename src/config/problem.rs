@@ -1,0 +1,152 @@
+//! What is wrong with a configuration: every problem with its place and a way out.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// One problem: where, what, and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Line in the file, from 1; of the nearest enclosing table for a key that is missing.
+    pub line: Option<usize>,
+    /// The key, like `team[0].keys[1].sha256`. Empty for a problem of the file as a whole.
+    pub key: String,
+    /// What is wrong, as a sentence without its full stop.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// All problems of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems {
+    /// The file as it was named.
+    pub file: String,
+    /// In the order of lines.
+    pub list: Vec<Problem>,
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}:", self.file)?;
+            if let Some(line) = problem.line {
+                write!(f, "{line}:")?;
+            }
+            if !problem.key.is_empty() {
+                write!(f, " {}:", problem.key)?;
+            }
+            write!(f, " {}", problem.message)?;
+            if !problem.remedy.is_empty() {
+                write!(f, "\n    to mend it: {}", problem.remedy)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Collects problems and finds their lines.
+pub(crate) struct Collector<'a> {
+    file: &'a Path,
+    text: &'a str,
+    document: Spanned<DeTable<'a>>,
+    list: Vec<Problem>,
+}
+
+impl<'a> Collector<'a> {
+    /// Parses `text`; what is not TOML becomes the first problems.
+    pub(crate) fn new(file: &'a Path, text: &'a str) -> Self {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let mut collector = Self { file, text, document, list: Vec::new() };
+        for error in errors {
+            collector.add_serde(&error);
+        }
+        collector
+    }
+
+    pub(crate) fn document(&self) -> Spanned<DeTable<'a>> {
+        self.document.clone()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Adds a problem of the value at `key`.
+    pub(crate) fn add(&mut self, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        let line = self.span(key).map(|span| self.line(span.start));
+        self.list.push(Problem { line, key: key.to_owned(), message: message.into(), remedy: remedy.into() });
+    }
+
+    /// Adds what the TOML reader said.
+    pub(crate) fn add_serde(&mut self, error: &toml::de::Error) {
+        let line = error.span().map(|span| self.line(span.start));
+        self.list.push(Problem {
+            line,
+            key: String::new(),
+            message: error.message().to_owned(),
+            remedy: String::new(),
+        });
+    }
+
+    pub(crate) fn finish(mut self) -> Result<(), Problems> {
+        if self.list.is_empty() {
+            return Ok(());
+        }
+        self.list.sort_by_key(|problem| problem.line);
+        Err(Problems { file: self.file.display().to_string(), list: self.list })
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        memchr::memchr_iter(b'\n', before).count() + 1
+    }
+
+    /// Where the value at `key` is, or the nearest table around it.
+    fn span(&self, key: &str) -> Option<Range<usize>> {
+        let mut table = self.document.get_ref();
+        let mut nearest = None;
+        for part in key.split('.').filter(|part| !part.is_empty()) {
+            let (name, index) = match part.split_once('[') {
+                Some((name, index)) => (name, index.trim_end_matches(']').parse::<usize>().ok()),
+                None => (part, None),
+            };
+            let Some((at, value)) = table.get_key_value(name) else { break };
+            nearest = Some(at.span());
+            let value = match (value.get_ref(), index) {
+                (DeValue::Array(items), Some(index)) => {
+                    let Some(item) = items.get(index) else { break };
+                    nearest = Some(item.span());
+                    item.get_ref()
+                }
+                (other, _) => other,
+            };
+            match value {
+                DeValue::Table(inner) => table = inner,
+                _ => break,
+            }
+        }
+        nearest
+    }
+}
+
+/// A problem that no line of a file is to blame for.
+pub(crate) fn whole_file(file: &Path, message: impl Into<String>, remedy: impl Into<String>) -> Problems {
+    Problems {
+        file: file.display().to_string(),
+        list: vec![Problem {
+            line: None,
+            key: String::new(),
+            message: message.into(),
+            remedy: remedy.into(),
+        }],
+    }
+}

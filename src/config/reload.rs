@@ -1,0 +1,222 @@
+//! The configuration in force, and how a running gateway gets a new one: as a whole, or not at all.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+
+use super::problem::{Collector, Problem, Problems, whole_file};
+use super::{Config, parse};
+use crate::caller::Directory;
+use crate::clock::Clock;
+use crate::forward::origin::Origin;
+use crate::metrics::Metrics;
+use crate::secret::{KeySource, UpstreamKey};
+use crate::server::tls;
+
+/// How often the files are looked at. A change is taken once it has stood still for one look.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Everything that was made from one reading of the configuration. A call is served under one
+/// snapshot from its first stage to its last.
+pub struct Snapshot {
+    /// The valid configuration.
+    pub config: Config,
+    /// Who may call.
+    pub directory: Directory,
+    /// The organisation's key.
+    pub key: UpstreamKey,
+    /// Where the upstream is. Shared between snapshots that agree on it, and with it the connections.
+    pub origin: Arc<Origin>,
+    /// TLS of the listener, where configured.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// The roots file as it was when `origin` was made.
+    roots: Option<Fingerprint>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The files of a configuration as they were: whether any has changed is one comparison.
+type Fingerprint = Vec<Option<(u64, u64, u64, i64, i64)>>;
+
+/// What a file is right now, symlinks followed: device, inode, size and time of change. A file that
+/// was swapped by renaming a symlink, as Kubernetes does with a mounted ConfigMap, is another inode.
+fn fingerprint<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Fingerprint {
+    paths
+        .into_iter()
+        .map(|path| {
+            let of = fs::metadata(path).ok()?;
+            Some((of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec()))
+        })
+        .collect()
+}
+
+impl Snapshot {
+    /// Reads everything the start-up needs: the file, the key, the certificates and roots it names.
+    fn load(path: &Path, previous: Option<&Self>, metrics: &Metrics, clock: Clock) -> Result<Self, Problems> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            whole_file(path, format!("cannot be read: {error}"), "name another file with --config, or start from config/gateway.toml of the distribution")
+        })?;
+        let config = parse(path, &text)?;
+        let mut problems = Collector::new(path, &text);
+        let key = UpstreamKey::read(&config.upstream.api_key).map_err(|error| {
+            let remedy = match &config.upstream.api_key {
+                KeySource::Env(name) => format!("export {name}, or name a file with api_key = {{ file = \"…\" }}"),
+                KeySource::File(_) => "put the key there, readable by the gateway alone".to_owned(),
+            };
+            problems.add("upstream.api_key", error.to_string(), remedy);
+        });
+        let roots = config.upstream.ca_file.as_deref().map(|file| fingerprint([file]));
+        let unchanged = previous.filter(|previous| {
+            previous.config.upstream.base_url == config.upstream.base_url
+                && previous.config.upstream.ca_file == config.upstream.ca_file
+                && previous.roots == roots
+        });
+        let origin = match unchanged {
+            Some(previous) => Ok(Arc::clone(&previous.origin)),
+            None => Origin::new(&config.upstream).map(Arc::new).map_err(|(key, message)| {
+                problems.add(key, message, "");
+            }),
+        };
+        let tls = config.server.tls.as_ref().map(tls::server).transpose().map_err(|(key, message)| {
+            problems.add(key, message, "");
+        });
+        match (key, origin, tls) {
+            (Ok(key), Ok(origin), Ok(tls)) => {
+                let directory = Directory::new(&config, previous.map(|previous| &previous.directory), metrics, clock);
+                Ok(Self { config, directory, key, origin, tls, roots })
+            }
+            _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),
+        }
+    }
+
+    fn files(&self, path: &Path) -> Vec<PathBuf> {
+        let mut files = vec![path.to_owned()];
+        if let KeySource::File(key) = &self.config.upstream.api_key {
+            files.push(key.clone());
+        }
+        files.extend(self.config.upstream.ca_file.clone());
+        if let Some(tls) = &self.config.server.tls {
+            files.extend([tls.cert.clone(), tls.key.clone()]);
+        }
+        files
+    }
+}
+
+/// The configuration in force.
+pub struct Live {
+    path: PathBuf,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    current: ArcSwap<Snapshot>,
+    /// The files as last loaded or refused. Its lock also keeps reloads one at a time.
+    seen: Mutex<Fingerprint>,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// Loads the configuration for the first time.
+    ///
+    /// # Errors
+    /// Every problem of the file and of what it names.
+    pub fn load(path: &Path, metrics: Arc<Metrics>, clock: Clock) -> Result<Arc<Self>, Problems> {
+        let snapshot = Snapshot::load(path, None, &metrics, clock)?;
+        let seen = Mutex::new(paths_of(&snapshot, path));
+        let current = ArcSwap::from_pointee(snapshot);
+        let live = Self { path: path.to_owned(), clock, metrics, current, seen };
+        live.report(true);
+        Ok(Arc::new(live))
+    }
+
+    /// The snapshot in force now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Loads the files again. Takes effect as a whole; on any problem the running configuration is
+    /// kept.
+    ///
+    /// # Errors
+    /// Every problem of the new configuration.
+    pub fn reload(&self) -> Result<(), Problems> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.current();
+        *seen = paths_of(&before, &self.path);
+        let loaded = Snapshot::load(&self.path, Some(&before), &self.metrics, self.clock);
+        self.report(loaded.is_ok());
+        match loaded {
+            Ok(snapshot) => {
+                warn_of_what_needs_a_restart(&before.config, &snapshot.config);
+                tracing::info!(file = %self.path.display(), teams = snapshot.config.teams.len(), "configuration reloaded");
+                *seen = paths_of(&snapshot, &self.path);
+                self.current.store(Arc::new(snapshot));
+                Ok(())
+            }
+            Err(problems) => {
+                for Problem { line, key, message, remedy } in &problems.list {
+                    tracing::error!(file = problems.file, line, key, problem = message, remedy, "configuration refused; the running one is kept");
+                }
+                Err(problems)
+            }
+        }
+    }
+
+    /// Watches the files and reloads when one has changed. Never returns.
+    pub async fn watch(&self) {
+        let mut pending: Option<Fingerprint> = None;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = paths_of(&self.current(), &self.path);
+            let changed = *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != now;
+            if !changed {
+                pending = None;
+            } else if pending.as_ref() == Some(&now) {
+                pending = None;
+                // What is wrong with it has been logged; the next change is the next attempt.
+                let _ = self.reload();
+            } else {
+                pending = Some(now);
+            }
+        }
+    }
+
+    fn report(&self, success: bool) {
+        self.metrics.reload_success.set(i64::from(success));
+        if success {
+            #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit a float")]
+            self.metrics.reload_timestamp.set(self.clock.wall().as_second() as f64);
+        }
+    }
+}
+
+fn paths_of(snapshot: &Snapshot, path: &Path) -> Fingerprint {
+    fingerprint(snapshot.files(path).iter().map(PathBuf::as_path))
+}
+
+fn warn_of_what_needs_a_restart(before: &Config, after: &Config) {
+    let changed = [
+        ("server.listen", before.server.listen != after.server.listen),
+        ("server.tls", before.server.tls.is_some() != after.server.tls.is_some()),
+        ("server.workers", before.server.workers != after.server.workers),
+        ("admin.listen", before.admin.listen != after.admin.listen),
+        ("log.level", before.log_level != after.log_level),
+    ];
+    for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
+        tracing::warn!(key, "this setting is read at start only; restart the gateway for it to take effect");
+    }
+}

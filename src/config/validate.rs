@@ -1,0 +1,418 @@
+//! From what the file says to what is valid: one pass over every value, collecting all problems.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use globset::{GlobBuilder, GlobSetBuilder};
+use http::Uri;
+use http::uri::Scheme;
+
+use super::file::{self, File};
+use super::problem::{Collector, Problems};
+use super::values::{DurationText, Leaf, SizeText};
+use super::{Admin, Analyses, CallerKey, Config, Limits, Server, Team, Timeouts, TlsFiles, Upstream};
+use super::{LogLevel, OnDisconnect};
+use crate::secret::KeySource;
+
+/// Names that metrics use for something else.
+const RESERVED_TEAMS: [&str; 3] = ["organisation", "other", "none"];
+/// What one process can keep apart in metrics and directories without a second thought.
+const MAX_TEAMS: usize = 1000;
+const MAX_KEYS: usize = 10_000;
+
+/// Reads a configuration from the text of `path`. Relative paths in it are relative to the working
+/// directory, as the shell that starts the gateway would have them.
+///
+/// # Errors
+/// Every problem found, each with line and remedy.
+pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
+    let mut problems = Collector::new(path, text);
+    if !problems.is_empty() {
+        return Err(problems.finish().expect_err("a collector that is not empty ends in problems"));
+    }
+    let mut unknown = Vec::new();
+    let deserializer = toml::Deserializer::from(problems.document());
+    let file: File = match serde_ignored::deserialize(deserializer, |key| unknown.push(key.to_string())) {
+        Ok(file) => file,
+        Err(error) => {
+            problems.add_serde(&error);
+            File::default()
+        }
+    };
+    for key in unknown {
+        let key = bracketed(&key);
+        let remedy = remedy_for_unknown(&key);
+        problems.add(&key, "unknown key", remedy);
+    }
+    let config = Validator { problems: &mut problems }.config(file);
+    problems.finish().map(|()| config)
+}
+
+/// `team.0.keys.1.id`, as `serde_ignored` writes it, in the form used everywhere else.
+fn bracketed(path: &str) -> String {
+    let mut key = String::new();
+    for part in path.split('.').filter(|part| *part != "?") {
+        if part.bytes().all(|b| b.is_ascii_digit()) {
+            key.push_str(&format!("[{part}]"));
+        } else {
+            if !key.is_empty() {
+                key.push('.');
+            }
+            key.push_str(part);
+        }
+    }
+    key
+}
+
+/// Names the nearest key that exists at this place, from the same schema that editors use.
+fn remedy_for_unknown(key: &str) -> String {
+    let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut schema = super::schema();
+    for part in parent.split('.').filter(|part| !part.is_empty()) {
+        let name = part.split('[').next().unwrap_or(part);
+        schema = schema["properties"][name].take();
+        if part.contains('[') {
+            schema = schema["items"].take();
+        }
+        // An optional table is written as one alternative beside null.
+        if schema["properties"].is_null() && schema["anyOf"].is_array() {
+            schema = schema["anyOf"][0].take();
+        }
+    }
+    let known: Vec<&str> =
+        schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+        None if known.is_empty() => "remove it".to_owned(),
+        None => format!("remove it; keys here are {}", known.join(", ")),
+    }
+}
+
+struct Validator<'c, 'a> {
+    problems: &'c mut Collector<'a>,
+}
+
+impl Validator<'_, '_> {
+    fn config(&mut self, file: File) -> Config {
+        let File { server, admin, upstream, limits, log, team } = file;
+        let defaults = self.limits("limits", &limits, None);
+        Config {
+            server: self.server(server),
+            admin: Admin { listen: self.value("admin.listen", admin.listen, loopback(9464)) },
+            upstream: self.upstream(upstream),
+            teams: self.teams(team, defaults),
+            log_level: self.value("log.level", log.level, LogLevel::Info),
+        }
+    }
+
+    fn server(&mut self, server: file::Server) -> Server {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let file::Server {
+            listen,
+            tls,
+            drain_timeout,
+            head_timeout,
+            body_timeout,
+            write_timeout,
+            max_head,
+            max_connections,
+            max_streams,
+            workers,
+        } = server;
+        Server {
+            listen: self.value("server.listen", listen, loopback(8080)),
+            tls: tls.map(|tls| TlsFiles {
+                cert: self.required("server.tls.cert", tls.cert, "name the PEM file with the certificate chain"),
+                key: self.required("server.tls.key", tls.key, "name the PEM file with the private key"),
+            }),
+            drain_timeout: self.duration("server.drain_timeout", drain_timeout, 30, 0..=86_400),
+            head_timeout: self.duration("server.head_timeout", head_timeout, 30, 1..=3600),
+            body_timeout: self.duration("server.body_timeout", body_timeout, 30, 1..=3600),
+            write_timeout: self.duration("server.write_timeout", write_timeout, 60, 1..=3600),
+            max_head: self.size("server.max_head", max_head, 16 << 10, (8 << 10)..=(256 << 10)),
+            max_connections: self.number("server.max_connections", max_connections, 10_000, 1..=1_000_000) as usize,
+            max_streams: self.number("server.max_streams", max_streams, 100, 1..=10_000),
+            workers: match workers.0 {
+                None => cores,
+                given => usize::from(self.number("server.workers", Leaf(given), 1, 1..=256)),
+            },
+        }
+    }
+
+    fn upstream(&mut self, upstream: file::Upstream) -> Upstream {
+        let file::Upstream {
+            base_url,
+            api_key,
+            requests_per_minute,
+            ca_file,
+            connect_timeout,
+            first_byte_timeout,
+            idle_timeout,
+            total_timeout,
+            on_disconnect,
+            keep_alive_idle,
+            keep_alive_lifetime,
+        } = upstream;
+        let source = self.value("upstream.api_key", api_key, file::ApiKey::Env("MAVERA_API_KEY".into()));
+        Upstream {
+            base_url: self.base_url(base_url),
+            api_key: match source {
+                file::ApiKey::Env(name) => KeySource::Env(name),
+                file::ApiKey::File(path) => KeySource::File(path),
+            },
+            requests_per_minute: self.positive("upstream.requests_per_minute", requests_per_minute, 60),
+            ca_file: match ca_file.0 {
+                None => None,
+                given => Some(self.required("upstream.ca_file", Leaf(given), "")),
+            },
+            timeouts: Timeouts {
+                connect: self.duration("upstream.connect_timeout", connect_timeout, 5, 1..=60),
+                first_byte: self.duration("upstream.first_byte_timeout", first_byte_timeout, 120, 1..=3600),
+                idle: self.duration("upstream.idle_timeout", idle_timeout, 60, 1..=3600),
+                total: self.duration("upstream.total_timeout", total_timeout, 600, 1..=86_400),
+            },
+            on_disconnect: self.value("upstream.on_disconnect", on_disconnect, OnDisconnect::Drain),
+            keep_alive_idle: self.duration("upstream.keep_alive_idle", keep_alive_idle, 30, 0..=3600),
+            keep_alive_lifetime: self.duration("upstream.keep_alive_lifetime", keep_alive_lifetime, 600, 1..=86_400),
+        }
+    }
+
+    fn base_url(&mut self, leaf: Leaf<String>) -> Uri {
+        const KEY: &str = "upstream.base_url";
+        const DEFAULT: &str = "https://app.mavera.io/api/v1";
+        let text = self.value(KEY, leaf, DEFAULT.to_owned());
+        let fallback = Uri::from_static(DEFAULT);
+        let remedy = format!("write it like \"{DEFAULT}\"");
+        let Ok(uri) = text.parse::<Uri>() else {
+            self.problems.add(KEY, format!("{text:?} is not a URL"), remedy);
+            return fallback;
+        };
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            self.problems.add(KEY, format!("{text:?} has no scheme and host"), remedy);
+            return fallback;
+        };
+        if uri.query().is_some() || authority.as_str().contains('@') {
+            self.problems.add(KEY, "must hold no query, user or password", remedy);
+            return fallback;
+        }
+        if *scheme == Scheme::HTTP && !is_loopback(authority.host()) {
+            self.problems.add(
+                KEY,
+                "would send the organisation's key in clear text over the network",
+                "use https://; http:// is accepted for loopback addresses only",
+            );
+        } else if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
+            self.problems.add(KEY, format!("scheme {scheme} is not one we speak"), remedy);
+        }
+        uri
+    }
+
+    fn limits(&mut self, key: &str, limits: &file::Limits, defaults: Option<Limits>) -> Limits {
+        let defaults = defaults.unwrap_or(Limits {
+            requests_per_minute: NonZeroU32::new(60).expect("60 is not zero"),
+            burst: NonZeroU32::new(10).expect("10 is not zero"),
+            concurrency: 16,
+            max_body: 1 << 20,
+        });
+        let file::Limits { requests_per_minute, burst, concurrency, max_body } = limits.clone();
+        let at = |name: &str| format!("{key}.{name}");
+        let concurrent = u32::try_from(defaults.concurrency).unwrap_or(u32::MAX);
+        Limits {
+            requests_per_minute: self.positive(
+                &at("requests_per_minute"),
+                requests_per_minute,
+                defaults.requests_per_minute.get(),
+            ),
+            burst: self.positive(&at("burst"), burst, defaults.burst.get()),
+            concurrency: self.number(&at("concurrency"), concurrency, concurrent, 1..=1_000_000) as usize,
+            max_body: self.size(&at("max_body"), max_body, defaults.max_body, 1..=(256 << 20)),
+        }
+    }
+
+    fn teams(&mut self, teams: Vec<file::Team>, defaults: Limits) -> Vec<Team> {
+        if teams.len() > MAX_TEAMS {
+            self.problems.add("team", format!("{} teams are more than {MAX_TEAMS}", teams.len()), "merge some");
+        }
+        if teams.iter().map(|team| team.keys.len()).sum::<usize>() > MAX_KEYS {
+            self.problems.add("team", format!("more than {MAX_KEYS} keys in all"), "remove expired ones");
+        }
+        let mut names = HashSet::new();
+        let mut key_ids = HashSet::new();
+        let mut digests = HashSet::new();
+        let mut valid = Vec::with_capacity(teams.len());
+        for (index, team) in teams.into_iter().enumerate() {
+            let at = format!("team[{index}]");
+            let name = self.team_name(&format!("{at}.name"), team.name);
+            if !name.is_empty() && !names.insert(name.clone()) {
+                self.problems.add(&format!("{at}.name"), format!("there is another team {name:?}"), "give each team its own name");
+            }
+            let mut keys = Vec::with_capacity(team.keys.len());
+            for (index, key) in team.keys.into_iter().enumerate() {
+                let at = format!("{at}.keys[{index}]");
+                let key = self.caller_key(&at, key);
+                if !key.id.is_empty() && !key_ids.insert(key.id.clone()) {
+                    self.problems.add(&format!("{at}.id"), format!("key id {:?} is used twice", key.id), "remove one, or make a new key with `mavera-gateway key new`");
+                }
+                if key.digest != [0; 32] && !digests.insert(key.digest) {
+                    self.problems.add(&format!("{at}.sha256"), "this key is listed twice", "remove one");
+                }
+                keys.push(key);
+            }
+            let own = file::Limits {
+                requests_per_minute: team.requests_per_minute,
+                burst: team.burst,
+                concurrency: team.concurrency,
+                max_body: team.max_body,
+            };
+            let limits = self.limits(&at, &own, Some(defaults));
+            let analyses = self.analyses(&format!("{at}.analyses"), team.analyses);
+            valid.push(Team { name, keys, limits, analyses });
+        }
+        valid
+    }
+
+    fn team_name(&mut self, key: &str, leaf: Leaf<String>) -> String {
+        let remedy = "use 1 to 64 of a-z, 0-9, \"-\" and \"_\", a letter first";
+        let name = self.required(key, leaf, remedy);
+        let shaped = name.len() <= 64
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+        if RESERVED_TEAMS.contains(&name.as_str()) {
+            self.problems.add(key, format!("{name:?} means something else in metrics"), "choose another name");
+        } else if !name.is_empty() && !shaped {
+            self.problems.add(key, format!("{name:?} is not a team name"), remedy);
+        }
+        name
+    }
+
+    fn caller_key(&mut self, at: &str, key: file::CallerKey) -> CallerKey {
+        let remedy = "make a key with `mavera-gateway key new` and paste the line it prints";
+        let id_at = format!("{at}.id");
+        let id = self.required(&id_at, key.id, remedy);
+        if !id.is_empty() && !crate::caller::is_key_id(&id) {
+            self.problems.add(&id_at, format!("{id:?} is not 8 to 32 of a-z and 0-9"), remedy);
+        }
+        let digest_at = format!("{at}.sha256");
+        let text = self.required(&digest_at, key.sha256, remedy);
+        let digest = crate::caller::digest_from_hex(&text).unwrap_or_else(|| {
+            if !text.is_empty() {
+                // The text is not quoted: people paste the key itself here.
+                self.problems.add(&digest_at, "is not 64 hexadecimal digits", remedy);
+            }
+            [0; 32]
+        });
+        let expires = match key.expires.0 {
+            None => None,
+            Some(Ok(expires)) => Some(expires.0),
+            Some(Err(message)) => {
+                self.problems.add(&format!("{at}.expires"), message, "");
+                None
+            }
+        };
+        CallerKey { id, digest, expires }
+    }
+
+    fn analyses(&mut self, key: &str, leaf: Leaf<Vec<String>>) -> Analyses {
+        let globs = self.value(key, leaf, vec!["*".to_owned()]);
+        if globs.iter().any(|glob| glob == "*") {
+            return Analyses::All;
+        }
+        let mut set = GlobSetBuilder::new();
+        for text in &globs {
+            match GlobBuilder::new(text).literal_separator(true).build() {
+                Ok(glob) => {
+                    set.add(glob);
+                }
+                Err(error) => self.problems.add(key, format!("{error}"), "write globs like \"clx*\" or whole ids"),
+            }
+        }
+        set.build().map_or_else(
+            |error| {
+                self.problems.add(key, format!("{error}"), "use fewer or simpler globs");
+                Analyses::Matching(globset::GlobSet::empty())
+            },
+            Analyses::Matching,
+        )
+    }
+
+    /// A value with a default. A wrong value is reported and the default goes on in its place, so
+    /// that the rest can be checked too; the configuration is refused in the end.
+    fn value<T>(&mut self, key: &str, leaf: Leaf<T>, default: T) -> T {
+        match leaf.0 {
+            None => default,
+            Some(Ok(value)) => value,
+            Some(Err(message)) => {
+                self.problems.add(key, message, "");
+                default
+            }
+        }
+    }
+
+    fn required<T: Default>(&mut self, key: &str, leaf: Leaf<T>, remedy: &str) -> T {
+        if leaf.0.is_none() {
+            self.problems.add(key, "is required", remedy);
+        }
+        self.value(key, leaf, T::default())
+    }
+
+    fn number<N>(&mut self, key: &str, leaf: Leaf<N>, default: N, range: RangeInclusive<N>) -> N
+    where
+        N: PartialOrd + Display + Copy,
+    {
+        let value = self.value(key, leaf, default);
+        if range.contains(&value) {
+            return value;
+        }
+        let (low, high) = range.into_inner();
+        self.problems.add(key, format!("{value} is out of range"), format!("use {low} to {high}"));
+        default
+    }
+
+    fn positive(&mut self, key: &str, leaf: Leaf<u32>, default: u32) -> NonZeroU32 {
+        let value = self.number(key, leaf, default, 1..=100_000_000);
+        NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN)
+    }
+
+    fn size(&mut self, key: &str, leaf: Leaf<SizeText>, default: usize, range: RangeInclusive<usize>) -> usize {
+        let leaf = Leaf(leaf.0.map(|value| value.map(|size| size.0)));
+        let value = self.value(key, leaf, default);
+        if range.contains(&value) {
+            return value;
+        }
+        let [low, high] = [range.start(), range.end()].map(|&size| bytesize::ByteSize(size as u64).display().iec().to_string());
+        self.problems.add(key, "size is out of range", format!("use {low} to {high}"));
+        default
+    }
+
+    /// `default` and `range` are whole seconds.
+    fn duration(&mut self, key: &str, leaf: Leaf<DurationText>, default: u64, range: RangeInclusive<u64>) -> Duration {
+        let default = Duration::from_secs(default);
+        let value = self.value(key, leaf, DurationText(default)).0;
+        let [low, high] = [range.start(), range.end()].map(|&seconds| Duration::from_secs(seconds));
+        if (low..=high).contains(&value) {
+            return value;
+        }
+        let [low, high] = [low, high].map(DurationText);
+        self.problems.add(key, format!("{} is out of range", DurationText(value)), format!("use {low} to {high}"));
+        default
+    }
+}
+
+fn loopback(port: u16) -> std::net::SocketAddr {
+    (std::net::Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

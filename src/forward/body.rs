@@ -1,0 +1,159 @@
+//! The answer's body on its way to the caller: the upstream's frames as they are, looked at by the
+//! meter, with everything aboard that must live until the last byte.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::connect::Connect;
+use super::connection::Connection;
+use super::deadline::Deadline;
+use super::drain::Drain;
+use super::pool::Pool;
+use crate::admit::concurrency::Permit;
+use crate::meter::{Meter, Reading};
+use crate::record::Exchange;
+
+/// Why a body broke off. The caller sees a message that did not end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The upstream closed, reset or garbled it.
+    #[error("the upstream's answer broke off: {0}")]
+    Upstream(#[from] hyper::Error),
+    /// The upstream fell silent, or went on for too long.
+    #[error("the upstream's answer did not go on within {0:?}")]
+    TimedOut(Duration),
+}
+
+/// The body that is handed to the server. Whatever ends it ends the record, exactly once: its last
+/// frame, an error, or being dropped, which is a caller that left.
+pub struct AnswerBody<C: Connect>(Option<Box<Passage<C>>>);
+
+/// An answer in passage, with all that it holds open.
+pub(super) struct Passage<C: Connect> {
+    pub(super) incoming: Incoming,
+    pub(super) connection: Connection<C::Io>,
+    pub(super) pool: Arc<Pool<C>>,
+    pub(super) meter: Option<Meter>,
+    pub(super) exchange: Exchange,
+    pub(super) permit: Permit,
+    pub(super) deadline: Deadline,
+    pub(super) drain: Drain,
+    /// The caller's leaving cancels the exchange; otherwise it is read on.
+    pub(super) cancels: bool,
+}
+
+impl<C: Connect> AnswerBody<C> {
+    pub(super) fn new(passage: Passage<C>) -> Self {
+        let mut body = Self(Some(Box::new(passage)));
+        if body.0.as_ref().is_some_and(|passage| passage.incoming.is_end_stream()) {
+            body.end(true);
+        }
+        body
+    }
+
+    /// The caller has left: what is dropped from now on ends here.
+    pub(super) fn caller_left(&mut self) {
+        if let Some(passage) = &mut self.0 {
+            passage.exchange.caller_left();
+        }
+    }
+
+    /// The body is over. `whole` if the upstream ended it as HTTP wants.
+    fn end(&mut self, whole: bool) {
+        let Some(passage) = self.0.take() else { return };
+        let Passage { connection, pool, meter, exchange, permit, .. } = *passage;
+        exchange.ended(whole, reading(meter, whole));
+        if whole {
+            pool.give_back(connection);
+        }
+        drop(permit);
+    }
+}
+
+fn reading(meter: Option<Meter>, whole: bool) -> Reading {
+    meter
+        .and_then(|meter| catch_unwind(AssertUnwindSafe(|| meter.finish(whole))).ok())
+        .unwrap_or_default()
+}
+
+impl<C: Connect> Passage<C> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        if frame.is_pending() {
+            self.connection.drive(cx);
+            frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        match frame {
+            Poll::Ready(frame) => {
+                self.deadline.progressed();
+                if let Some(Ok(frame)) = &frame
+                    && let Some(data) = frame.data_ref()
+                {
+                    self.look(data);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+            }
+            Poll::Pending => {
+                self.deadline.poll(cx).map(|bound| Some(Err(BodyError::TimedOut(bound))))
+            }
+        }
+    }
+
+    /// The meter looks; if it fails, the body goes on without it.
+    fn look(&mut self, data: &Bytes) {
+        self.exchange.passed(data.len());
+        if let Some(meter) = &mut self.meter
+            && catch_unwind(AssertUnwindSafe(|| meter.look(data))).is_err()
+        {
+            tracing::error!(request_id = %self.exchange.id(), "the meter failed; this answer goes on unmetered");
+            self.meter = None;
+        }
+    }
+}
+
+impl<C: Connect> Body for AnswerBody<C> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(passage) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = std::task::ready!(passage.poll_frame(cx));
+        match &frame {
+            None => self.end(true),
+            Some(Err(_)) => self.end(false),
+            // The server may not ask again after the last frame.
+            Some(Ok(_)) if passage.incoming.is_end_stream() => self.end(true),
+            Some(Ok(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|passage| passage.incoming.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |passage| passage.incoming.size_hint())
+    }
+}
+
+impl<C: Connect> Drop for AnswerBody<C> {
+    fn drop(&mut self) {
+        let Some(mut passage) = self.0.take() else { return };
+        if passage.exchange.has_caller_left() || passage.cancels {
+            let Passage { meter, exchange, .. } = *passage;
+            exchange.abandoned(reading(meter, false));
+            return;
+        }
+        let drain = passage.drain.clone();
+        passage.exchange.caller_left();
+        drain.read_on(Self(Some(passage)));
+    }
+}

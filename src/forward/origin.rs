@@ -1,0 +1,76 @@
+//! Where the upstream is, and how it is to be trusted: what of a configuration a connection depends on.
+
+use std::sync::Arc;
+
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderValue, Uri};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+
+use super::tls;
+use crate::config::Upstream;
+
+/// The upstream as a connection sees it. Connections are reused only for the origin they were made
+/// for.
+#[derive(Debug)]
+pub struct Origin {
+    name: String,
+    port: u16,
+    host: HeaderValue,
+    prefix: String,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+impl Origin {
+    /// The origin of a configuration; reads the roots to trust.
+    ///
+    /// # Errors
+    /// What is wrong with the roots or the host name, for the configuration key it names.
+    pub fn new(upstream: &Upstream) -> Result<Self, (&'static str, String)> {
+        let uri = &upstream.base_url;
+        let authority = uri.authority().ok_or(("upstream.base_url", "has no host".to_owned()))?;
+        let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let https = uri.scheme() == Some(&Scheme::HTTPS);
+        let tls = if https {
+            let config = tls::client(upstream.ca_file.as_deref()).map_err(|error| ("upstream.ca_file", error))?;
+            let server = ServerName::try_from(name.clone())
+                .map_err(|_| ("upstream.base_url", format!("{name:?} is not a host name")))?;
+            Some((config, server))
+        } else {
+            None
+        };
+        Ok(Self {
+            port: authority.port_u16().unwrap_or(if https { 443 } else { 80 }),
+            host: HeaderValue::from_str(authority.as_str())
+                .map_err(|_| ("upstream.base_url", "has an unusable host".to_owned()))?,
+            prefix: uri.path().trim_end_matches('/').to_owned(),
+            name,
+            tls,
+        })
+    }
+
+    /// The `Host` field.
+    #[must_use]
+    pub fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    /// Name and port to connect to.
+    #[must_use]
+    pub fn address(&self) -> (&str, u16) {
+        (&self.name, self.port)
+    }
+
+    /// TLS settings, unless the origin is in clear.
+    #[must_use]
+    pub fn tls(&self) -> Option<&(Arc<ClientConfig>, ServerName<'static>)> {
+        self.tls.as_ref()
+    }
+
+    /// The request target, in origin form, of a path below the base URL.
+    #[must_use]
+    pub fn uri(&self, path: &str) -> Option<Uri> {
+        let path: PathAndQuery = format!("{}{path}", self.prefix).try_into().ok()?;
+        Some(Uri::from(path))
+    }
+}

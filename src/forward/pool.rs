@@ -1,0 +1,106 @@
+//! Idle connections, kept for the next request. One pool per worker, so that a connection stays on
+//! the event loop it was made on.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use prometheus::IntGauge;
+use tokio::time::timeout;
+
+use super::connect::Connect;
+use super::connection::{ConnectError, Connection};
+use crate::clock::Clock;
+use crate::config::reload::Snapshot;
+
+/// Idle connections kept at most. More calls than this can be in flight; their connections are
+/// closed when they come back.
+const MAX_IDLE: usize = 512;
+
+/// The idle connections of one worker.
+pub struct Pool<C: Connect> {
+    connect: C,
+    clock: Clock,
+    open: IntGauge,
+    idle: Mutex<Vec<Connection<C::Io>>>,
+}
+
+/// A connection, and whether it has served before.
+pub(super) struct Obtained<C: Connect> {
+    pub(super) connection: Connection<C::Io>,
+    pub(super) reused: bool,
+}
+
+impl<C: Connect> Pool<C> {
+    /// An empty pool that makes its connections with `connect`.
+    pub fn new(connect: C, clock: Clock, open: IntGauge) -> Self {
+        Self { connect, clock, open, idle: Mutex::default() }
+    }
+
+    /// A connection that can take a request now: the one used last, which is the likeliest to be
+    /// open still, or a new one. Dropping the future gives up without a trace.
+    pub(super) async fn obtain(&self, snapshot: &Snapshot, fresh: bool) -> Result<Obtained<C>, ConnectError> {
+        if !fresh && let Some(connection) = poll_fn(|cx| Poll::Ready(self.reuse(snapshot, cx))).await {
+            return Ok(Obtained { connection, reused: true });
+        }
+        let origin = &snapshot.origin;
+        let bound = snapshot.config.upstream.timeouts.connect;
+        let connection = timeout(bound, async {
+            let io = self.connect.connect(origin).await?;
+            Ok(Connection::new(io, Arc::clone(origin), self.clock.now(), &self.open).await?)
+        })
+        .await
+        .unwrap_or(Err(ConnectError::TimedOut(bound)))?;
+        Ok(Obtained { connection, reused: false })
+    }
+
+    fn reuse(&self, snapshot: &Snapshot, cx: &mut Context<'_>) -> Option<Connection<C::Io>> {
+        loop {
+            let mut connection = self.idle().pop()?;
+            if self.is_fit(&connection, snapshot) && connection.is_ready(cx) {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Takes a connection back whose exchange has come to its end.
+    pub(super) fn give_back(&self, mut connection: Connection<C::Io>) {
+        // Driven once without a waker: hyper settles the end of the body it has just delivered.
+        if connection.is_ready(&mut Context::from_waker(Waker::noop())) {
+            connection.idle_since = self.clock.now();
+            let mut idle = self.idle();
+            if idle.len() < MAX_IDLE {
+                idle.push(connection);
+            }
+        }
+    }
+
+    /// Closes the connections that are too old, or that the upstream has closed.
+    pub fn reap(&self, snapshot: &Snapshot) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let connections = std::mem::take(&mut *self.idle());
+        let mut fit: Vec<_> = connections.into_iter().filter(|connection| self.is_fit(connection, snapshot)).collect();
+        fit.retain_mut(|connection| connection.is_ready(&mut cx));
+        let mut idle = self.idle();
+        // Whatever came back meanwhile was used last and goes on top.
+        fit.append(&mut idle);
+        *idle = fit;
+    }
+
+    /// Idle connections now.
+    #[must_use]
+    pub fn idle_count(&self) -> usize {
+        self.idle().len()
+    }
+
+    fn is_fit(&self, connection: &Connection<C::Io>, snapshot: &Snapshot) -> bool {
+        let (now, upstream) = (self.clock.now(), &snapshot.config.upstream);
+        Arc::ptr_eq(&connection.origin, &snapshot.origin)
+            && now.saturating_duration_since(connection.idle_since) < upstream.keep_alive_idle
+            && now.saturating_duration_since(connection.born) < upstream.keep_alive_lifetime
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection<C::Io>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,117 @@
+//! The whole stack. Order exists here and nowhere else.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::{Service, ServiceBuilder};
+
+use crate::admit::body::ReadBodyLayer;
+use crate::admit::concurrency::Concurrency;
+use crate::admit::rate::Rate;
+use crate::admit::window::{UpstreamWindow, Window};
+use crate::answer::{AnswerLayer, AnsweredBody};
+use crate::config::reload::Live;
+use crate::forward::Forward;
+use crate::forward::body::AnswerBody;
+use crate::forward::connect::Connect;
+use crate::forward::drain::Drain;
+use crate::forward::pool::Pool;
+use crate::head::Head;
+use crate::identify::Identify;
+use crate::inject::Inject;
+use crate::record::Recorder;
+use crate::stage::check;
+
+/// What all workers of a gateway share.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// Where records go.
+    pub recorder: Arc<Recorder>,
+    /// The configuration in force.
+    pub live: Arc<Live>,
+    /// The organisation's window.
+    pub window: Arc<Window>,
+    /// Every task that belongs to a call.
+    pub tasks: TaskTracker,
+    /// Cancelled when the shutdown begins: no new calls.
+    pub draining: CancellationToken,
+    /// Cancelled when the grace is over: calls in flight are cut.
+    pub cut: CancellationToken,
+    /// Where calls go on whose caller has left.
+    pub drain: Drain,
+}
+
+/// The body of every response.
+pub type GatewayBody<C> = AnsweredBody<AnswerBody<C>>;
+
+impl Gateway {
+    /// A gateway over a configuration.
+    #[must_use]
+    pub fn new(live: Arc<Live>, recorder: Arc<Recorder>) -> Self {
+        let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
+        Self {
+            window: Arc::new(Window::new(recorder.clock())),
+            drain: Drain::new(tasks.clone(), cut.clone(), recorder.metrics().draining.clone()),
+            draining: CancellationToken::new(),
+            live,
+            recorder,
+            tasks,
+            cut,
+        }
+    }
+
+    /// An empty pool of upstream connections for one worker.
+    pub fn pool<C: Connect>(&self, connect: C) -> Arc<Pool<C>> {
+        let open = self.recorder.metrics().upstream_connections.clone();
+        Arc::new(Pool::new(connect, self.recorder.clock(), open))
+    }
+
+    /// The path of a request, outermost first.
+    pub fn stack<C: Connect, B>(&self, pool: &Arc<Pool<C>>) -> impl Stack<C, B>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::fmt::Display,
+    {
+        ServiceBuilder::new()
+            // First, so that whatever happens behind it is recorded, timed and answered.
+            .layer(AnswerLayer {
+                recorder: Arc::clone(&self.recorder),
+                live: Arc::clone(&self.live),
+                draining: self.draining.clone(),
+            })
+            // Before any look at keys: a malformed head has no trustworthy key in it.
+            .layer(check(Head))
+            // Before any limit: limits belong to teams, and strangers use up none of them.
+            .layer(check(Identify))
+            // The cheapest limit first; a caller in a loop costs no more than this.
+            .layer(check(Rate))
+            // Before the body, so that a team's bodies in memory are bounded too.
+            .layer(check(Concurrency))
+            // Only for callers within their limits: reads the body, and refuses what could not succeed.
+            .layer(ReadBodyLayer)
+            // Last of the limits: nothing that will not be sent takes a place in the shared window.
+            .layer(check(UpstreamWindow(Arc::clone(&self.window))))
+            // As late as can be: the key exists in no request that might still be refused.
+            .layer(check(Inject))
+            .service(Forward::new(Arc::clone(pool), self.drain.clone()))
+    }
+}
+
+/// What [`Gateway::stack`] returns: a service that is always ready and never fails.
+pub trait Stack<C: Connect, B>:
+    Service<Request<B>, Response = Response<GatewayBody<C>>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<C: Connect, B, S> Stack<C, B> for S where
+    S: Service<Request<B>, Response = Response<GatewayBody<C>>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}

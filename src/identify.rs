@@ -1,0 +1,109 @@
+//! Whose key is this? One answer for every kind of bad key.
+
+use http::HeaderMap;
+use http::header::{self, HeaderValue};
+
+use crate::caller::Caller;
+use crate::head::X_API_KEY;
+use crate::refuse::Refusal;
+use crate::stage::{Check, Identified, Refused, Routed};
+
+/// The stage that turns a caller key into a caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Identify;
+
+impl<B> Check<Routed<B>> for Identify {
+    type Out = Identified<B>;
+
+    fn check(&self, mut routed: Routed<B>) -> Result<Identified<B>, Refused> {
+        let arrival = &mut routed.arrival;
+        let found = presented(&arrival.head.headers).and_then(|key| {
+            let now = arrival.exchange.clock().wall();
+            arrival.snapshot.directory.find(key, now).cloned().ok_or(Refusal::InvalidApiKey)
+        });
+        let allowed = found.and_then(|caller| {
+            arrival.exchange.identified(caller.clone());
+            may_ask(&caller, &routed.target).map(|()| caller)
+        });
+        match allowed {
+            Ok(caller) => Ok(Identified { routed, caller }),
+            Err(refusal) => Err(Refused::new(routed.arrival.exchange, refusal)),
+        }
+    }
+}
+
+/// The one key that was sent, from `Authorization: Bearer` or `x-api-key`. Two keys are refused, the
+/// same or not: which of them another hop would believe is nobody's guess to make.
+fn presented(headers: &HeaderMap) -> Result<&[u8], Refusal> {
+    let one = |name| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (first, None) => Ok(first.map(HeaderValue::as_bytes)),
+            _ => Err(Refusal::InvalidRequest { reason: "it carries more than one API key" }),
+        }
+    };
+    match (one(header::AUTHORIZATION)?, one(X_API_KEY)?) {
+        (None, None) => Err(Refusal::MissingApiKey),
+        (Some(_), Some(_)) => Err(Refusal::InvalidRequest { reason: "it carries more than one API key" }),
+        (None, Some(key)) => Ok(key),
+        (Some(authorization), None) => {
+            let (scheme, key) = authorization
+                .iter()
+                .position(|&b| b == b' ')
+                .map_or((authorization, &[][..]), |at| authorization.split_at(at));
+            if !scheme.eq_ignore_ascii_case(b"bearer") {
+                return Err(Refusal::InvalidApiKey);
+            }
+            let key = key.trim_ascii();
+            if key.contains(&b',') {
+                return Err(Refusal::InvalidRequest { reason: "it carries more than one API key" });
+            }
+            Ok(key)
+        }
+    }
+}
+
+/// Whether the caller's team may ask about this analysis.
+fn may_ask(caller: &Caller, target: &crate::head::Target) -> Result<(), Refusal> {
+    let what = match &target.analysis_id {
+        Some(id) if !caller.team.analyses.allow(id) => format!("ask about analysis {id}"),
+        // The list names every analysis of the organisation.
+        None if !matches!(caller.team.analyses, crate::config::Analyses::All) => "list all analyses".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Refusal::AnalysisNotAllowed { team: caller.team.name.to_string(), what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_of(fields: &[(&'static str, &'static str)]) -> Result<Vec<u8>, Refusal> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        presented(&headers).map(<[u8]>::to_vec)
+    }
+
+    #[test]
+    fn a_key_comes_as_bearer_or_x_api_key() {
+        assert_eq!(key_of(&[("authorization", "Bearer k")]), Ok(b"k".to_vec()));
+        assert_eq!(key_of(&[("authorization", "bearer  k ")]), Ok(b"k".to_vec()));
+        assert_eq!(key_of(&[("x-api-key", "k")]), Ok(b"k".to_vec()));
+        assert_eq!(key_of(&[]), Err(Refusal::MissingApiKey));
+        assert_eq!(key_of(&[("authorization", "Basic k")]), Err(Refusal::InvalidApiKey));
+    }
+
+    #[test]
+    fn two_keys_are_refused_however_they_are_written() {
+        for fields in [
+            &[("authorization", "Bearer a"), ("authorization", "Bearer a")][..],
+            &[("authorization", "Bearer a"), ("x-api-key", "a")],
+            &[("x-api-key", "a"), ("x-api-key", "b")],
+            &[("authorization", "Bearer a, Bearer b")],
+        ] {
+            assert!(matches!(key_of(fields), Err(Refusal::InvalidRequest { .. })), "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The only place that reads the secret: builds the request that goes upstream and puts the
+//! organisation's key into its head.
+
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Version};
+use http_body_util::Full;
+
+use crate::head::{self, Route};
+use crate::refuse::Refusal;
+use crate::stage::{Admitted, Check, Outbound, Refused};
+
+/// The stage that swaps the caller's key, which ends here, for the organisation's.
+#[derive(Clone, Copy, Debug)]
+pub struct Inject;
+
+impl Check<Admitted> for Inject {
+    type Out = Outbound;
+
+    fn check(&self, admitted: Admitted) -> Result<Outbound, Refused> {
+        let Admitted { judged, slot } = admitted;
+        let route = judged.target.route;
+        let origin = &judged.snapshot.origin;
+        let Some(uri) = origin.uri(&judged.target.upstream_path()) else {
+            let reason = "its target cannot be written below the upstream's base URL";
+            return Err(Refused::new(judged.exchange, Refusal::InvalidRequest { reason }));
+        };
+        let mut headers = head::onward(&judged.head, judged.exchange.id(), route);
+        headers.insert(header::HOST, origin.host().clone());
+        let mut authorization: HeaderValue = judged.snapshot.key.authorization();
+        authorization.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, authorization);
+        let mut request = Request::new(Full::new(judged.body));
+        *request.method_mut() = match route {
+            Route::VideoChat => Method::POST,
+            Route::VideoList | Route::VideoGet => Method::GET,
+        };
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = headers;
+        Ok(Outbound {
+            exchange: judged.exchange,
+            snapshot: judged.snapshot,
+            request,
+            permit: judged.permit,
+            slot,
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! Every metric the gateway exports, named and described here and nowhere else.
+//!
+//! Labels come from closed sets: routes and statuses listed here, refusal codes, and the teams of
+//! the configuration. Whatever a stranger sends ends up under `other`, so the number of series is
+//! known when the configuration is. Series of a team exist from the moment the team does.
+
+use std::time::Duration;
+
+use prometheus::core::{Collector, GenericCounterVec};
+use prometheus::{
+    Counter, CounterVec, Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Opts, Registry, TextEncoder,
+};
+
+use crate::head::Route;
+use crate::meter::Usage;
+use crate::refuse::Code;
+
+/// The label of what belongs to no configured team, route or status.
+const OTHER: &str = "other";
+
+/// Statuses that are told apart. The rest is `other`.
+const STATUSES: [u16; 24] = [
+    200, 204, 400, 401, 402, 403, 404, 405, 408, 409, 413, 414, 415, 421, 422, 429, 431, 500, 501, 502, 503, 504, 508,
+    0,
+];
+
+const ROUTES: [Option<Route>; 4] =
+    [Some(Route::VideoChat), Some(Route::VideoList), Some(Route::VideoGet), None];
+
+/// Seconds, for whole requests: from a refusal to a long stream.
+const REQUEST_BUCKETS: [f64; 15] =
+    [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 90.0, 180.0, 600.0];
+/// Seconds, for our own share of a request.
+const OVERHEAD_BUCKETS: [f64; 12] =
+    [0.000_025, 0.000_05, 0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003_2, 0.006_4, 0.025, 0.1, 1.0];
+
+/// How the stream of a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamOutcome {
+    /// With its terminal frame.
+    Completed,
+    /// Without it.
+    Truncated,
+    /// The caller left first.
+    ClientGone,
+}
+
+/// All metrics of one gateway, in a registry of their own.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    refusals: IntCounterVec,
+    streams: IntCounterVec,
+    credits: CounterVec,
+    unmetered: IntCounterVec,
+    tokens: IntCounterVec,
+    durations: Vec<[Histogram; 2]>,
+    first_bytes: Vec<[Histogram; 2]>,
+    overheads: Vec<Histogram>,
+    upstream_responses: Vec<IntCounter>,
+    /// Calls that are neither refused nor over.
+    pub(crate) in_flight: IntGauge,
+    /// Exchanges whose caller has left, being read on to their usage.
+    pub(crate) draining: IntGauge,
+    /// Callers' connections.
+    pub(crate) connections: IntGauge,
+    /// Open connections to the upstream, busy or idle.
+    pub(crate) upstream_connections: IntGauge,
+    /// Requests that count against the upstream's sliding 60 seconds.
+    pub(crate) upstream_window_used: IntGauge,
+    /// The window in force.
+    pub(crate) upstream_window_limit: IntGauge,
+    /// 1 if the last reload took.
+    pub(crate) reload_success: IntGauge,
+    /// When the last one did.
+    pub(crate) reload_timestamp: Gauge,
+    /// Log lines for which there was no room.
+    pub(crate) log_lines_dropped: IntCounter,
+    /// Series of callers that belong to no team.
+    pub(crate) strangers: TeamMetrics,
+}
+
+/// The series of one team, resolved once.
+#[derive(Debug)]
+pub struct TeamMetrics {
+    requests: Vec<Vec<IntCounter>>,
+    refusals: Vec<IntCounter>,
+    streams: [IntCounter; 3],
+    credits: Vec<Counter>,
+    unmetered: Vec<IntCounter>,
+    tokens: Vec<[IntCounter; 2]>,
+}
+
+impl Metrics {
+    /// Builds and registers everything.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let r = &registry;
+        let requests = counters(r, "requests_total", "Requests that ended, by team, route and status.", &["team", "route", "status"]);
+        let refusals = counters(r, "refusals_total", "Requests the gateway itself refused or failed, by team and reason.", &["team", "code"]);
+        let streams = counters(r, "streams_total", "Streamed answers that ended, by team and how.", &["team", "outcome"]);
+        let tokens = counters(r, "tokens_total", "Tokens the upstream reported, by team, route and direction.", &["team", "route", "direction"]);
+        let unmetered = counters(r, "unmetered_total", "Answers of the upstream to chats that told no cost, by team and route.", &["team", "route"]);
+        let credits = register(r, CounterVec::new(opts("credits_used_total", "Credits the upstream reported, by team and route; basis is final for its own figure."), &["team", "route", "basis"]));
+        let by_route_and_stream = |name, help| {
+            let vec = register(r, HistogramVec::new(histogram_opts(name, help, &REQUEST_BUCKETS), &["route", "stream"]));
+            ROUTES.map(|route| ["false", "true"].map(|stream| vec.with_label_values(&[route_label(route), stream]))).to_vec()
+        };
+        let overhead = register(r, HistogramVec::new(histogram_opts("overhead_seconds", "The gateway's own share of a request: its duration less the caller's upload and the upstream's time to its first byte.", &OVERHEAD_BUCKETS), &["route"]));
+        let upstream_responses = counters(r, "upstream_responses_total", "Answers of the upstream, by status.", &["status"]);
+        let build_info = counters_gauge(r, "build_info", "Always 1; the label tells the version.");
+        build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let strangers = TeamMetrics::new(OTHER, &requests, &refusals, &streams, &credits, &unmetered, &tokens);
+        Self {
+            durations: by_route_and_stream("request_duration_seconds", "From the request head to the last byte of the answer."),
+            first_bytes: by_route_and_stream("time_to_first_byte_seconds", "From the request head to the head of the answer."),
+            overheads: ROUTES.map(|route| overhead.with_label_values(&[route_label(route)])).to_vec(),
+            upstream_responses: STATUSES.iter().map(|&status| upstream_responses.with_label_values(&[&status_label(status)])).collect(),
+            in_flight: gauge(r, "requests_in_flight", "Requests that have begun and not ended."),
+            draining: gauge(r, "exchanges_draining", "Exchanges whose caller has left, read on to learn their cost."),
+            connections: gauge(r, "connections", "Open connections of callers."),
+            upstream_connections: gauge(r, "upstream_connections", "Open connections to the upstream, busy or idle."),
+            upstream_window_used: gauge(r, "upstream_window_used", "Requests that count against the upstream's sliding 60 seconds now."),
+            upstream_window_limit: gauge(r, "upstream_window_limit", "Requests the upstream's sliding 60 seconds allow."),
+            reload_success: gauge(r, "config_reload_success", "1 if the last load of the configuration succeeded, 0 if it failed and the one before is in force."),
+            reload_timestamp: register(r, Gauge::with_opts(opts("config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded, in seconds since the epoch."))),
+            log_lines_dropped: register(r, IntCounter::with_opts(opts("log_lines_dropped_total", "Log lines dropped because the output was too slow."))),
+            strangers,
+            requests,
+            refusals,
+            streams,
+            credits,
+            unmetered,
+            tokens,
+            registry,
+        }
+    }
+
+    /// The series of a team, made to exist.
+    pub(crate) fn team(&self, name: &str) -> TeamMetrics {
+        TeamMetrics::new(name, &self.requests, &self.refusals, &self.streams, &self.credits, &self.unmetered, &self.tokens)
+    }
+
+    pub(crate) fn upstream_answered(&self, status: u16) {
+        self.upstream_responses[status_index(status)].inc();
+    }
+
+    pub(crate) fn request_took(&self, route: Option<Route>, stream: bool, whole: Duration) {
+        self.durations[route_index(route)][usize::from(stream)].observe(whole.as_secs_f64());
+    }
+
+    pub(crate) fn first_byte_took(&self, route: Option<Route>, stream: bool, time: Duration) {
+        self.first_bytes[route_index(route)][usize::from(stream)].observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn overhead_was(&self, route: Option<Route>, time: Duration) {
+        self.overheads[route_index(route)].observe(time.as_secs_f64());
+    }
+
+    /// Everything in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> (String, Vec<u8>) {
+        let encoder = TextEncoder::new();
+        let mut text = Vec::new();
+        // Writing to memory cannot fail, and every family here has a metric.
+        let _ = encoder.encode(&self.registry.gather(), &mut text);
+        (encoder.format_type().to_owned(), text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TeamMetrics {
+    fn new(
+        team: &str,
+        requests: &IntCounterVec,
+        refusals: &IntCounterVec,
+        streams: &IntCounterVec,
+        credits: &CounterVec,
+        unmetered: &IntCounterVec,
+        tokens: &IntCounterVec,
+    ) -> Self {
+        let routes = || ROUTES.into_iter().map(route_label);
+        Self {
+            requests: routes()
+                .map(|route| {
+                    STATUSES.iter().map(|&status| requests.with_label_values(&[team, route, &status_label(status)])).collect()
+                })
+                .collect(),
+            refusals: Code::ALL.iter().map(|code| refusals.with_label_values(&[team, code.as_str()])).collect(),
+            streams: ["completed", "truncated", "client_gone"].map(|outcome| streams.with_label_values(&[team, outcome])),
+            credits: routes().map(|route| credits.with_label_values(&[team, route, "final"])).collect(),
+            unmetered: routes().map(|route| unmetered.with_label_values(&[team, route])).collect(),
+            tokens: routes()
+                .map(|route| ["input", "output"].map(|direction| tokens.with_label_values(&[team, route, direction])))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn request_ended(&self, route: Option<Route>, status: u16) {
+        self.requests[route_index(route)][status_index(status)].inc();
+    }
+
+    pub(crate) fn refused(&self, code: Code) {
+        self.refusals[code as usize].inc();
+    }
+
+    pub(crate) fn stream_ended(&self, outcome: StreamOutcome) {
+        self.streams[outcome as usize].inc();
+    }
+
+    pub(crate) fn used(&self, route: Option<Route>, usage: &Usage) {
+        let route = route_index(route);
+        if let Some(credits) = usage.credits {
+            self.credits[route].inc_by(credits.as_f64());
+        }
+        self.tokens[route][0].inc_by(usage.input_tokens.unwrap_or(0));
+        self.tokens[route][1].inc_by(usage.output_tokens.unwrap_or(0));
+    }
+
+    pub(crate) fn unmetered(&self, route: Option<Route>) {
+        self.unmetered[route_index(route)].inc();
+    }
+}
+
+fn route_index(route: Option<Route>) -> usize {
+    ROUTES.iter().position(|known| *known == route).unwrap_or(ROUTES.len() - 1)
+}
+
+fn route_label(route: Option<Route>) -> &'static str {
+    route.map_or(OTHER, Route::label)
+}
+
+fn status_index(status: u16) -> usize {
+    STATUSES.iter().position(|&known| known == status).unwrap_or(STATUSES.len() - 1)
+}
+
+fn status_label(status: u16) -> String {
+    if status == 0 { OTHER.to_owned() } else { status.to_string() }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(format!("mavera_gateway_{name}"), help)
+}
+
+fn histogram_opts(name: &str, help: &str, buckets: &[f64]) -> HistogramOpts {
+    HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec())
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
+    let metric = metric.expect("metric names and labels are literals of this file");
+    registry.register(Box::new(metric.clone())).expect("every name stands once in this file");
+    metric
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(registry, GenericCounterVec::new(opts(name, help), labels))
+}
+
+fn counters_gauge(registry: &Registry, name: &str, help: &str) -> prometheus::IntGaugeVec {
+    register(registry, prometheus::IntGaugeVec::new(opts(name, help), &["version"]))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    register(registry, IntGauge::with_opts(opts(name, help)))
+}

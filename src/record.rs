@@ -1,0 +1,374 @@
+//! One record per request: opened when its head arrives, closed exactly once, and then one log line
+//! and one set of metrics.
+//!
+//! The [`Exchange`] is owned by whatever stage the call is in, and moves with it: through the
+//! stages, into the response body, and on into the drain if the caller leaves. Whoever holds it last
+//! ends it; if it is simply dropped, the caller has gone, and that is what the record says.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::{Method, StatusCode, Version};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::credits::Credits;
+use crate::head::{RequestId, Route, Target};
+use crate::log::Log;
+use crate::meter::{Finish, Reading};
+use crate::metrics::{Metrics, StreamOutcome, TeamMetrics};
+use crate::refuse::Refusal;
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The upstream's answer was passed on whole.
+    Completed,
+    /// The answer broke off, or a stream ended without its terminal frame.
+    Truncated,
+    /// The caller left before the end. What the answer cost may be known all the same.
+    ClientGone,
+    /// The gateway refused the call.
+    Refused,
+    /// The upstream could not be reached or gave no usable answer.
+    Failed,
+    /// The gateway shut down before the call had ended.
+    Cut,
+}
+
+/// Where records go. Shared by all exchanges of a gateway.
+#[derive(Debug)]
+pub struct Recorder {
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    log: Log,
+    /// Set when the drain deadline has passed: what ends from now on was cut by us.
+    cutting: AtomicBool,
+}
+
+impl Recorder {
+    /// A recorder that writes to `log` and `metrics`.
+    #[must_use]
+    pub fn new(clock: Clock, metrics: Arc<Metrics>, log: Log) -> Self {
+        Self { clock, metrics, log, cutting: AtomicBool::new(false) }
+    }
+
+    /// The clock that records are timed by.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The metrics that records count into.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// From now on, what is dropped was cut by the shutdown and not left by its caller.
+    pub fn cut_from_now_on(&self) {
+        self.cutting.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The record of a call in progress. Exactly one ending, whatever happens.
+#[derive(Debug)]
+pub struct Exchange(Option<Box<Draft>>);
+
+#[derive(Debug)]
+struct Draft {
+    recorder: Arc<Recorder>,
+    id: RequestId,
+    method: Method,
+    version: Version,
+    target: Option<Target>,
+    caller: Option<Caller>,
+    began: Instant,
+    /// Time spent waiting for the caller's body.
+    upload: Duration,
+    /// When the request was handed to an upstream connection.
+    sent: Option<Instant>,
+    /// When the head of the upstream's answer was there.
+    answered: Option<Instant>,
+    status: Option<StatusCode>,
+    stream: bool,
+    bytes: u64,
+    /// The caller left and the exchange was read on without it.
+    left: bool,
+}
+
+impl Exchange {
+    /// Opens the record of a request whose head has just arrived.
+    #[must_use]
+    pub fn begin(recorder: &Arc<Recorder>, id: RequestId, method: Method, version: Version) -> Self {
+        recorder.metrics.in_flight.inc();
+        Self(Some(Box::new(Draft {
+            recorder: Arc::clone(recorder),
+            id,
+            method,
+            version,
+            target: None,
+            caller: None,
+            began: recorder.clock.now(),
+            upload: Duration::ZERO,
+            sent: None,
+            answered: None,
+            status: None,
+            stream: false,
+            bytes: 0,
+            left: false,
+        })))
+    }
+
+    fn draft(&self) -> &Draft {
+        self.0.as_deref().expect("an exchange has its draft until it ends, and ending consumes it")
+    }
+
+    fn draft_mut(&mut self) -> &mut Draft {
+        self.0.as_deref_mut().expect("an exchange has its draft until it ends, and ending consumes it")
+    }
+
+    /// The id of the request, ours or the caller's.
+    #[must_use]
+    pub fn id(&self) -> &RequestId {
+        &self.draft().id
+    }
+
+    /// The clock of the gateway.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.draft().recorder.clock
+    }
+
+    /// Where this exchange is recorded.
+    #[must_use]
+    pub fn recorder(&self) -> &Arc<Recorder> {
+        &self.draft().recorder
+    }
+
+    /// What is asked for is known.
+    pub fn routed(&mut self, target: Target) {
+        self.draft_mut().target = Some(target);
+    }
+
+    /// Who asks is known.
+    pub fn identified(&mut self, caller: Caller) {
+        self.draft_mut().caller = Some(caller);
+    }
+
+    /// The body has been read, which took this long.
+    pub fn uploaded(&mut self, time: Duration) {
+        self.draft_mut().upload = time;
+    }
+
+    /// The request has been handed to an upstream connection.
+    pub fn sent(&mut self) {
+        let now = self.clock().now();
+        self.draft_mut().sent = Some(now);
+    }
+
+    /// The request turned out not to have been written after all.
+    pub fn unsent(&mut self) {
+        self.draft_mut().sent = None;
+    }
+
+    /// The head of the upstream's answer is there.
+    pub fn answered(&mut self, status: StatusCode, stream: bool) {
+        let now = self.clock().now();
+        let draft = self.draft_mut();
+        draft.answered = Some(now);
+        draft.status = Some(status);
+        draft.stream = stream;
+        draft.recorder.metrics.upstream_answered(status.as_u16());
+    }
+
+    /// Bytes of the answer's body went by.
+    pub fn passed(&mut self, bytes: usize) {
+        self.draft_mut().bytes += bytes as u64;
+    }
+
+    /// The caller has left; the exchange goes on without it.
+    pub fn caller_left(&mut self) {
+        self.draft_mut().left = true;
+    }
+
+    /// Whether the caller has left.
+    #[must_use]
+    pub fn has_caller_left(&self) -> bool {
+        self.draft().left
+    }
+
+    /// Ends the record of a call that was refused or failed.
+    pub fn refused(mut self, refusal: &Refusal) {
+        let Some(mut draft) = self.0.take() else { return };
+        // An answer of the upstream that was replaced by ours: the caller saw ours.
+        draft.status = Some(refusal.status());
+        let outcome = match draft.left {
+            true => Outcome::ClientGone,
+            false if refusal.is_upstream_failure() => Outcome::Failed,
+            false => Outcome::Refused,
+        };
+        draft.team_metrics().refused(refusal.code());
+        draft.end(outcome, Some(refusal), Reading::default());
+    }
+
+    /// Ends the record of a call that the upstream answered. `whole` if its body came to its end.
+    pub fn ended(mut self, whole: bool, reading: Reading) {
+        let Some(draft) = self.0.take() else { return };
+        let outcome = match (draft.left, whole, draft.stream, reading.finish) {
+            (true, ..) => Outcome::ClientGone,
+            (_, false, ..) | (_, _, true, None) => Outcome::Truncated,
+            _ => Outcome::Completed,
+        };
+        draft.end(outcome, None, reading);
+    }
+
+    /// Ends the record of a call whose caller has left, with what was read until then.
+    pub fn abandoned(mut self, reading: Reading) {
+        let Some(draft) = self.0.take() else { return };
+        let cut = draft.recorder.cutting.load(Ordering::Relaxed);
+        draft.end(if cut { Outcome::Cut } else { Outcome::ClientGone }, None, reading);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            Self(self.0.take()).abandoned(Reading::default());
+        }
+    }
+}
+
+impl Draft {
+    fn route(&self) -> Option<Route> {
+        self.target.as_ref().map(|target| target.route)
+    }
+
+    fn team_metrics(&self) -> &TeamMetrics {
+        self.caller.as_ref().map_or(&self.recorder.metrics.strangers, |caller| &caller.team.metrics)
+    }
+
+    fn end(self, outcome: Outcome, refusal: Option<&Refusal>, reading: Reading) {
+        let now = self.recorder.clock.now();
+        let times = self.times(now);
+        self.count(outcome, &reading, &times);
+        self.write(outcome, refusal, &reading, &times);
+        self.recorder.metrics.in_flight.dec();
+    }
+
+    fn times(&self, now: Instant) -> Times {
+        let since = |later: Instant, earlier: Instant| later.saturating_duration_since(earlier);
+        let head = self.answered.unwrap_or(now);
+        let upstream = self.sent.map(|sent| since(head, sent));
+        let ours = since(head, self.began).saturating_sub(self.upload + upstream.unwrap_or_default());
+        Times { total: since(now, self.began), head: since(head, self.began), upstream, ours }
+    }
+
+    fn count(&self, outcome: Outcome, reading: &Reading, times: &Times) {
+        let (metrics, team, route) = (&self.recorder.metrics, self.team_metrics(), self.route());
+        // A caller that left before any status was sent gets nginx's 499, which is `other` here.
+        team.request_ended(route, self.status.map_or(0, |status| status.as_u16()));
+        team.used(route, &reading.usage);
+        metrics.request_took(route, self.stream, times.total);
+        metrics.first_byte_took(route, self.stream, times.head);
+        metrics.overhead_was(route, times.ours);
+        let answered_well = self.answered.is_some() && self.status.is_some_and(|status| status.is_success());
+        if answered_well && route == Some(Route::VideoChat) && reading.usage.credits.is_none() {
+            team.unmetered(route);
+        }
+        if self.stream {
+            team.stream_ended(match outcome {
+                Outcome::Completed => StreamOutcome::Completed,
+                Outcome::ClientGone => StreamOutcome::ClientGone,
+                _ => StreamOutcome::Truncated,
+            });
+        }
+    }
+
+    fn write(&self, outcome: Outcome, refusal: Option<&Refusal>, reading: &Reading, times: &Times) {
+        let line = Line {
+            timestamp: self.recorder.clock.wall(),
+            level: "INFO",
+            target: "mavera_gateway::record",
+            message: "request",
+            request_id: self.id.as_str(),
+            team: self.caller.as_ref().map(|caller| &*caller.team.name),
+            key_id: self.caller.as_ref().map(|caller| &*caller.key_id),
+            method: self.method.as_str(),
+            route: self.route().map(Route::label),
+            analysis_id: self.target.as_ref().and_then(|target| target.analysis_id.as_deref()),
+            http_version: match self.version {
+                Version::HTTP_2 => "2",
+                Version::HTTP_10 => "1.0",
+                _ => "1.1",
+            },
+            status: self.status.map(|status| status.as_u16()),
+            outcome,
+            code: refusal.map(|refusal| refusal.code().as_str()),
+            stream: self.stream,
+            finish: reading.finish,
+            response_id: reading.response_id.as_deref(),
+            credits: reading.usage.credits,
+            input_tokens: reading.usage.input_tokens,
+            output_tokens: reading.usage.output_tokens,
+            response_bytes: self.bytes,
+            total_seconds: times.total.as_secs_f64(),
+            first_byte_seconds: times.head.as_secs_f64(),
+            upload_seconds: self.upload.as_secs_f64(),
+            upstream_seconds: times.upstream.map(|time| time.as_secs_f64()),
+            gateway_seconds: times.ours.as_secs_f64(),
+        };
+        let mut text = Vec::with_capacity(768);
+        if serde_json::to_writer(&mut text, &line).is_ok() {
+            text.push(b'\n');
+            self.recorder.log.write(&text);
+        }
+    }
+}
+
+/// Whose time was spent: the caller's upload is in none of these but `total` and `head`.
+struct Times {
+    total: Duration,
+    /// Until the head of the answer.
+    head: Duration,
+    /// From sending to the head of the upstream's answer.
+    upstream: Option<Duration>,
+    /// What is left of `head`.
+    ours: Duration,
+}
+
+/// The log line. Its keys are a contract with whoever parses the logs; there is no field in it that
+/// could hold a body or a secret.
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: jiff::Timestamp,
+    level: &'a str,
+    target: &'a str,
+    message: &'a str,
+    request_id: &'a str,
+    team: Option<&'a str>,
+    key_id: Option<&'a str>,
+    method: &'a str,
+    route: Option<&'a str>,
+    analysis_id: Option<&'a str>,
+    http_version: &'a str,
+    status: Option<u16>,
+    outcome: Outcome,
+    code: Option<&'a str>,
+    stream: bool,
+    finish: Option<Finish>,
+    response_id: Option<&'a str>,
+    credits: Option<Credits>,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    response_bytes: u64,
+    total_seconds: f64,
+    first_byte_seconds: f64,
+    upload_seconds: f64,
+    upstream_seconds: Option<f64>,
+    gateway_seconds: f64,
+}

@@ -1,0 +1,168 @@
+//! One connection of a caller, from its first byte to its last: which protocol it speaks, within
+//! which bounds, and how it ends at a shutdown.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::io::CallerIo;
+use crate::config::Server;
+use crate::forward::connect::Connect;
+use crate::gateway::{Gateway, Stack};
+
+/// What an HTTP/2 connection with prior knowledge begins with (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Fields of one request head.
+const MAX_FIELDS: usize = 100;
+/// Unread bytes of one HTTP/2 request, and unsent bytes of one answer. Bodies are bounded by the
+/// team's limit; this bounds what flow control lets in before anybody has looked.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+const SEND_BUFFER: usize = 64 << 10;
+/// Resets in flight that are tolerated (CVE-2023-44487).
+const MAX_RESETS: usize = 20;
+/// How often an HTTP/2 connection is asked whether it is there, and how long it has to answer.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_WITHIN: Duration = Duration::from_secs(20);
+
+/// Serves a connection with TLS, where configured, or in clear.
+pub async fn serve<T, C, S>(io: T, service: S, gateway: &Gateway)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    C: Connect,
+    S: Stack<C, Incoming>,
+{
+    let snapshot = gateway.live.current();
+    let server = &snapshot.config.server;
+    let Some(tls) = &snapshot.tls else {
+        return serve_clear(io, service, gateway, server).await;
+    };
+    let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(io);
+    match timeout(server.head_timeout, handshake).await {
+        Ok(Ok(io)) => {
+            let h2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
+            let io = CallerIo::new(io, Bytes::new(), server.write_timeout);
+            if h2 {
+                serve_h2(io, service, gateway, server).await;
+            } else {
+                serve_h1(io, service, gateway, server).await;
+            }
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake took too long"),
+    }
+}
+
+async fn serve_clear<T, C, S>(mut io: T, service: S, gateway: &Gateway, server: &Server)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    C: Connect,
+    S: Stack<C, Incoming>,
+{
+    let told = tokio::select! {
+        biased;
+        told = timeout(server.head_timeout, tell_protocol(&mut io)) => told,
+        () = gateway.draining.cancelled() => return,
+    };
+    let Ok(Ok((h2, ahead))) = told else { return };
+    let io = CallerIo::new(io, ahead, server.write_timeout);
+    if h2 {
+        serve_h2(io, service, gateway, server).await;
+    } else {
+        serve_h1(io, service, gateway, server).await;
+    }
+}
+
+/// Reads until the first byte that is not the HTTP/2 preface's, or its end.
+async fn tell_protocol<T: AsyncRead + Unpin>(io: &mut T) -> io::Result<(bool, Bytes)> {
+    let mut ahead = BytesMut::with_capacity(1024);
+    loop {
+        if io.read_buf(&mut ahead).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let length = ahead.len().min(PREFACE.len());
+        if ahead[..length] != PREFACE[..length] {
+            return Ok((false, ahead.freeze()));
+        }
+        if length == PREFACE.len() {
+            return Ok((true, ahead.freeze()));
+        }
+    }
+}
+
+async fn serve_h1<T, C, S>(io: CallerIo<T>, service: S, gateway: &Gateway, server: &Server)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    C: Connect,
+    S: Stack<C, Incoming>,
+{
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(server.head_timeout)
+        .max_header_size(server.max_head)
+        .max_headers(MAX_FIELDS)
+        .max_buf_size(server.max_head.max(64 << 10))
+        // A caller that closes its sending side has left: its answer has nowhere to go.
+        .half_close(false)
+        .keep_alive(true);
+    let connection = builder.serve_connection(io, TowerToHyperService::new(service));
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = gateway.draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    log_end(ended);
+}
+
+async fn serve_h2<T, C, S>(io: CallerIo<T>, service: S, gateway: &Gateway, server: &Server)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    C: Connect,
+    S: Stack<C, Incoming>,
+{
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(server.max_streams)
+        .max_header_list_size(u32::try_from(server.max_head).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_RESETS)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_WITHIN);
+    let connection = builder.serve_connection(io, TowerToHyperService::new(service));
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = gateway.draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    log_end(ended);
+}
+
+/// What ends a connection is the caller's affair; the calls on it have their own records.
+fn log_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}

@@ -1,0 +1,119 @@
+//! Accepting connections: one listener per worker on the same port, one task per connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::IntGauge;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connection;
+use crate::forward::connect::Connect;
+use crate::gateway::Gateway;
+use crate::forward::pool::Pool;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+/// How long to wait after an error that more of the same would not mend, such as no descriptors.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Binds `address` so that several workers can listen on it; the kernel spreads the connections.
+///
+/// # Errors
+/// What the system says, most often that the address is in use or not ours.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds as many listeners as there are workers, all on one port, chosen by the system if it is 0.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+    // Sharing a port lets any process of this user join in. One that listens already would silently
+    // get a part of the callers, so that is tried first, without sharing.
+    drop(std::net::TcpListener::bind(address)?);
+    let first = bind(address)?;
+    let address = first.local_addr()?;
+    let mut listeners = vec![first];
+    while listeners.len() < workers {
+        listeners.push(bind(address)?);
+    }
+    Ok((address, listeners))
+}
+
+/// Accepts until the shutdown begins. Each connection is served by a task of its own that the
+/// gateway's tracker knows.
+pub async fn accept<C: Connect>(listener: TcpListener, gateway: Gateway, pool: Arc<Pool<C>>, room: Arc<Semaphore>) {
+    let open = gateway.recorder.metrics().connections.clone();
+    let stack = gateway.stack(&pool);
+    loop {
+        // Without room, connections wait in the backlog, where they cost us nothing.
+        let accepted = tokio::select! {
+            biased;
+            () = gateway.draining.cancelled() => return,
+            accepted = next(&listener, &room) => accepted,
+        };
+        let (tcp, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_one_connection(&error) => continue,
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                tokio::time::sleep(BACK_OFF).await;
+                continue;
+            }
+        };
+        // Events must not wait for company.
+        if tcp.set_nodelay(true).is_err() {
+            continue;
+        }
+        let (service, gateway, open) = (stack.clone(), gateway.clone(), Counted::new(&open));
+        let tasks = gateway.tasks.clone();
+        tasks.spawn(async move {
+            let _held = (permit, open);
+            let cut = gateway.cut.clone();
+            cut.run_until_cancelled(connection::serve(tcp, service, &gateway)).await;
+        });
+    }
+}
+
+async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (tcp, _) = listener.accept().await?;
+    Ok((tcp, permit))
+}
+
+/// Errors that concern the connection that was about to be accepted, and not the next.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+struct Counted(IntGauge);
+
+impl Counted {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,181 @@
+//! The server around the stack: listeners, workers, and how it all stops.
+//!
+//! Each worker is a thread with an event loop, a listener and a pool of upstream connections of its
+//! own: a call begins and ends on one core. [`run`] is what `serve` and `demo` have in common.
+
+pub mod admin;
+pub mod connection;
+pub mod io;
+pub mod listen;
+pub mod tls;
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::forward::connect::{Connect, Tcp};
+use crate::forward::pool::Pool;
+use crate::gateway::Gateway;
+
+/// How often idle upstream connections are looked over.
+const REAP_EVERY: Duration = Duration::from_secs(5);
+
+/// Listeners that are bound, so that a port in use is found before anything else happens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Where callers connect.
+    pub address: SocketAddr,
+    /// Where operators connect.
+    pub admin_address: SocketAddr,
+    callers: Vec<TcpListener>,
+    admin: TcpListener,
+}
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be bound.
+    #[error("cannot listen on {address}, from `{key}`: {error}")]
+    Bind {
+        /// The key that names the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A worker could not be started.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[from] std::io::Error),
+}
+
+impl Listeners {
+    /// Binds what the configuration names.
+    ///
+    /// # Errors
+    /// The address that cannot be bound, and why.
+    pub fn bind(gateway: &Gateway) -> Result<Self, StartError> {
+        let snapshot = gateway.live.current();
+        let (server, admin) = (&snapshot.config.server, &snapshot.config.admin);
+        let failed = |key, address| move |error| StartError::Bind { key, address, error };
+        let (address, callers) =
+            listen::bind_all(server.listen, server.workers).map_err(failed("server.listen", server.listen))?;
+        let listener = TcpListener::bind(admin.listen)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .map_err(failed("admin.listen", admin.listen))?;
+        Ok(Self { address, admin_address: listener.local_addr()?, callers, admin: listener })
+    }
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Calls that were cut because the grace was over, or because a second signal said so.
+    pub cut: usize,
+}
+
+/// Serves until `stop` resolves, then drains: not ready, no new calls, calls in flight to their end
+/// within the grace. `hurry` resolving meanwhile ends the grace at once.
+///
+/// # Errors
+/// When a worker cannot be started.
+pub async fn run(
+    gateway: &Gateway,
+    listeners: Listeners,
+    stop: impl Future<Output = ()>,
+    hurry: impl Future<Output = ()>,
+) -> Result<Drained, StartError> {
+    let stopped = CancellationToken::new();
+    let room = Arc::new(Semaphore::new(gateway.live.current().config.server.max_connections));
+    let mut workers = Vec::new();
+    for (index, listener) in listeners.callers.into_iter().enumerate() {
+        workers.push(worker(index, listener, gateway.clone(), Arc::clone(&room), stopped.clone())?);
+    }
+    let admin = tokio::net::TcpListener::from_std(listeners.admin)?;
+    let admin = tokio::spawn(admin::serve(admin, gateway.clone(), stopped.clone()));
+    let live = Arc::clone(&gateway.live);
+    let watch = tokio::spawn(async move { live.watch().await });
+
+    stop.await;
+    let drained = drain(gateway, hurry).await;
+    watch.abort();
+    stopped.cancel();
+    let _ = admin.await;
+    for worker in workers {
+        // A worker that panicked has said so; its calls have ended with it.
+        let _ = tokio::task::spawn_blocking(move || worker.join()).await;
+    }
+    Ok(drained)
+}
+
+/// Waits for the calls in flight, and cuts what is left when the grace is over.
+async fn drain(gateway: &Gateway, hurry: impl Future<Output = ()>) -> Drained {
+    let grace = gateway.live.current().config.server.drain_timeout;
+    gateway.draining.cancel();
+    gateway.tasks.close();
+    tracing::info!(?grace, in_flight = gateway.recorder.metrics().in_flight.get(), "draining");
+    let in_time = tokio::select! {
+        biased;
+        () = gateway.tasks.wait() => true,
+        () = tokio::time::sleep(grace) => false,
+        () = hurry => false,
+    };
+    let mut cut = 0;
+    if !in_time {
+        cut = usize::try_from(gateway.recorder.metrics().in_flight.get()).unwrap_or(0);
+        gateway.recorder.cut_from_now_on();
+        gateway.cut.cancel();
+        gateway.tasks.wait().await;
+    }
+    if cut == 0 {
+        tracing::info!("drained: every call has ended");
+    } else {
+        tracing::warn!(calls = cut, "drained: calls were cut; their records have the outcome `cut`");
+    }
+    Drained { cut }
+}
+
+/// Starts one worker: a thread, an event loop, a listener, a pool.
+fn worker(
+    index: usize,
+    listener: TcpListener,
+    gateway: Gateway,
+    room: Arc<Semaphore>,
+    stopped: CancellationToken,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let runtime = event_loop()?;
+    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        runtime.block_on(async {
+            let listener = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => return tracing::error!(%error, "a worker cannot use its listener"),
+            };
+            let pool = gateway.pool(Tcp);
+            let reaper = tokio::spawn(reap(Arc::clone(&pool), gateway.clone()));
+            listen::accept(listener, gateway, pool, room).await;
+            // Connections and drains of this worker go on until the last call has ended.
+            stopped.cancelled().await;
+            reaper.abort();
+        });
+    })
+}
+
+async fn reap<C: Connect>(pool: Arc<Pool<C>>, gateway: Gateway) {
+    loop {
+        tokio::time::sleep(REAP_EVERY).await;
+        pool.reap(&gateway.live.current());
+    }
+}
+
+/// The event loop of one thread.
+///
+/// # Errors
+/// When the system has no descriptors for it.
+pub fn event_loop() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,36 @@
+//! TLS of the callers' listener.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::TlsFiles;
+
+/// The server side of TLS: HTTP/2 and HTTP/1.1 by ALPN.
+///
+/// # Errors
+/// The configuration key to blame and what is wrong. A private key is never quoted.
+pub fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, (&'static str, String)> {
+    const CERT: &str = "server.tls.cert";
+    const KEY: &str = "server.tls.key";
+    let unreadable = |path: &Path, error| format!("cannot use {}: {error}", path.display());
+    let chain = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| (CERT, unreadable(&files.cert, error)))?;
+    if chain.is_empty() {
+        return Err((CERT, format!("{} holds no certificate", files.cert.display())));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| (KEY, unreadable(&files.key, error)))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| (CERT, error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| (CERT, format!("certificate and key do not go together: {error}")))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

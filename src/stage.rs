@@ -1,0 +1,206 @@
+//! How stages are joined: what each hands to the next, and the shared layer around those that need
+//! no waiting.
+//!
+//! Every stage takes the struct before it and adds what it found out, by type: nothing travels in a
+//! bag of extensions, and a stage cannot be left out without the next failing to compile.
+
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::request::Parts;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::admit::concurrency::Permit;
+use crate::admit::window::Slot;
+use crate::caller::Caller;
+use crate::config::reload::Snapshot;
+use crate::head::Target;
+use crate::record::Exchange;
+use crate::refuse::Refusal;
+
+/// A request as it came, with the record that was opened for it.
+pub struct Arrival<B> {
+    /// Goes with the call to its end.
+    pub exchange: Exchange,
+    /// The configuration this call is served under, whatever a reload does meanwhile.
+    pub snapshot: Arc<Snapshot>,
+    /// The head as the caller wrote it.
+    pub head: Parts,
+    /// The body, unread.
+    pub body: B,
+}
+
+/// A request for something we serve.
+pub struct Routed<B> {
+    /// What came before.
+    pub arrival: Arrival<B>,
+    /// What is asked for.
+    pub target: Target,
+}
+
+/// A request by a caller we know. With its permit once it has passed the limits of its team.
+pub struct Identified<B> {
+    /// What came before.
+    pub routed: Routed<B>,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+/// A request within its team's limits.
+pub struct Permitted<B> {
+    /// What came before.
+    pub identified: Identified<B>,
+    /// Held until the last byte of the answer.
+    pub permit: Permit,
+}
+
+/// A request that was read whole and judged fit to send.
+pub struct Judged {
+    /// Goes with the call to its end.
+    pub exchange: Exchange,
+    /// The configuration this call is served under.
+    pub snapshot: Arc<Snapshot>,
+    /// The head as the caller wrote it.
+    pub head: Parts,
+    /// What is asked for.
+    pub target: Target,
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// Held until the last byte of the answer.
+    pub permit: Permit,
+}
+
+/// A request that fits the upstream's window.
+pub struct Admitted {
+    /// What came before.
+    pub judged: Judged,
+    /// Its place in the window.
+    pub slot: Slot,
+}
+
+/// A request of ours, with the organisation's key in its head.
+pub struct Outbound {
+    /// Goes with the call to its end.
+    pub exchange: Exchange,
+    /// The configuration this call is served under.
+    pub snapshot: Arc<Snapshot>,
+    /// What is written upstream.
+    pub request: http::Request<http_body_util::Full<Bytes>>,
+    /// Held until the last byte of the answer.
+    pub permit: Permit,
+    /// Its place in the window.
+    pub slot: Slot,
+}
+
+/// A refusal on its way out, with the record it will end.
+#[derive(Debug)]
+pub struct Refused {
+    /// Ends when the refusal is written.
+    pub exchange: Exchange,
+    /// Why. Boxed: refusals are rare, and every stage's result carries the room for one.
+    pub refusal: Box<Refusal>,
+}
+
+impl Refused {
+    /// Refuses the call that `exchange` records.
+    pub fn new(exchange: Exchange, refusal: Refusal) -> Self {
+        Self { exchange, refusal: Box::new(refusal) }
+    }
+}
+
+/// A stage that needs no waiting: a plain function from one struct to the next.
+pub trait Check<In> {
+    /// What the next stage takes.
+    type Out;
+
+    /// Judges a request.
+    ///
+    /// # Errors
+    /// The refusal, if it does not pass.
+    fn check(&self, request: In) -> Result<Self::Out, Refused>;
+}
+
+/// The layer that puts a [`Check`] in front of a service.
+#[derive(Clone, Debug)]
+pub struct CheckLayer<C>(Arc<C>);
+
+/// Puts `check` in front of what follows.
+pub fn check<C>(check: C) -> CheckLayer<C> {
+    CheckLayer(Arc::new(check))
+}
+
+impl<C, S> Layer<S> for CheckLayer<C> {
+    type Service = Checked<C, S>;
+
+    fn layer(&self, inner: S) -> Checked<C, S> {
+        Checked { check: Arc::clone(&self.0), inner }
+    }
+}
+
+/// A service behind a check.
+#[derive(Debug)]
+pub struct Checked<C, S> {
+    check: Arc<C>,
+    inner: S,
+}
+
+impl<C, S: Clone> Clone for Checked<C, S> {
+    fn clone(&self) -> Self {
+        Self { check: Arc::clone(&self.check), inner: self.inner.clone() }
+    }
+}
+
+impl<C, S, In> Service<In> for Checked<C, S>
+where
+    C: Check<In>,
+    S: Service<C::Out, Error = Refused>,
+{
+    type Response = S::Response;
+    type Error = Refused;
+    type Future = CheckFuture<S::Future, S::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: In) -> Self::Future {
+        match self.check.check(request) {
+            Ok(request) => CheckFuture::Passed { inner: self.inner.call(request) },
+            Err(refused) => CheckFuture::Refused { refused: ready(Err(refused)) },
+        }
+    }
+}
+
+pin_project! {
+    /// Either the refusal, or what the inner service makes of the request. No box for either.
+    #[project = CheckFutureProjection]
+    pub enum CheckFuture<F, R> {
+        /// The check passed.
+        Passed {
+            #[pin]
+            inner: F,
+        },
+        /// The check refused.
+        Refused {
+            refused: Ready<Result<R, Refused>>,
+        },
+    }
+}
+
+impl<F, R> Future for CheckFuture<F, R>
+where
+    F: Future<Output = Result<R, Refused>>,
+{
+    type Output = Result<R, Refused>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            CheckFutureProjection::Passed { inner } => inner.poll(cx),
+            CheckFutureProjection::Refused { refused } => Poll::Ready(ready!(Pin::new(refused).poll(cx))),
+        }
+    }
+}
