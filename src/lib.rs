@@ -33,3 +33,6 @@ pub mod log;
 pub mod metrics;
 pub mod secret;
 
+pub mod cli;
+#[cfg(feature = "sim")]
+pub mod sim;

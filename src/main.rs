@@ -1,1 +1,7 @@
-fn main(){}
+//! Arguments in, exit code out. Everything else is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mavera_gateway::cli::main()
+}

@@ -20,7 +20,7 @@ use http::Uri;
 use jiff::Timestamp;
 
 pub use file::{LogLevel, OnDisconnect};
-pub use validate::parse;
+pub use validate::{is_team_name, parse};
 
 use crate::secret::KeySource;
 

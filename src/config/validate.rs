@@ -20,9 +20,9 @@ use super::{LogLevel, OnDisconnect};
 use crate::secret::KeySource;
 
 /// Names that metrics use for something else.
-const RESERVED_TEAMS: [&str; 3] = ["organisation", "other", "none"];
+const RESERVED_TEAMS: [&str; 2] = ["organisation", "other"];
 /// What one process can keep apart in metrics and directories without a second thought.
-const MAX_TEAMS: usize = 1000;
+const MAX_TEAMS: usize = 500;
 const MAX_KEYS: usize = 10_000;
 
 /// Reads a configuration from the text of `path`. Relative paths in it are relative to the working
@@ -284,12 +284,9 @@ impl Validator<'_, '_> {
     fn team_name(&mut self, key: &str, leaf: Leaf<String>) -> String {
         let remedy = "use 1 to 64 of a-z, 0-9, \"-\" and \"_\", a letter first";
         let name = self.required(key, leaf, remedy);
-        let shaped = name.len() <= 64
-            && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
         if RESERVED_TEAMS.contains(&name.as_str()) {
             self.problems.add(key, format!("{name:?} means something else in metrics"), "choose another name");
-        } else if !name.is_empty() && !shaped {
+        } else if !name.is_empty() && !is_team_name(&name) {
             self.problems.add(key, format!("{name:?} is not a team name"), remedy);
         }
         name
@@ -406,6 +403,15 @@ impl Validator<'_, '_> {
         self.problems.add(key, format!("{} is out of range", DurationText(value)), format!("use {low} to {high}"));
         default
     }
+}
+
+/// Whether `name` can be a team's.
+#[must_use]
+pub fn is_team_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+        && !RESERVED_TEAMS.contains(&name)
 }
 
 fn loopback(port: u16) -> std::net::SocketAddr {

@@ -1,0 +1,24 @@
+//! `check`: the start-up path without listening.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Failure;
+use crate::clock::Clock;
+use crate::config::reload::Live;
+use crate::metrics::Metrics;
+
+pub(super) fn run(config: &Path) -> Result<(), Failure> {
+    let live = Live::load(config, Arc::new(Metrics::new()), Clock::system())?;
+    let snapshot = live.current();
+    let keys: usize = snapshot.config.teams.iter().map(|team| team.keys.len()).sum();
+    println!(
+        "{}: fine. {} teams with {keys} keys, upstream {}, listening on {} and {}.",
+        config.display(),
+        snapshot.config.teams.len(),
+        snapshot.config.upstream.base_url,
+        snapshot.config.server.listen,
+        snapshot.config.admin.listen,
+    );
+    Ok(())
+}

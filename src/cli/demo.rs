@@ -1,0 +1,198 @@
+//! `demo`: a simulated Mavera and a gateway in front of it, on loopback, needing nothing.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Failure, serve};
+use crate::caller::NewKey;
+use crate::clock::Clock;
+use crate::config::LogLevel;
+use crate::config::reload::Live;
+use crate::gateway::Gateway;
+use crate::log::Log;
+use crate::metrics::Metrics;
+use crate::record::Recorder;
+use crate::server::{self, Listeners, event_loop};
+use crate::sim::{self, DEMO_ANALYSIS, Settings, Simulator};
+
+/// What the teams of the demo are called, and how often they ask with `--traffic`.
+const TEAMS: [(&str, Duration); 3] = [
+    ("growth", Duration::from_millis(900)),
+    ("research", Duration::from_millis(2300)),
+    ("support", Duration::from_millis(4100)),
+];
+const SIM_KEY: &str = "mvra_live_simulated_key_not_a_secret_000000";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DemoArguments {
+    /// Let three teams talk at different rates, so that the metrics move.
+    #[arg(long)]
+    traffic: bool,
+    /// Where callers connect; port 0 for any.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where operators connect; port 0 for any.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    admin_listen: SocketAddr,
+}
+
+pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
+    event_loop()?.block_on(async {
+        let folder = Folder::new()?;
+        let upstream = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+        let clock = Clock::system();
+        let mut settings = Settings::with_key(SIM_KEY);
+        settings.quirks.pace = Duration::from_millis(40);
+        settings.quirks.events = 24;
+        let simulated = tokio::spawn({
+            let (simulator, address) = (Simulator::new(settings, clock), upstream.local_addr()?);
+            tracing::debug!(%address, "simulator");
+            let listener = upstream;
+            folder.write(arguments, address)?;
+            sim::serve(listener, simulator)
+        });
+
+        let metrics = Arc::new(Metrics::new());
+        let live = Live::load(&folder.path("gateway.toml"), Arc::clone(&metrics), clock)?;
+        let log = Log::start(fs::File::create(folder.path("gateway.log"))?, metrics.log_lines_dropped.clone())?;
+        serve::diagnostics(&log, LogLevel::Info);
+        let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())));
+        let listeners = Listeners::bind(&gateway)?;
+        folder.introduce(&listeners);
+        let traffic = arguments.traffic.then(|| {
+            println!("Three teams are talking. Watch the metrics move; stop with ctrl-c.\n");
+            let address = listeners.address;
+            let teams = folder.keys.iter().zip(TEAMS).map(|(key, (_, every))| tokio::spawn(talk(address, key.text.to_string(), every)));
+            teams.collect::<Vec<_>>()
+        });
+        let mut signals = serve::Signals::new()?;
+        let served = server::run(&gateway, listeners, signals.end.next(), signals.again.next()).await;
+        traffic.into_iter().flatten().for_each(|team| team.abort());
+        simulated.abort();
+        log.flush();
+        served?;
+        Ok(())
+    })
+}
+
+/// Where the demo keeps its configuration, its key and its log. Removed when it ends.
+struct Folder {
+    path: PathBuf,
+    keys: Vec<NewKey>,
+}
+
+impl Folder {
+    fn new() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("mavera-gateway-demo-{}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        let keys = TEAMS.iter().map(|_| NewKey::generate()).collect::<Result<_, _>>().map_err(std::io::Error::other)?;
+        Ok(Self { path, keys })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn write(&self, arguments: &DemoArguments, upstream: SocketAddr) -> Result<(), Failure> {
+        fs::write(self.path("key"), SIM_KEY)?;
+        fs::write(self.path("gateway.toml"), self.config(arguments, upstream, &self.path("key")))?;
+        Ok(())
+    }
+
+    fn config(&self, arguments: &DemoArguments, upstream: SocketAddr, key: &Path) -> String {
+        let teams: String = TEAMS
+            .iter()
+            .zip(&self.keys)
+            .map(|((name, _), key)| {
+                format!("\n[[team]]\nname = \"{name}\"\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n", key.id, key.sha256)
+            })
+            .collect();
+        format!(
+            "[server]\nlisten = \"{}\"\ndrain_timeout = \"5s\"\n\n[admin]\nlisten = \"{}\"\n\n\
+             [upstream]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = {:?} }}\nrequests_per_minute = 240\n{teams}",
+            arguments.listen, arguments.admin_listen, key
+        )
+    }
+
+    fn introduce(&self, listeners: &Listeners) {
+        let Listeners { address, admin_address, .. } = listeners;
+        let key = self.keys.first().map_or("", |key| key.text.as_str());
+        println!(
+            "\
+A simulated Mavera API and a gateway in front of it are running. Nothing leaves this machine.
+
+Ask about a video as team growth, and watch the answer stream:
+
+  curl -N http://{address}/api/v1/video-analyses/{DEMO_ANALYSIS}/chat \\
+    -H 'Authorization: Bearer {key}' \\
+    -H 'Content-Type: application/json' \\
+    -d '{{\"messages\":[{{\"role\":\"user\",\"content\":\"Which moment loses viewers?\"}}],\"stream\":true}}'
+
+Leave out \"stream\":true for one JSON answer. List the analyses:
+
+  curl http://{address}/api/v1/video-analyses -H 'Authorization: Bearer {key}'
+
+Where to look:
+  metrics   http://{admin_address}/metrics
+  records   {log}   (one JSON line per request)
+  config    {config}   (edit it: the gateway reloads)
+
+Stop with ctrl-c.
+",
+            log = self.path("gateway.log").display(),
+            config = self.path("gateway.toml").display(),
+        );
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Best effort: it is in the temporary directory.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// One team of `--traffic`: asks again and again, streaming every other time, for as long as it is
+/// let.
+async fn talk(address: SocketAddr, key: String, every: Duration) {
+    for turn in 0u64.. {
+        let stream = turn % 2 == 0;
+        if let Err(error) = ask(address, &key, stream, turn).await {
+            tracing::warn!(%error, "a team of the demo got no answer");
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+async fn ask(address: SocketAddr, key: &str, stream: bool, turn: u64) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    const QUESTIONS: [&str; 4] = [
+        "Which moment loses viewers?",
+        "Does the hook work without sound?",
+        "Compare the first and the last ten seconds, and say which product shot is remembered best and why.",
+        "Summarise the emotional arc.",
+    ];
+    let question = QUESTIONS[usize::try_from(turn).unwrap_or(0) % QUESTIONS.len()];
+    let body = serde_json::json!({"messages": [{"role": "user", "content": question}], "stream": stream});
+    let mut request = Request::post(format!("/api/v1/video-analyses/{DEMO_ANALYSIS}/chat"))
+        .header(header::HOST, address.to_string())
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::<bytes::Bytes>::from(body.to_string()))?;
+    let mut authorization = HeaderValue::from_str(&format!("Bearer {key}"))?;
+    authorization.set_sensitive(true);
+    request.headers_mut().insert(header::AUTHORIZATION, authorization);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(address).await?)).await?;
+    let connection = tokio::spawn(connection);
+    let answer = sender.send_request(request).await?;
+    answer.into_body().collect().await?;
+    connection.abort();
+    Ok(())
+}

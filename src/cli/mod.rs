@@ -1,0 +1,121 @@
+//! The command line: one file per command. Exit codes: 0 done, 64 a configuration or argument that
+//! cannot be (EX_USAGE), 1 anything else.
+
+mod check;
+#[cfg(feature = "sim")]
+mod demo;
+mod key;
+mod schema;
+mod serve;
+#[cfg(feature = "sim")]
+mod sim;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::problem::Problems;
+use crate::server::StartError;
+
+/// Authenticating, metering gateway in front of the Mavera video-analysis chat API.
+///
+/// Internal teams call it with keys of their own; it holds the organisation's key, applies limits,
+/// forwards, and records what each call cost.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway.
+    ///
+    /// Logs JSON lines to standard output. SIGHUP reloads the configuration; so does any change of
+    /// its files. SIGTERM and SIGINT drain: no new calls, streams to their end within
+    /// `server.drain_timeout`; a second signal ends the grace at once. Exits with 0 after a drain.
+    Serve(ConfigArgument),
+    /// Check the configuration exactly as `serve` would start with it, without listening.
+    ///
+    /// Prints every problem with its line and a way out. Exits with 0 or 64.
+    Check(ConfigArgument),
+    /// Run a simulated Mavera API and a gateway in front of it on loopback.
+    ///
+    /// Needs no key, no configuration and no other server. Prints a curl that is ready to paste.
+    #[cfg(feature = "sim")]
+    Demo(demo::DemoArguments),
+    /// Make caller keys.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Print the JSON Schema of the configuration file, for editors.
+    Schema,
+    /// Run the simulated Mavera API alone.
+    #[cfg(feature = "sim")]
+    Sim(sim::SimArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArgument {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
+    config: PathBuf,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The configuration cannot be used.
+    #[error("{0}")]
+    Config(#[from] Problems),
+    /// An argument cannot be used.
+    #[error("{0}")]
+    Usage(String),
+    /// The server did not start.
+    #[error("{0}")]
+    Start(#[from] StartError),
+    /// Something the system refused.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) | Self::Usage(_) => ExitCode::from(64),
+            Self::Start(_) | Self::System(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Parses the arguments and runs the command.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers, not errors.
+            let code = if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
+            let _ = error.print();
+            return code;
+        }
+    };
+    let done = match arguments.command {
+        Command::Serve(ConfigArgument { config }) => serve::run(&config),
+        Command::Check(ConfigArgument { config }) => check::run(&config),
+        #[cfg(feature = "sim")]
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Key(command) => key::run(&command),
+        Command::Schema => schema::run(),
+        #[cfg(feature = "sim")]
+        Command::Sim(arguments) => sim::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("mavera-gateway: {failure}");
+            failure.code()
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `serve`: the gateway.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::Failure;
+use crate::clock::Clock;
+use crate::config::LogLevel;
+use crate::config::reload::Live;
+use crate::gateway::Gateway;
+use crate::log::Log;
+use crate::metrics::Metrics;
+use crate::record::Recorder;
+use crate::server::{self, Listeners};
+
+pub(super) fn run(config: &Path) -> Result<(), Failure> {
+    let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
+    let live = Live::load(config, Arc::clone(&metrics), clock)?;
+    let log = Log::start(std::io::stdout(), metrics.log_lines_dropped.clone())?;
+    diagnostics(&log, live.current().config.log_level);
+    let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())));
+    let served = serve(&gateway);
+    log.flush();
+    served
+}
+
+/// Sends what `tracing` has to say to `log`, as JSON lines beside the records.
+pub(super) fn diagnostics(log: &Log, level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    // Fails only if there is a subscriber already, whose choice it then is.
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_max_level(level)
+        .with_writer(log.clone())
+        .try_init();
+}
+
+fn serve(gateway: &Gateway) -> Result<(), Failure> {
+    server::event_loop()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let listeners = Listeners::bind(gateway)?;
+        let snapshot = gateway.live.current();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listen = %listeners.address,
+            admin = %listeners.admin_address,
+            tls = snapshot.tls.is_some(),
+            upstream = %snapshot.config.upstream.base_url,
+            teams = snapshot.config.teams.len(),
+            "serving"
+        );
+        if snapshot.config.teams.is_empty() {
+            tracing::warn!("no team is configured, so every call will be refused; make a key with `mavera-gateway key new`");
+        }
+        drop(snapshot);
+        let reloads = tokio::spawn(reload_on_hangup(signals.hangup, gateway.clone()));
+        let drained = server::run(gateway, listeners, signals.end.next(), signals.again.next()).await?;
+        reloads.abort();
+        tracing::info!(cut = drained.cut, "stopped");
+        Ok(())
+    })
+}
+
+async fn reload_on_hangup(mut hangup: Signal, gateway: Gateway) {
+    while hangup.recv().await.is_some() {
+        // What is wrong with it has been logged.
+        let _ = gateway.live.reload();
+    }
+}
+
+pub(super) struct Signals {
+    hangup: Signal,
+    pub(super) end: Ends,
+    pub(super) again: Ends,
+}
+
+/// SIGTERM or SIGINT, counted from `after`.
+pub(super) struct Ends {
+    term: Signal,
+    int: Signal,
+    after: usize,
+}
+
+impl Signals {
+    pub(super) fn new() -> std::io::Result<Self> {
+        let ends = |after| -> std::io::Result<Ends> {
+            Ok(Ends { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, after })
+        };
+        Ok(Self { hangup: signal(SignalKind::hangup())?, end: ends(0)?, again: ends(1)? })
+    }
+}
+
+impl Ends {
+    pub(super) async fn next(&mut self) {
+        for _ in 0..=self.after {
+            tokio::select! {
+                _ = self.term.recv() => {}
+                _ = self.int.recv() => {}
+            }
+        }
+    }
+}
