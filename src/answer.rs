@@ -61,8 +61,9 @@ where
     fn call(&mut self, request: Request<B>) -> AnswerFuture<S::Future> {
         let AnswerLayer { recorder, live, draining } = &self.context;
         let (head, body) = request.into_parts();
-        let id = RequestId::of(&head.headers);
-        let (value, clock) = (id.value(), recorder.clock());
+        let clock = recorder.clock();
+        let id = RequestId::of(&head.headers, clock);
+        let value = id.value();
         let exchange = Exchange::begin(recorder, id, head.method.clone(), head.version);
         if draining.is_cancelled() {
             let refused = Refused::new(exchange, Refusal::Draining);

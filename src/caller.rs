@@ -93,6 +93,14 @@ pub struct Team {
     pub(crate) metrics: Arc<TeamMetrics>,
 }
 
+impl Team {
+    /// Calls of the team that are in flight now.
+    #[must_use]
+    pub fn calls_in_flight(&self) -> usize {
+        self.in_flight.count()
+    }
+}
+
 /// A caller that was identified: the team and which of its keys was used.
 #[derive(Clone, Debug)]
 pub struct Caller {

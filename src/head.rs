@@ -10,7 +10,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
+use uuid::{NoContext, Uuid};
 
+use crate::clock::Clock;
 use crate::refuse::Refusal;
 use crate::stage::{Arrival, Check, Refused, Routed};
 
@@ -109,14 +111,18 @@ impl RequestId {
     /// The caller's own id if it is well-formed (1 to 128 of letters, digits, `.`, `_`, `:` and
     /// `-`), else a new `UUIDv7`, which sorts by time.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &HeaderMap, clock: Clock) -> Self {
         let theirs = headers.get(X_REQUEST_ID).filter(|value| {
             (1..=128).contains(&value.len())
                 && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(b))
         });
         Self(theirs.cloned().unwrap_or_else(|| {
-            let mut text = uuid::Uuid::encode_buffer();
-            let text = uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text);
+            let now = clock.wall();
+            let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+            let nanoseconds = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
+            let id = Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds));
+            let mut text = Uuid::encode_buffer();
+            let text = id.hyphenated().encode_lower(&mut text);
             HeaderValue::from_str(text).expect("a UUID is visible ASCII")
         }))
     }
@@ -408,8 +414,8 @@ mod tests {
         assert_eq!(judge_request("GET", "http://evil.example/api/v1/video-analyses", &[]), Err(Refusal::Misdirected));
     }
 
-    #[test]
-    fn nothing_goes_on_but_what_is_listed() {
+    #[tokio::test]
+    async fn nothing_goes_on_but_what_is_listed() {
         let caller = http::Request::builder()
             .uri("/")
             .header("authorization", "Bearer mvgw_x")
@@ -424,7 +430,7 @@ mod tests {
             .unwrap()
             .into_parts()
             .0;
-        let id = RequestId::of(&HeaderMap::new());
+        let id = RequestId::of(&HeaderMap::new(), Clock::system());
         let headers = onward(&caller, &id, Route::VideoChat);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
@@ -439,12 +445,12 @@ mod tests {
         assert_eq!(back(&upstream).len(), 1);
     }
 
-    #[test]
-    fn a_request_id_is_taken_over_only_if_well_formed() {
+    #[tokio::test]
+    async fn a_request_id_is_taken_over_only_if_well_formed() {
         let of = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(X_REQUEST_ID, HeaderValue::from_static(value));
-            RequestId::of(&headers).to_string()
+            RequestId::of(&headers, Clock::system()).to_string()
         };
         assert_eq!(of("abc-1.2:3_Z"), "abc-1.2:3_Z");
         for wrong in ["", "a b", "\"}", "a/b"] {

@@ -33,7 +33,12 @@ pub enum BodyError {
 
 /// The body that is handed to the server. Whatever ends it ends the record, exactly once: its last
 /// frame, an error, or being dropped, which is a caller that left.
-pub struct AnswerBody<C: Connect>(Option<Box<Passage<C>>>);
+pub struct AnswerBody<C: Connect> {
+    passage: Option<Box<Passage<C>>>,
+    /// The answer broke off. Told only at the next poll: on an error the server gives up whatever it
+    /// has not written yet, and between two polls it writes.
+    broken: Option<BodyError>,
+}
 
 /// An answer in passage, with all that it holds open.
 pub(super) struct Passage<C: Connect> {
@@ -51,8 +56,8 @@ pub(super) struct Passage<C: Connect> {
 
 impl<C: Connect> AnswerBody<C> {
     pub(super) fn new(passage: Passage<C>) -> Self {
-        let mut body = Self(Some(Box::new(passage)));
-        if body.0.as_ref().is_some_and(|passage| passage.incoming.is_end_stream()) {
+        let mut body = Self { passage: Some(Box::new(passage)), broken: None };
+        if body.passage.as_ref().is_some_and(|passage| passage.incoming.is_end_stream()) {
             body.end(true);
         }
         body
@@ -60,14 +65,14 @@ impl<C: Connect> AnswerBody<C> {
 
     /// The caller has left: what is dropped from now on ends here.
     pub(super) fn caller_left(&mut self) {
-        if let Some(passage) = &mut self.0 {
+        if let Some(passage) = &mut self.passage {
             passage.exchange.caller_left();
         }
     }
 
     /// The body is over. `whole` if the upstream ended it as HTTP wants.
     fn end(&mut self, whole: bool) {
-        let Some(passage) = self.0.take() else { return };
+        let Some(passage) = self.passage.take() else { return };
         let Passage { connection, pool, meter, exchange, permit, .. } = *passage;
         exchange.ended(whole, reading(meter, whole));
         if whole {
@@ -123,30 +128,48 @@ impl<C: Connect> Body for AnswerBody<C> {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(passage) = &mut self.0 else { return Poll::Ready(None) };
+        let Some(passage) = &mut self.passage else {
+            return Poll::Ready(self.broken.take().map(Err));
+        };
         let frame = std::task::ready!(passage.poll_frame(cx));
-        match &frame {
-            None => self.end(true),
-            Some(Err(_)) => self.end(false),
-            // The server may not ask again after the last frame.
-            Some(Ok(_)) if passage.incoming.is_end_stream() => self.end(true),
-            Some(Ok(_)) => {}
+        match frame {
+            Some(Ok(frame)) => {
+                // The server may not ask again after the last frame.
+                if passage.incoming.is_end_stream() {
+                    self.end(true);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                self.end(false);
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => {
+                self.end(true);
+                Poll::Ready(None)
+            }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|passage| passage.incoming.is_end_stream())
+        let over = self.passage.as_ref().is_none_or(|passage| passage.incoming.is_end_stream());
+        over && self.broken.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |passage| passage.incoming.size_hint())
+        match &self.passage {
+            Some(passage) => passage.incoming.size_hint(),
+            None if self.broken.is_some() => SizeHint::default(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 
 impl<C: Connect> Drop for AnswerBody<C> {
     fn drop(&mut self) {
-        let Some(mut passage) = self.0.take() else { return };
+        let Some(mut passage) = self.passage.take() else { return };
         if passage.exchange.has_caller_left() || passage.cancels {
             let Passage { meter, exchange, .. } = *passage;
             exchange.abandoned(reading(meter, false));
@@ -154,6 +177,6 @@ impl<C: Connect> Drop for AnswerBody<C> {
         }
         let drain = passage.drain.clone();
         passage.exchange.caller_left();
-        drain.read_on(Self(Some(passage)));
+        drain.read_on(Self { passage: Some(passage), broken: None });
     }
 }

@@ -1,0 +1,85 @@
+//! After anything at all: no permit, no connection, no task left behind.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+
+use crate::support::chat_body;
+use crate::support::rig::{Rig, Setup};
+
+const QUIRKS: [&str; 14] = [
+    "",
+    "pace=10ms",
+    "answer=500",
+    "answer=html",
+    "answer=reset_before",
+    "answer=reset_after",
+    "answer=slow_body",
+    "fault=close",
+    "fault=reset; pace=1ms",
+    "fault=stall",
+    "fault=failed",
+    "generation=old",
+    "terminator=neither",
+    "framing=split",
+];
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_mixed_calls_leave_nothing_behind() {
+    let (rig, simulator) = Rig::with_simulator(&Setup::default());
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move |bound: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % bound
+    };
+    for batch in 0..100 {
+        let mut calls = Vec::new();
+        for _ in 0..100 {
+            let (quirks, stream, leaves, bad) = (QUIRKS[next(14) as usize], next(2) == 0, next(4) == 0, next(10) == 0);
+            let body = if bad { "{}".to_owned() } else { chat_body(stream, quirks) };
+            let (request, mut sender) = (rig.chat(body), rig.connect().await);
+            let patience = Duration::from_millis(next(50));
+            calls.push(tokio::spawn(async move {
+                let call = async {
+                    if let Ok(response) = sender.send_request(request).await {
+                        let _ = response.into_body().collect().await;
+                    }
+                };
+                if leaves {
+                    let _ = tokio::time::timeout(patience, call).await;
+                } else {
+                    call.await;
+                }
+            }));
+        }
+        for call in calls {
+            call.await.unwrap();
+        }
+        assert!(batch < 100);
+    }
+    rig.settle().await;
+    let team = rig.gateway.live.current().directory.teams()[0].clone();
+    assert_eq!(team.calls_in_flight(), 0, "every permit came back");
+    // Past the idle time of kept connections, and past every deadline.
+    tokio::time::sleep(Duration::from_secs(700)).await;
+    rig.pool.reap(&rig.gateway.live.current());
+    assert_eq!(rig.gauge("upstream_connections"), 0.0);
+    assert_eq!(rig.gateway.tasks.len(), 0, "no task is left");
+    let records = rig.records();
+    let sent = records.iter().filter(|record| !record["upstream_seconds"].is_null()).count();
+    assert_eq!(sent, simulator.books(|books| books.received.len()), "each call that was sent was sent once");
+    assert!(simulator.books(|books| books.in_flight.values().all(|open| *open == 0)));
+    // What the records know of the costs is what was charged, but for answers that did not say.
+    let ids: std::collections::HashMap<_, _> = simulator.books(|books| {
+        books.received.iter().filter_map(|received| Some((received.response_id.clone()?, received.charged))).collect()
+    });
+    let mut metered = 0;
+    for record in records.iter().filter(|record| !record["credits"].is_null()) {
+        let id = record["response_id"].as_str().unwrap();
+        assert_eq!(record["credits"].as_u64(), ids.get(id).copied(), "{record}");
+        metered += 1;
+    }
+    assert!(metered > 4000, "{metered}");
+}

@@ -1,0 +1,207 @@
+//! The real thing: the built binary in processes of its own, on loopback.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mavera_gateway::caller::NewKey;
+use serde_json::Value;
+
+use super::{CANARY, assert_no_canary};
+
+/// How long anything real may take before a test is called failed: far above what it needs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_mavera-gateway"))
+}
+
+/// A process whose output is kept, and which ends with the test.
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    output: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let (sender, lines) = channel();
+        let streams: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for stream in streams {
+            let (sender, output) = (sender.clone(), Arc::clone(&output));
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let mut output = output.lock().unwrap();
+                    output.extend_from_slice(line.as_bytes());
+                    output.push(b'\n');
+                    drop(output);
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Self { child, lines, output }
+    }
+
+    /// The first line from now on that `pick` takes.
+    pub fn wait_for<T>(&self, pick: impl Fn(&str) -> Option<T>) -> T {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    if let Some(picked) = pick(&line) {
+                        return picked;
+                    }
+                }
+                Err(error) => panic!("{error} waiting for a line; so far:\n{}", self.output()),
+            }
+        }
+    }
+
+    /// The first JSON line from now on with this message.
+    pub fn wait_for_message(&self, message: &str) -> Value {
+        self.wait_for(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            (line["message"] == message).then_some(line)
+        })
+    }
+
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&self.output.lock().unwrap()).into_owned()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the end, and returns the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if !std::thread::panicking() {
+            assert_no_canary("a process' output", &self.output.lock().unwrap());
+        }
+    }
+}
+
+/// A simulator and a gateway in processes of their own.
+pub struct Pair {
+    pub gateway: Process,
+    pub simulator: Process,
+    pub simulator_address: SocketAddr,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    pub key: String,
+    pub folder: tempfile::TempDir,
+}
+
+/// What a pair's configuration says beyond the least.
+#[derive(Default)]
+pub struct PairSetup<'a> {
+    pub server: &'a str,
+    pub upstream: &'a str,
+    pub quirks: &'a str,
+}
+
+pub const WIDE_LIMITS: &str = "requests_per_minute = 1000000\nburst = 100000\nconcurrency = 10000\n";
+
+impl Pair {
+    pub fn start(setup: &PairSetup<'_>) -> Self {
+        let (simulator, simulator_address) = start_simulator(setup.quirks);
+        let folder = tempfile::tempdir().unwrap();
+        let key = NewKey::generate().unwrap();
+        std::fs::write(folder.path().join("key"), CANARY).unwrap();
+        let base_url = format!("base_url = \"http://{simulator_address}/api/v1\"");
+        let text = config(folder.path(), setup, &base_url, &team("growth", &key));
+        std::fs::write(folder.path().join("gateway.toml"), text).unwrap();
+        let (gateway, address, admin) = start_gateway(&folder.path().join("gateway.toml"));
+        Self { gateway, simulator, simulator_address, address, admin, key: key.text.to_string(), folder }
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("gateway.toml")
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The simulator's books.
+    pub fn books(&self) -> Value {
+        serde_json::from_str(&get(self.simulator_address, "/sim/books").1).unwrap()
+    }
+}
+
+pub fn start_simulator(quirks: &str) -> (Process, SocketAddr) {
+    let simulator = Process::start(binary().args([
+        "sim",
+        "--listen",
+        "127.0.0.1:0",
+        "--key",
+        CANARY,
+        "--requests-per-minute",
+        "1000000",
+        "--credits",
+        "1000000",
+        "--quirks",
+        quirks,
+    ]));
+    let address = simulator.wait_for(|line| line.split("http://").nth(1)?.split('/').next()?.parse().ok());
+    (simulator, address)
+}
+
+pub fn start_gateway(config: &Path) -> (Process, SocketAddr, SocketAddr) {
+    let gateway = Process::start(binary().arg("serve").arg("--config").arg(config));
+    let serving = gateway.wait_for_message("serving");
+    let address = |name: &str| serving[name].as_str().unwrap().parse().unwrap();
+    (gateway, address("listen"), address("admin"))
+}
+
+/// The table of a team with wide limits.
+pub fn team(name: &str, key: &NewKey) -> String {
+    format!("[[team]]\nname = \"{name}\"\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n{WIDE_LIMITS}", key.id, key.sha256)
+}
+
+pub fn config(folder: &Path, setup: &PairSetup<'_>, base_url: &str, teams: &str) -> String {
+    let PairSetup { server, upstream, .. } = setup;
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n\
+         [upstream]\n{base_url}\napi_key = {{ file = {:?} }}\nrequests_per_minute = 1000000\n{upstream}\n\n{teams}",
+        folder.join("key")
+    )
+}
+
+/// One GET on a connection of its own: status and body.
+pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(tcp, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = if head.to_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+    (status, body)
+}
+
+fn unchunk(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        whole.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    whole
+}

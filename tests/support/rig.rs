@@ -1,0 +1,339 @@
+//! A whole gateway in the test's own runtime: real stack, real server, in-memory pipes.
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use mavera_gateway::caller::NewKey;
+use mavera_gateway::clock::Clock;
+use mavera_gateway::config::reload::Live;
+use mavera_gateway::forward::connect::Connect;
+use mavera_gateway::forward::origin::Origin;
+use mavera_gateway::forward::pool::Pool;
+use mavera_gateway::gateway::Gateway;
+use mavera_gateway::log::Log;
+use mavera_gateway::metrics::Metrics;
+use mavera_gateway::record::Recorder;
+use mavera_gateway::server::connection;
+use mavera_gateway::sim::{DEMO_ANALYSIS, Settings, Simulator};
+use serde_json::Value;
+use tokio::io::DuplexStream;
+
+use super::{CANARY, assert_no_canary};
+
+/// Bytes that a pipe holds: small, so that back-pressure is felt.
+pub const PIPE: usize = 4 << 10;
+
+/// The path of the chat that everybody asks about.
+pub fn chat_path() -> String {
+    format!("/api/v1/video-analyses/{DEMO_ANALYSIS}/chat")
+}
+
+type Serve = dyn Fn(DuplexStream, usize) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
+
+/// Makes connections that are pipes to whatever the test serves as the upstream.
+#[derive(Clone)]
+pub struct Pipes {
+    serve: Arc<Serve>,
+    made: Arc<AtomicUsize>,
+    refuse: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Connect for Pipes {
+    type Io = DuplexStream;
+
+    async fn connect(&self, _: &Origin) -> io::Result<DuplexStream> {
+        if self.refuse.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let (near, far) = tokio::io::duplex(PIPE);
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn((self.serve)(far, number));
+        Ok(near)
+    }
+}
+
+/// Where logs end up.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A gateway, its upstream, and a team that may call.
+pub struct Rig {
+    pub gateway: Gateway,
+    pub pool: Arc<Pool<Pipes>>,
+    pub pipes: Pipes,
+    pub key: String,
+    log: Log,
+    sink: Sink,
+    folder: tempfile::TempDir,
+    key_line: String,
+}
+
+/// What a rig's configuration says beyond the least.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Lines of `[server]`.
+    pub server: String,
+    /// Lines of `[upstream]`.
+    pub upstream: String,
+    /// Lines of the `[[team]]`.
+    pub team: String,
+}
+
+impl Default for Setup {
+    /// Limits far out of the way.
+    fn default() -> Self {
+        Self {
+            server: String::new(),
+            upstream: "requests_per_minute = 100000000".into(),
+            team: "requests_per_minute = 100000000\nburst = 1000000\nconcurrency = 1000000".into(),
+        }
+    }
+}
+
+impl Rig {
+    /// A gateway in front of a simulator.
+    pub fn with_simulator(setup: &Setup) -> (Self, Simulator) {
+        let clock = clock();
+        let settings = Settings { requests_per_minute: 100_000_000, credits: 100_000_000, ..Settings::with_key(CANARY) };
+        Self::with_simulator_of(setup, settings, clock)
+    }
+
+    pub fn with_simulator_of(setup: &Setup, settings: Settings, clock: Clock) -> (Self, Simulator) {
+        let simulator = Simulator::new(settings, clock);
+        let served = simulator.clone();
+        let rig = Self::new(setup, clock, move |io, _| {
+            let simulator = served.clone();
+            async move { simulator.serve_connection(io).await }
+        });
+        (rig, simulator)
+    }
+
+    /// A gateway in front of whatever `serve` does with a connection and its number.
+    pub fn with_upstream<F>(setup: &Setup, serve: impl Fn(DuplexStream, usize) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::new(setup, clock(), serve)
+    }
+
+    fn new<F>(setup: &Setup, clock: Clock, serve: impl Fn(DuplexStream, usize) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("key"), CANARY).unwrap();
+        let key = NewKey::generate().unwrap();
+        let key_line = format!("{{ id = \"{}\", sha256 = \"{}\" }}", key.id, key.sha256);
+        let path = folder.path().join("gateway.toml");
+        std::fs::write(&path, config(folder.path(), &key_line, setup)).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let live = Live::load(&path, Arc::clone(&metrics), clock).unwrap_or_else(|problems| panic!("{problems}"));
+        let sink = Sink::default();
+        let dropped = prometheus::IntCounter::new("dropped", "in this test").unwrap();
+        let log = Log::start(sink.clone(), dropped).unwrap();
+        let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())));
+        let serve: Arc<Serve> = Arc::new(move |io, number| Box::pin(serve(io, number)));
+        let pipes = Pipes { serve, made: Arc::default(), refuse: Arc::default() };
+        let pool = gateway.pool(pipes.clone());
+        Self { gateway, pool, pipes, key: key.text.to_string(), log, sink, folder, key_line }
+    }
+
+    /// Writes another configuration, and loads it.
+    pub fn reconfigure(&self, setup: &Setup) {
+        std::fs::write(self.config_path(), config(self.folder.path(), &self.key_line, setup)).unwrap();
+        self.gateway.live.reload().unwrap_or_else(|problems| panic!("{problems}"));
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("gateway.toml")
+    }
+
+    /// Connections made to the upstream so far.
+    pub fn connections_made(&self) -> usize {
+        self.pipes.made.load(Ordering::Relaxed)
+    }
+
+    /// From now on no connection can be made.
+    pub fn refuse_connections(&self) {
+        self.pipes.refuse.store(true, Ordering::Relaxed);
+    }
+
+    /// A connection of a caller, in bytes.
+    pub fn raw(&self) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(PIPE);
+        let (stack, gateway) = (self.gateway.stack(&self.pool), self.gateway.clone());
+        let tasks = gateway.tasks.clone();
+        tasks.spawn(async move {
+            let cut = gateway.cut.clone();
+            cut.run_until_cancelled(connection::serve(far, stack, &gateway)).await;
+        });
+        near
+    }
+
+    /// A connection of a caller.
+    pub async fn connect(&self) -> http1::SendRequest<Full<Bytes>> {
+        let (sender, connection) = http1::handshake(TokioIo::new(self.raw())).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+
+    /// A chat request of the team.
+    pub fn chat(&self, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+        self.request(Method::POST, &chat_path(), body)
+    }
+
+    pub fn request(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "gateway")
+            .header("authorization", format!("Bearer {}", self.key))
+            .header("content-type", "application/json")
+            .body(Full::new(body.into()))
+            .unwrap()
+    }
+
+    /// Sends a request on a connection of its own, and reads the answer as far as it comes.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let response = self.connect().await.send_request(request).await.expect("an answer");
+        Answer::read(response).await
+    }
+
+    /// Waits, in the runtime's own time, until no call is in flight.
+    pub async fn settle(&self) {
+        let mut pause = Duration::from_millis(1);
+        for _ in 0..10_000 {
+            if self.gauge("requests_in_flight") + self.gauge("exchanges_draining") == 0.0 {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+        panic!("calls never ended:\n{}", self.metrics());
+    }
+
+    /// The records written so far, in order.
+    pub fn records(&self) -> Vec<Value> {
+        self.log.flush();
+        let text = self.sink.0.lock().unwrap();
+        let lines = text.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).expect("a log line is JSON")).collect()
+    }
+
+    /// The one record there is.
+    pub async fn record(&self) -> Value {
+        self.settle().await;
+        let records = self.records();
+        assert_eq!(records.len(), 1, "{records:#?}");
+        records.into_iter().next().unwrap()
+    }
+
+    /// The metrics as scraped.
+    pub fn metrics(&self) -> String {
+        String::from_utf8(self.gateway.recorder.metrics().render().1).unwrap()
+    }
+
+    /// A series without labels.
+    pub fn gauge(&self, name: &str) -> f64 {
+        sample(&self.metrics(), &format!("mavera_gateway_{name}"))
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.log.flush();
+            assert_no_canary("the log", &self.sink.0.lock().unwrap());
+            assert_no_canary("the metrics", self.metrics().as_bytes());
+            assert_no_canary("the debug output", format!("{:?}", self.gateway).as_bytes());
+        }
+    }
+}
+
+fn clock() -> Clock {
+    Clock::starting_at("2030-01-15T12:00:00Z".parse().unwrap())
+}
+
+fn config(folder: &std::path::Path, key_line: &str, setup: &Setup) -> String {
+    let Setup { server, upstream, team } = setup;
+    format!(
+        "[server]\n{server}\n\n[upstream]\nbase_url = \"http://127.0.0.1:1/api/v1\"\napi_key = {{ file = {:?} }}\n{upstream}\n\n\
+         [[team]]\nname = \"growth\"\nkeys = [{key_line}]\n{team}\n",
+        folder.join("key")
+    )
+}
+
+/// The value of one series in a scrape.
+pub fn sample(metrics: &str, series: &str) -> f64 {
+    metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+        .unwrap_or_else(|| panic!("{series} is not in\n{metrics}"))
+}
+
+/// An answer, read as far as it came.
+#[derive(Debug)]
+pub struct Answer {
+    pub head: http::response::Parts,
+    pub body: Bytes,
+    /// It ended as HTTP wants.
+    pub whole: bool,
+}
+
+impl Answer {
+    pub async fn read(response: Response<Incoming>) -> Self {
+        let (head, mut incoming) = response.into_parts();
+        let mut body = Vec::new();
+        let mut whole = true;
+        while let Some(frame) = incoming.frame().await {
+            match frame {
+                Ok(frame) => body.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+                Err(_) => whole = false,
+            }
+        }
+        assert_no_canary("an answer's body", &body);
+        assert_no_canary("an answer's head", format!("{head:?}").as_bytes());
+        Self { head, body: body.into(), whole }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.head.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The code of a refusal, which stands in the body and the head alike.
+    pub fn code(&self) -> String {
+        let code = self.json()["error"]["code"].as_str().unwrap().to_owned();
+        assert_eq!(self.header("x-gateway-error"), code);
+        code
+    }
+}
