@@ -1,1 +1,195 @@
+//! The configuration: what is reported about a bad one, and that what ships with the repository is a
+//! good one.
 
+use std::path::Path;
+
+use mavera_gateway::config::{self, parse};
+use serde_json::Value;
+
+use crate::support::process::binary;
+use crate::support::{CANARY, assert_no_canary};
+
+const SHIPPED: &str = include_str!("../config/gateway.toml");
+
+fn problems(text: &str) -> String {
+    parse(Path::new("gateway.toml"), text).unwrap_err().to_string()
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_line_and_a_way_out() {
+    let text = "\
+[server]
+listen = \"localhost\"
+drain_timeot = \"5s\"
+head_timeout = \"30\"
+max_head = \"1KiB\"
+
+[upstream]
+base_url = \"http://app.mavera.io/api/v1\"
+requests_per_minute = 0
+on_disconnect = \"explode\"
+api_key = \"mvra_live_pasted_right_into_the_file_000\"
+
+[[team]]
+name = \"Growth\"
+keys = [
+  { id = \"short\", sha256 = \"abc\" },
+]
+
+[[team]]
+keys = [{ id = \"abcdefgh\", expires = 2027-01-01 }]
+burst = \"many\"
+";
+    let report = problems(text);
+    for expected in [
+        "gateway.toml:2: server.listen:",
+        "gateway.toml:3: server.drain_timeot: unknown key\n    to mend it: did you mean `drain_timeout`?",
+        "gateway.toml:4: server.head_timeout: \"30\" is not a length of time; write it like \"30s\"",
+        "gateway.toml:5: server.max_head: size is out of range\n    to mend it: use 8.0 KiB to 256.0 KiB",
+        "gateway.toml:8: upstream.base_url: would send the organisation's key in clear text",
+        "gateway.toml:9: upstream.requests_per_minute: 0 is out of range",
+        "gateway.toml:10: upstream.on_disconnect:",
+        "gateway.toml:11: upstream.api_key:",
+        "gateway.toml:14: team[0].name: \"Growth\" is not a team name",
+        "gateway.toml:16: team[0].keys[0].id: \"short\" is not 8 to 32 of a-z and 0-9",
+        "gateway.toml:16: team[0].keys[0].sha256: is not 64 hexadecimal digits",
+        "gateway.toml:19: team[1].name: is required",
+        "gateway.toml:20: team[1].keys[0].sha256: is required",
+        "gateway.toml:20: team[1].keys[0].expires: 2027-01-01 is not a full date and time with an offset",
+        "gateway.toml:21: team[1].burst:",
+    ] {
+        assert!(report.contains(expected), "missing: {expected}\nin:\n{report}");
+    }
+    assert!(!report.contains("pasted_right"), "what may be a key is not repeated:\n{report}");
+}
+
+#[test]
+fn text_that_is_not_toml_is_reported_with_its_line() {
+    assert!(problems("[server\nlisten = 1\n").starts_with("gateway.toml:1:"));
+    assert!(problems("server = 7\n").starts_with("gateway.toml:1:"));
+}
+
+#[test]
+fn names_and_keys_must_be_unique() {
+    let digest = "ab".repeat(32);
+    let team = |name: &str, id: &str| format!("[[team]]\nname = \"{name}\"\nkeys = [{{ id = \"{id}\", sha256 = \"{digest}\" }}]\n");
+    let report = problems(&format!("{}{}", team("growth", "abcdefgh"), team("growth", "abcdefgh")));
+    for expected in ["another team \"growth\"", "key id \"abcdefgh\" is used twice", "this key is listed twice"] {
+        assert!(report.contains(expected), "{report}");
+    }
+    assert!(problems(&team("organisation", "abcdefgh")).contains("means something else"));
+}
+
+#[test]
+fn http_is_for_loopback_only() {
+    for url in ["http://127.0.0.1:1/api/v1", "http://[::1]:1/api/v1", "http://localhost/api/v1", "https://app.mavera.io/api/v1"] {
+        assert!(parse(Path::new("f"), &format!("[upstream]\nbase_url = \"{url}\"\n")).is_ok(), "{url}");
+    }
+    for url in ["http://10.0.0.1/api/v1", "http://localhost.evil.example/", "ftp://a/", "/api", "https://u:p@a/", "https://a/?q=1"] {
+        assert!(parse(Path::new("f"), &format!("[upstream]\nbase_url = \"{url}\"\n")).is_err(), "{url}");
+    }
+}
+
+/// Every key of the schema, as dotted paths.
+fn keys(schema: &Value, prefix: &str, found: &mut Vec<String>) {
+    let table = if schema["anyOf"].is_array() { &schema["anyOf"][0] } else { schema };
+    let table = if table["items"]["properties"].is_object() { &table["items"] } else { table };
+    for (name, inner) in table["properties"].as_object().into_iter().flatten() {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let before = found.len();
+        keys(inner, &key, found);
+        if found.len() == before {
+            found.push(key);
+        }
+    }
+}
+
+#[test]
+fn the_shipped_file_is_valid_and_shows_every_key_with_its_default() {
+    let shipped = parse(Path::new("config/gateway.toml"), SHIPPED).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut all = Vec::new();
+    keys(&config::schema(), "", &mut all);
+    assert!(all.len() > 35, "{all:?}");
+    for key in &all {
+        let name = key.rsplit('.').next().unwrap();
+        let shown = SHIPPED.lines().any(|line| {
+            let line = line.trim_start_matches("# ").trim();
+            line.starts_with(&format!("{name} =")) || line.contains(&format!("{{ {name} =")) || line.contains(&format!(", {name} ="))
+        });
+        assert!(shown, "{key} is not in config/gateway.toml");
+    }
+    // Everything but the teams and the plan's window is at its default there, so the defaults it
+    // documents are the code's.
+    let defaults = parse(Path::new("f"), "").unwrap();
+    let comparable = |config: &config::Config| format!("{:?} {:?} {:?}", config.server, config.admin, config.upstream);
+    let mut shipped_at_defaults = shipped.clone();
+    shipped_at_defaults.upstream.requests_per_minute = defaults.upstream.requests_per_minute;
+    assert_eq!(comparable(&shipped_at_defaults), comparable(&defaults));
+    // Uncommented, the optional keys are valid as well.
+    let uncommented: String = SHIPPED
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(code) if code.contains(" = ") && !code.contains(". ") => format!("{code}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    parse(Path::new("uncommented"), &uncommented).unwrap_or_else(|problems| panic!("{problems}"));
+}
+
+#[test]
+fn check_takes_the_start_up_path_and_exits_accordingly() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml");
+    let check = |key: Option<&str>| {
+        let mut command = binary();
+        command.args(["check", "--config"]).arg(&file).env_remove("MAVERA_API_KEY");
+        if let Some(key) = key {
+            command.env("MAVERA_API_KEY", key);
+        }
+        let output = command.output().unwrap();
+        assert_no_canary("check", &output.stdout);
+        assert_no_canary("check", &output.stderr);
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+    };
+    std::fs::write(&file, SHIPPED).unwrap();
+    let (code, said) = check(Some(CANARY));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("fine"), "{said}");
+    let (code, said) = check(None);
+    assert_eq!(code, 64);
+    assert!(said.contains("upstream.api_key: environment variable MAVERA_API_KEY is not set"), "{said}");
+    let (code, said) = check(Some("sk-of-somebody-else-entirely-000000000"));
+    assert_eq!(code, 64);
+    assert!(said.contains("does not hold an upstream key") && !said.contains("somebody-else"), "{said}");
+    std::fs::write(&file, "[upstream]\napi_key = { file = \"/nonexistent/key\" }\n[server]\ntls = { cert = \"/nonexistent/c\", key = \"/nonexistent/k\" }\n").unwrap();
+    let (code, said) = check(None);
+    assert_eq!(code, 64);
+    assert!(said.contains("/nonexistent/key") && said.contains("server.tls.cert"), "all at once: {said}");
+    std::fs::remove_file(&file).unwrap();
+    let (code, said) = check(None);
+    assert!(code == 64 && said.contains("cannot be read"), "{said}");
+}
+
+#[test]
+fn a_new_key_fits_into_the_configuration_it_is_printed_for() {
+    let output = binary().args(["key", "new", "--team", "growth", "--expires", "90d"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let key = text.lines().next().unwrap();
+    let table = text.split_once("[[team]]").unwrap().1;
+    let config = parse(Path::new("f"), &format!("[[team]]{table}")).unwrap();
+    let listed = &config.teams[0].keys[0];
+    assert!(key.starts_with(&format!("mvgw_{}_", listed.id)) && listed.expires.is_some());
+    let usage = binary().args(["key", "new", "--team", "No Such Name"]).output().unwrap();
+    assert_eq!(usage.status.code(), Some(64));
+}
+
+#[test]
+fn the_schema_is_printed_and_knows_every_table() {
+    let output = binary().arg("schema").output().unwrap();
+    let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for table in ["server", "admin", "upstream", "limits", "log", "team"] {
+        assert!(schema["properties"][table]["description"].is_string() || schema["properties"][table].is_object(), "{table}");
+    }
+    assert_eq!(schema["additionalProperties"], false);
+    assert!(schema["properties"]["upstream"]["properties"]["base_url"]["description"].as_str().unwrap().contains("https"));
+}

@@ -83,7 +83,8 @@ impl<'a> Collector<'a> {
     /// Adds a problem of the value at `key`.
     pub(crate) fn add(&mut self, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
         let line = self.span(key).map(|span| self.line(span.start));
-        self.list.push(Problem { line, key: key.to_owned(), message: message.into(), remedy: remedy.into() });
+        let message = without_keys(&message.into());
+        self.list.push(Problem { line, key: key.to_owned(), message, remedy: remedy.into() });
     }
 
     /// Adds what the TOML reader said.
@@ -92,7 +93,7 @@ impl<'a> Collector<'a> {
         self.list.push(Problem {
             line,
             key: String::new(),
-            message: error.message().to_owned(),
+            message: without_keys(error.message()),
             remedy: String::new(),
         });
     }
@@ -136,6 +137,21 @@ impl<'a> Collector<'a> {
         }
         nearest
     }
+}
+
+/// The message without the rest of any key in it: people paste keys where they do not belong, and
+/// what a reader quotes of a wrong value would end up in a log.
+fn without_keys(message: &str) -> String {
+    let mut safe = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(at) = ["mvra_", "mvgw_"].iter().filter_map(|prefix| rest.find(prefix)).min() {
+        let (before, key) = rest.split_at(at + "mvra_".len());
+        safe.push_str(before);
+        safe.push('…');
+        rest = key.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    }
+    safe.push_str(rest);
+    safe
 }
 
 /// A problem that no line of a file is to blame for.

@@ -24,6 +24,8 @@ const RESERVED_TEAMS: [&str; 2] = ["organisation", "other"];
 /// What one process can keep apart in metrics and directories without a second thought.
 const MAX_TEAMS: usize = 500;
 const MAX_KEYS: usize = 10_000;
+const ADDRESS: &str = "write an address and a port, like \"127.0.0.1:8080\" or \"[::]:8080\"";
+const KEY_SOURCE: &str = "write { env = \"NAME\" } or { file = \"PATH\" }; the key itself never stands in this file";
 
 /// Reads a configuration from the text of `path`. Relative paths in it are relative to the working
 /// directory, as the shell that starts the gateway would have them.
@@ -108,10 +110,10 @@ impl Validator<'_, '_> {
         let defaults = self.limits("limits", &limits, None);
         Config {
             server: self.server(server),
-            admin: Admin { listen: self.value("admin.listen", admin.listen, loopback(9464)) },
+            admin: Admin { listen: self.value("admin.listen", admin.listen, loopback(9464), ADDRESS) },
             upstream: self.upstream(upstream),
             teams: self.teams(team, defaults),
-            log_level: self.value("log.level", log.level, LogLevel::Info),
+            log_level: self.value("log.level", log.level, LogLevel::Info, ""),
         }
     }
 
@@ -130,7 +132,7 @@ impl Validator<'_, '_> {
             workers,
         } = server;
         Server {
-            listen: self.value("server.listen", listen, loopback(8080)),
+            listen: self.value("server.listen", listen, loopback(8080), ADDRESS),
             tls: tls.map(|tls| TlsFiles {
                 cert: self.required("server.tls.cert", tls.cert, "name the PEM file with the certificate chain"),
                 key: self.required("server.tls.key", tls.key, "name the PEM file with the private key"),
@@ -163,7 +165,7 @@ impl Validator<'_, '_> {
             keep_alive_idle,
             keep_alive_lifetime,
         } = upstream;
-        let source = self.value("upstream.api_key", api_key, file::ApiKey::Env("MAVERA_API_KEY".into()));
+        let source = self.value("upstream.api_key", api_key, file::ApiKey::Env("MAVERA_API_KEY".into()), KEY_SOURCE);
         Upstream {
             base_url: self.base_url(base_url),
             api_key: match source {
@@ -181,7 +183,7 @@ impl Validator<'_, '_> {
                 idle: self.duration("upstream.idle_timeout", idle_timeout, 60, 1..=3600),
                 total: self.duration("upstream.total_timeout", total_timeout, 600, 1..=86_400),
             },
-            on_disconnect: self.value("upstream.on_disconnect", on_disconnect, OnDisconnect::Drain),
+            on_disconnect: self.value("upstream.on_disconnect", on_disconnect, OnDisconnect::Drain, ""),
             keep_alive_idle: self.duration("upstream.keep_alive_idle", keep_alive_idle, 30, 0..=3600),
             keep_alive_lifetime: self.duration("upstream.keep_alive_lifetime", keep_alive_lifetime, 600, 1..=86_400),
         }
@@ -190,7 +192,7 @@ impl Validator<'_, '_> {
     fn base_url(&mut self, leaf: Leaf<String>) -> Uri {
         const KEY: &str = "upstream.base_url";
         const DEFAULT: &str = "https://app.mavera.io/api/v1";
-        let text = self.value(KEY, leaf, DEFAULT.to_owned());
+        let text = self.value(KEY, leaf, DEFAULT.to_owned(), "");
         let fallback = Uri::from_static(DEFAULT);
         let remedy = format!("write it like \"{DEFAULT}\"");
         let Ok(uri) = text.parse::<Uri>() else {
@@ -320,7 +322,7 @@ impl Validator<'_, '_> {
     }
 
     fn analyses(&mut self, key: &str, leaf: Leaf<Vec<String>>) -> Analyses {
-        let globs = self.value(key, leaf, vec!["*".to_owned()]);
+        let globs = self.value(key, leaf, vec!["*".to_owned()], "write [\"*\"] or a list of globs");
         if globs.iter().any(|glob| glob == "*") {
             return Analyses::All;
         }
@@ -344,12 +346,12 @@ impl Validator<'_, '_> {
 
     /// A value with a default. A wrong value is reported and the default goes on in its place, so
     /// that the rest can be checked too; the configuration is refused in the end.
-    fn value<T>(&mut self, key: &str, leaf: Leaf<T>, default: T) -> T {
+    fn value<T>(&mut self, key: &str, leaf: Leaf<T>, default: T, remedy: &str) -> T {
         match leaf.0 {
             None => default,
             Some(Ok(value)) => value,
             Some(Err(message)) => {
-                self.problems.add(key, message, "");
+                self.problems.add(key, message, remedy);
                 default
             }
         }
@@ -359,14 +361,14 @@ impl Validator<'_, '_> {
         if leaf.0.is_none() {
             self.problems.add(key, "is required", remedy);
         }
-        self.value(key, leaf, T::default())
+        self.value(key, leaf, T::default(), remedy)
     }
 
     fn number<N>(&mut self, key: &str, leaf: Leaf<N>, default: N, range: RangeInclusive<N>) -> N
     where
         N: PartialOrd + Display + Copy,
     {
-        let value = self.value(key, leaf, default);
+        let value = self.value(key, leaf, default, "");
         if range.contains(&value) {
             return value;
         }
@@ -382,7 +384,7 @@ impl Validator<'_, '_> {
 
     fn size(&mut self, key: &str, leaf: Leaf<SizeText>, default: usize, range: RangeInclusive<usize>) -> usize {
         let leaf = Leaf(leaf.0.map(|value| value.map(|size| size.0)));
-        let value = self.value(key, leaf, default);
+        let value = self.value(key, leaf, default, "");
         if range.contains(&value) {
             return value;
         }
@@ -394,7 +396,7 @@ impl Validator<'_, '_> {
     /// `default` and `range` are whole seconds.
     fn duration(&mut self, key: &str, leaf: Leaf<DurationText>, default: u64, range: RangeInclusive<u64>) -> Duration {
         let default = Duration::from_secs(default);
-        let value = self.value(key, leaf, DurationText(default)).0;
+        let value = self.value(key, leaf, DurationText(default), "").0;
         let [low, high] = [range.start(), range.end()].map(|&seconds| Duration::from_secs(seconds));
         if (low..=high).contains(&value) {
             return value;
