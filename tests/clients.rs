@@ -1,1 +1,82 @@
+//! Real clients, unmodified but for base URL and key, through a real gateway process: curl, the OpenAI
+//! SDKs for Python and JavaScript, and `fetch`. `make test` installs what they need.
 
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::process::{Pair, PairSetup};
+use crate::support::rig::chat_path;
+use crate::support::{assert_no_canary, chat_body};
+
+fn sdk(path: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(path);
+    assert!(path.exists(), "{} is missing: run `make test`, which installs it", path.display());
+    path
+}
+
+/// Runs a client against a pair and returns what it printed.
+fn run(pair: &Pair, command: &mut Command) -> String {
+    let output = command
+        .env("OPENAI_BASE_URL", pair.url("/api/v1"))
+        .env("OPENAI_API_KEY", &pair.key)
+        .env("CHAT_PATH", chat_path().trim_start_matches("/api/v1"))
+        .output()
+        .expect("the client starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complained = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}\n{complained}");
+    assert_no_canary("a client", said.as_bytes());
+    said
+}
+
+/// What every client prints: the JSON answer's credits, the streamed text's end, and how a refusal looks.
+fn assert_served(pair: &Pair, said: &str) {
+    assert!(said.contains("json completed credits=1"), "{said}");
+    assert!(said.contains("stream events=15 last=response.completed credits=1"), "{said}");
+    assert!(said.contains("refused status=400 code=missing_field param=messages"), "{said}");
+    let books = pair.books();
+    let received = books["received"].as_array().unwrap();
+    assert_eq!(received.len(), 2, "each call reached the upstream once");
+    for request in received {
+        let authorization: Vec<_> = request["headers"].as_array().unwrap().iter().filter(|field| field[0] == "authorization").collect();
+        assert_eq!(authorization.len(), 1);
+        assert!(authorization[0][1].as_str().unwrap().starts_with("Bearer mvra_live_"));
+    }
+}
+
+#[test]
+fn curl_gets_json_and_streams() {
+    let pair = Pair::start(&PairSetup::default());
+    let authorization = format!("Authorization: Bearer {}", pair.key);
+    let curl = |body: &str| {
+        let mut command = Command::new("curl");
+        command.args(["-sSN", &pair.url(&chat_path()), "-H", &authorization, "-H", "Content-Type: application/json", "-d", body]);
+        run(&pair, &mut command)
+    };
+    assert!(curl(&chat_body(false, "")).contains("\"credits_used\":1"));
+    let streamed = curl(&chat_body(true, ""));
+    assert!(streamed.starts_with("event: response.created\n") && streamed.ends_with("data: [DONE]\n\n"), "{streamed}");
+    assert!(curl("{}").contains("\"code\":\"missing_field\""));
+}
+
+#[test]
+fn the_openai_python_sdk_gets_json_and_streams() {
+    let pair = Pair::start(&PairSetup::default());
+    let said = run(&pair, Command::new(sdk(".venv/bin/python")).arg(sdk("client.py")));
+    assert_served(&pair, &said);
+}
+
+#[test]
+fn the_openai_javascript_sdk_gets_json_and_streams() {
+    let pair = Pair::start(&PairSetup::default());
+    sdk("node_modules/openai");
+    let said = run(&pair, Command::new("node").arg(sdk("client.mjs")));
+    assert_served(&pair, &said);
+}
+
+#[test]
+fn fetch_gets_json_and_streams() {
+    let pair = Pair::start(&PairSetup::default());
+    let said = run(&pair, Command::new("node").arg(sdk("fetch.mjs")));
+    assert_served(&pair, &said);
+}

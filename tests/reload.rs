@@ -1,1 +1,173 @@
+//! A changed configuration, key or certificate is in force within a second, and no call notices.
 
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mavera_gateway::caller::NewKey;
+
+use crate::support::http::chat;
+use crate::support::process::{Pair, PairSetup, config, get, start_gateway, start_simulator, team};
+use crate::support::rig::{Rig, Setup, sample};
+use crate::support::{CANARY, chat_body};
+
+/// Writes a file the way a careful operator does: whole, by renaming.
+fn replace(path: &Path, text: &str) {
+    let next = path.with_extension("next");
+    std::fs::write(&next, text).unwrap();
+    std::fs::rename(next, path).unwrap();
+}
+
+/// Calls without pause until told to stop. Returns how many, and what went wrong.
+async fn load(pair_address: std::net::SocketAddr, key: String, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let turn = done.fetch_add(1, Ordering::Relaxed);
+        match chat(pair_address, &key, chat_body(turn.is_multiple_of(2), "pace=1ms")).await {
+            Ok(outcome) if outcome.status == 200 => {}
+            Ok(outcome) => wrong.push(format!("{outcome:?}")),
+            Err(error) => wrong.push(error),
+        }
+    }
+    wrong
+}
+
+/// Waits until a call with `key` gets `status`; fails if that takes more than a second.
+async fn in_force_within_a_second(address: std::net::SocketAddr, key: &str, status: u16) {
+    let began = std::time::Instant::now();
+    loop {
+        let got = chat(address, key, chat_body(false, "")).await.unwrap().status;
+        if got == status {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(1), "still {got} after a second");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_is_rotated_and_teams_come_go_and_change_under_load() {
+    const SECOND_KEY: &str = "mvra_live_canary_plainly_fake_0123456789_second";
+    let pair = Pair::start(&PairSetup::default());
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let callers: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(load(pair.address, pair.key.clone(), Arc::clone(&stop), Arc::clone(&done))))
+        .collect();
+    let original = std::fs::read_to_string(pair.config_path()).unwrap();
+
+    // A team is added.
+    let research = NewKey::generate().unwrap();
+    in_force_within_a_second(pair.address, &research.text, 401).await;
+    replace(&pair.config_path(), &format!("{original}\n{}", team("research", &research)));
+    in_force_within_a_second(pair.address, &research.text, 200).await;
+    // It is changed: nothing may be asked about but what does not exist.
+    replace(&pair.config_path(), &format!("{original}\n{}analyses = [\"none\"]\n", team("research", &research)));
+    in_force_within_a_second(pair.address, &research.text, 403).await;
+    // A bad file changes nothing, and is told.
+    replace(&pair.config_path(), "[server]\nlisten = 7\n");
+    pair.gateway.wait_for_message("configuration refused; the running one is kept");
+    assert_eq!(sample(&get(pair.admin, "/metrics").1, "mavera_gateway_config_reload_success"), 0.0);
+    in_force_within_a_second(pair.address, &research.text, 403).await;
+    // It is removed.
+    replace(&pair.config_path(), &original);
+    in_force_within_a_second(pair.address, &research.text, 401).await;
+    assert_eq!(sample(&get(pair.admin, "/metrics").1, "mavera_gateway_config_reload_success"), 1.0);
+
+    // The organisation's key is rotated: the simulator takes the new one too from here on, by way of a
+    // second simulator process that knows only the new one.
+    let (other, other_address) = {
+        let simulator = crate::support::process::Process::start(crate::support::process::binary().args([
+            "sim", "--listen", "127.0.0.1:0", "--key", SECOND_KEY, "--requests-per-minute", "1000000", "--credits", "1000000", "--other-key", &format!("live={CANARY}"),
+        ]));
+        let address = simulator.wait_for(|line| line.split("http://").nth(1)?.split('/').next()?.parse::<std::net::SocketAddr>().ok());
+        (simulator, address)
+    };
+    replace(&pair.config_path(), &original.replace(&pair.simulator_address.to_string(), &other_address.to_string()));
+    let used_key = |index: u64| {
+        let books: serde_json::Value = serde_json::from_str(&get(other_address, "/sim/books").1).unwrap();
+        books["received"].as_array().unwrap().iter().any(|received| received["key"] == index)
+    };
+    let wait_until_used = async |index: u64| {
+        let began = std::time::Instant::now();
+        while !used_key(index) {
+            assert!(began.elapsed() < Duration::from_secs(1), "key {index} is not in use after a second");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    wait_until_used(1).await;
+    assert!(!used_key(0));
+    replace(&pair.folder.path().join("key"), SECOND_KEY);
+    wait_until_used(0).await;
+
+    stop.store(true, Ordering::Relaxed);
+    for caller in callers {
+        let wrong = caller.await.unwrap();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+    assert!(done.load(Ordering::Relaxed) > 100);
+    drop(other);
+}
+
+#[tokio::test]
+async fn a_kubernetes_mount_swapped_by_symlink_is_picked_up() {
+    let (_simulator, simulator_address) = start_simulator("");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (first, second) = (NewKey::generate().unwrap(), NewKey::generate().unwrap());
+    std::fs::write(path("key"), CANARY).unwrap();
+    let base_url = format!("base_url = \"http://{simulator_address}/api/v1\"");
+    for (version, key) in [("..v1", &first), ("..v2", &second)] {
+        std::fs::create_dir(path(version)).unwrap();
+        let text = config(folder.path(), &PairSetup::default(), &base_url, &team("growth", key));
+        std::fs::write(path(version).join("gateway.toml"), text).unwrap();
+    }
+    symlink("..v1", path("..data")).unwrap();
+    symlink("..data/gateway.toml", path("gateway.toml")).unwrap();
+    let (_gateway, address, _) = start_gateway(&path("gateway.toml"));
+    in_force_within_a_second(address, &first.text, 200).await;
+    symlink("..v2", path("..data_next")).unwrap();
+    std::fs::rename(path("..data_next"), path("..data")).unwrap();
+    in_force_within_a_second(address, &second.text, 200).await;
+    in_force_within_a_second(address, &first.text, 401).await;
+}
+
+#[tokio::test]
+async fn sighup_reloads() {
+    let pair = Pair::start(&PairSetup::default());
+    pair.gateway.signal("HUP");
+    pair.gateway.wait_for_message("configuration reloaded");
+    in_force_within_a_second(pair.address, &pair.key, 200).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_accrued_survives_a_reload() {
+    let setup = |team: &str| Setup { team: team.into(), ..Setup::default() };
+    let (rig, _) = Rig::with_simulator(&setup("requests_per_minute = 6\nburst = 3\nconcurrency = 1"));
+    for _ in 0..2 {
+        assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 200);
+    }
+    let mut sender = rig.connect().await;
+    let streaming = sender.send_request(rig.chat(chat_body(true, "pace=1s"))).await.unwrap();
+    rig.reconfigure(&setup("requests_per_minute = 6\nburst = 3\nconcurrency = 1"));
+    let refused = rig.send(rig.chat(chat_body(false, ""))).await;
+    assert_eq!(refused.code(), "rate_limit_exceeded", "the burst is not given anew");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let refused = rig.send(rig.chat(chat_body(false, ""))).await;
+    assert_eq!(refused.code(), "concurrency_limit_exceeded", "calls in flight still count");
+    assert_eq!(rig.gateway.window.used(), 3);
+    drop(streaming);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_flight_keeps_the_configuration_it_began_under() {
+    let setup = |upstream: &str| Setup { upstream: format!("requests_per_minute = 1000\n{upstream}"), ..Setup::default() };
+    let (rig, _) = Rig::with_simulator(&setup("first_byte_timeout = \"60s\""));
+    let mut sender = rig.connect().await;
+    let call = tokio::spawn(sender.send_request(rig.chat(chat_body(false, "delay=30s"))));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    rig.reconfigure(&setup("first_byte_timeout = \"1s\""));
+    assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    assert_eq!(rig.send(rig.chat(chat_body(false, "delay=30s"))).await.status(), 504);
+}

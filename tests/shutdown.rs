@@ -1,1 +1,77 @@
+//! SIGTERM: not ready, no new calls, streams to their end within the grace, and a word on what was cut.
 
+use std::time::Duration;
+
+use crate::support::chat_body;
+use crate::support::http::chat;
+use crate::support::process::{Pair, PairSetup, get};
+use crate::support::rig::sample;
+
+async fn streams_open(pair: &Pair, count: usize) {
+    while sample(&get(pair.admin, "/metrics").1, "mavera_gateway_requests_in_flight") < count as f64 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_open_streams_all_end_within_the_grace() {
+    let mut pair = Pair::start(&PairSetup { server: "drain_timeout = \"50s\"", ..PairSetup::default() });
+    let calls: Vec<_> = (0..500)
+        .map(|_| {
+            let (address, key) = (pair.address, pair.key.clone());
+            tokio::spawn(async move { chat(address, &key, chat_body(true, "pace=250ms; events=20")).await })
+        })
+        .collect();
+    streams_open(&pair, 500).await;
+    pair.gateway.signal("TERM");
+    pair.gateway.wait_for_message("draining");
+    assert_eq!(get(pair.admin, "/readyz"), (503, "draining\n".into()));
+    assert_eq!(get(pair.admin, "/livez").0, 200);
+    let late = chat(pair.address, &pair.key, chat_body(false, "")).await;
+    assert!(late.is_err(), "no new connections: {late:?}");
+    for call in calls {
+        let outcome = call.await.unwrap().expect("a stream that was open");
+        assert!(outcome.status == 200 && outcome.body.ends_with(b"data: [DONE]\n\n"));
+    }
+    assert_eq!(pair.gateway.wait(), Some(0));
+    let output = pair.gateway.output();
+    let completed = output.lines().filter(|line| line.contains("\"outcome\":\"completed\"")).count();
+    assert_eq!(completed, 500);
+    assert!(output.contains("drained: every call has ended"), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_outlasts_the_grace_is_cut_and_named() {
+    let mut pair = Pair::start(&PairSetup { server: "drain_timeout = \"500ms\"", ..PairSetup::default() });
+    let (address, key) = (pair.address, pair.key.clone());
+    let call = tokio::spawn(async move { chat(address, &key, chat_body(true, "pace=60s")).await });
+    streams_open(&pair, 1).await;
+    pair.gateway.signal("TERM");
+    assert!(call.await.unwrap().is_err(), "the stream broke for its caller");
+    assert_eq!(pair.gateway.wait(), Some(0));
+    let output = pair.gateway.output();
+    assert!(output.contains("\"outcome\":\"cut\"") && output.contains("\"calls\":1"), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_stops_at_once() {
+    let mut pair = Pair::start(&PairSetup { server: "drain_timeout = \"1h\"", ..PairSetup::default() });
+    let (address, key) = (pair.address, pair.key.clone());
+    let call = tokio::spawn(async move { chat(address, &key, chat_body(true, "pace=10m")).await });
+    streams_open(&pair, 1).await;
+    pair.gateway.signal("INT");
+    pair.gateway.wait_for_message("draining");
+    pair.gateway.signal("TERM");
+    assert_eq!(pair.gateway.wait(), Some(0));
+    assert!(call.await.unwrap().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_do_not_hold_up_a_shutdown() {
+    let mut pair = Pair::start(&PairSetup { server: "drain_timeout = \"1h\"", ..PairSetup::default() });
+    let idle = tokio::net::TcpStream::connect(pair.address).await.unwrap();
+    chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap();
+    pair.gateway.signal("TERM");
+    assert_eq!(pair.gateway.wait(), Some(0));
+    drop(idle);
+}
