@@ -101,7 +101,8 @@ where
         let mut response = match answered {
             Ok(response) => response.map(AnsweredBody::Upstream),
             Err(Refused { exchange, refusal }) => {
-                let mut response = refusal.response(*this.clock).map(|body| AnsweredBody::Refusal(body.into()));
+                let mut response =
+                    refusal.response(*this.clock).map(|body| AnsweredBody::Refusal(body.into()));
                 if matches!(*refusal, Refusal::Draining) {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -126,7 +127,10 @@ impl<A: Body<Data = Bytes> + Unpin> Body for AnsweredBody<A> {
     type Data = Bytes;
     type Error = A::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, A::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, A::Error>>> {
         match self.get_mut() {
             Self::Upstream(body) => Pin::new(body).poll_frame(cx),
             Self::Refusal(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),

@@ -30,13 +30,7 @@ pub fn is_key_id(text: &str) -> bool {
 #[must_use]
 pub fn digest_from_hex(text: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(digest)
+    hex::decode_to_slice(text, &mut digest).ok().map(|()| digest)
 }
 
 /// A caller key that was just made: the only moment its text exists here.
@@ -62,7 +56,7 @@ impl NewKey {
         let id: String = id.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
         let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(secret));
         let text = Zeroizing::new(format!("{PREFIX}{id}_{}", *secret));
-        let sha256 = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex::encode(Sha256::digest(text.as_bytes()));
         Ok(Self { text, id, sha256 })
     }
 }

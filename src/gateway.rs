@@ -104,7 +104,10 @@ impl Gateway {
 
 /// What [`Gateway::stack`] returns: a service that is always ready and never fails.
 pub trait Stack<C: Connect, B>:
-    Service<Request<B>, Response = Response<GatewayBody<C>>, Error = Infallible, Future: Send> + Clone + Send + 'static
+    Service<Request<B>, Response = Response<GatewayBody<C>>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
 {
 }
 

@@ -411,7 +411,10 @@ mod tests {
         ] {
             assert!(judge_request("GET", path, fields).is_err(), "{fields:?}");
         }
-        assert_eq!(judge_request("GET", "http://evil.example/api/v1/video-analyses", &[]), Err(Refusal::Misdirected));
+        assert_eq!(
+            judge_request("GET", "http://evil.example/api/v1/video-analyses", &[]),
+            Err(Refusal::Misdirected)
+        );
     }
 
     #[tokio::test]
@@ -434,11 +437,16 @@ mod tests {
         let headers = onward(&caller, &id, Route::VideoChat);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["accept-encoding", "content-type", "traceparent", "user-agent", "via", "x-request-id"]);
+        assert_eq!(
+            names,
+            ["accept-encoding", "content-type", "traceparent", "user-agent", "via", "x-request-id"]
+        );
         assert_eq!(headers["accept-encoding"], "identity");
 
         let mut upstream = HeaderMap::new();
-        for name in ["set-cookie", "server", "location", "connection", "upgrade", "x-request-id", "content-length"] {
+        for name in
+            ["set-cookie", "server", "location", "connection", "upgrade", "x-request-id", "content-length"]
+        {
             upstream.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
         }
         upstream.insert("x-ratelimit-remaining", HeaderValue::from_static("7"));

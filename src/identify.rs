@@ -68,7 +68,9 @@ fn may_ask(caller: &Caller, target: &crate::head::Target) -> Result<(), Refusal>
     let what = match &target.analysis_id {
         Some(id) if !caller.team.analyses.allow(id) => format!("ask about analysis {id}"),
         // The list names every analysis of the organisation.
-        None if !matches!(caller.team.analyses, crate::config::Analyses::All) => "list all analyses".to_owned(),
+        None if !matches!(caller.team.analyses, crate::config::Analyses::All) => {
+            "list all analyses".to_owned()
+        }
         _ => return Ok(()),
     };
     Err(Refusal::AnalysisNotAllowed { team: caller.team.name.to_string(), what })

@@ -15,17 +15,17 @@ pub mod config;
 pub mod gateway;
 pub mod server;
 
-pub mod stage;
-pub mod answer;
-pub mod head;
-pub mod caller;
-pub mod identify;
 pub mod admit;
-pub mod inject;
+pub mod answer;
+pub mod caller;
 pub mod forward;
+pub mod head;
+pub mod identify;
+pub mod inject;
 pub mod meter;
 pub mod record;
 pub mod refuse;
+pub mod stage;
 
 pub mod clock;
 pub mod credits;

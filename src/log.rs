@@ -153,7 +153,8 @@ mod tests {
         let mut expected = String::new();
         for n in 0..1000 {
             log.write(format!("{n}\n").as_bytes());
-            expected.push_str(&format!("{n}\n"));
+            expected += &n.to_string();
+            expected.push('\n');
         }
         log.flush();
         assert_eq!(String::from_utf8(sink.0.lock().unwrap().clone()).unwrap(), expected);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use prometheus::core::{Collector, GenericCounterVec};
 use prometheus::{
-    Counter, CounterVec, Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry, TextEncoder,
+    Counter, CounterVec, Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, Registry, TextEncoder,
 };
 
 use crate::head::Route;
@@ -21,8 +21,8 @@ const OTHER: &str = "other";
 
 /// Statuses that are told apart. The rest is `other`.
 const STATUSES: [u16; 24] = [
-    200, 204, 400, 401, 402, 403, 404, 405, 408, 409, 413, 414, 415, 421, 422, 429, 431, 500, 501, 502, 503, 504, 508,
-    0,
+    200, 204, 400, 401, 402, 403, 404, 405, 408, 409, 413, 414, 415, 421, 422, 429, 431, 500, 501, 502, 503,
+    504, 508, 0,
 ];
 
 const ROUTES: [Option<Route>; 4] =
@@ -99,35 +99,129 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let r = &registry;
-        let requests = counters(r, "requests_total", "Requests that ended, by team, route and status.", &["team", "route", "status"]);
-        let refusals = counters(r, "refusals_total", "Requests the gateway itself refused or failed, by team and reason.", &["team", "code"]);
-        let streams = counters(r, "streams_total", "Streamed answers that ended, by team and how.", &["team", "outcome"]);
-        let tokens = counters(r, "tokens_total", "Tokens the upstream reported, by team, route and direction.", &["team", "route", "direction"]);
-        let unmetered = counters(r, "unmetered_total", "Answers of the upstream to chats that told no cost, by team and route.", &["team", "route"]);
-        let credits = register(r, CounterVec::new(opts("credits_used_total", "Credits the upstream reported, by team and route; basis is final for its own figure."), &["team", "route", "basis"]));
+        let requests = counters(
+            r,
+            "requests_total",
+            "Requests that ended, by team, route and status.",
+            &["team", "route", "status"],
+        );
+        let refusals = counters(
+            r,
+            "refusals_total",
+            "Requests the gateway itself refused or failed, by team and reason.",
+            &["team", "code"],
+        );
+        let streams = counters(
+            r,
+            "streams_total",
+            "Streamed answers that ended, by team and how.",
+            &["team", "outcome"],
+        );
+        let tokens = counters(
+            r,
+            "tokens_total",
+            "Tokens the upstream reported, by team, route and direction.",
+            &["team", "route", "direction"],
+        );
+        let unmetered = counters(
+            r,
+            "unmetered_total",
+            "Answers of the upstream to chats that told no cost, by team and route.",
+            &["team", "route"],
+        );
+        let credits = register(
+            r,
+            CounterVec::new(
+                opts(
+                    "credits_used_total",
+                    "Credits the upstream reported, by team and route; basis is final for its own figure.",
+                ),
+                &["team", "route", "basis"],
+            ),
+        );
         let by_route_and_stream = |name, help| {
-            let vec = register(r, HistogramVec::new(histogram_opts(name, help, &REQUEST_BUCKETS), &["route", "stream"]));
-            ROUTES.map(|route| ["false", "true"].map(|stream| vec.with_label_values(&[route_label(route), stream]))).to_vec()
+            let vec = register(
+                r,
+                HistogramVec::new(histogram_opts(name, help, &REQUEST_BUCKETS), &["route", "stream"]),
+            );
+            ROUTES
+                .map(|route| {
+                    ["false", "true"].map(|stream| vec.with_label_values(&[route_label(route), stream]))
+                })
+                .to_vec()
         };
-        let overhead = register(r, HistogramVec::new(histogram_opts("overhead_seconds", "The gateway's own share of a request: its duration less the caller's upload and the upstream's time to its first byte.", &OVERHEAD_BUCKETS), &["route"]));
-        let upstream_responses = counters(r, "upstream_responses_total", "Answers of the upstream, by status.", &["status"]);
+        let overhead = register(
+            r,
+            HistogramVec::new(
+                histogram_opts(
+                    "overhead_seconds",
+                    "The gateway's own share of a request: its duration less the caller's upload and the upstream's time to its first byte.",
+                    &OVERHEAD_BUCKETS,
+                ),
+                &["route"],
+            ),
+        );
+        let upstream_responses =
+            counters(r, "upstream_responses_total", "Answers of the upstream, by status.", &["status"]);
         let build_info = counters_gauge(r, "build_info", "Always 1; the label tells the version.");
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let strangers = TeamMetrics::new(OTHER, &requests, &refusals, &streams, &credits, &unmetered, &tokens);
+        let strangers =
+            TeamMetrics::new(OTHER, &requests, &refusals, &streams, &credits, &unmetered, &tokens);
         Self {
-            durations: by_route_and_stream("request_duration_seconds", "From the request head to the last byte of the answer."),
-            first_bytes: by_route_and_stream("time_to_first_byte_seconds", "From the request head to the head of the answer."),
+            durations: by_route_and_stream(
+                "request_duration_seconds",
+                "From the request head to the last byte of the answer.",
+            ),
+            first_bytes: by_route_and_stream(
+                "time_to_first_byte_seconds",
+                "From the request head to the head of the answer.",
+            ),
             overheads: ROUTES.map(|route| overhead.with_label_values(&[route_label(route)])).to_vec(),
-            upstream_responses: STATUSES.iter().map(|&status| upstream_responses.with_label_values(&[&status_label(status)])).collect(),
+            upstream_responses: STATUSES
+                .iter()
+                .map(|&status| upstream_responses.with_label_values(&[&status_label(status)]))
+                .collect(),
             in_flight: gauge(r, "requests_in_flight", "Requests that have begun and not ended."),
-            draining: gauge(r, "exchanges_draining", "Exchanges whose caller has left, read on to learn their cost."),
+            draining: gauge(
+                r,
+                "exchanges_draining",
+                "Exchanges whose caller has left, read on to learn their cost.",
+            ),
             connections: gauge(r, "connections", "Open connections of callers."),
-            upstream_connections: gauge(r, "upstream_connections", "Open connections to the upstream, busy or idle."),
-            upstream_window_used: gauge(r, "upstream_window_used", "Requests that count against the upstream's sliding 60 seconds now."),
-            upstream_window_limit: gauge(r, "upstream_window_limit", "Requests the upstream's sliding 60 seconds allow."),
-            reload_success: gauge(r, "config_reload_success", "1 if the last load of the configuration succeeded, 0 if it failed and the one before is in force."),
-            reload_timestamp: register(r, Gauge::with_opts(opts("config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded, in seconds since the epoch."))),
-            log_lines_dropped: register(r, IntCounter::with_opts(opts("log_lines_dropped_total", "Log lines dropped because the output was too slow."))),
+            upstream_connections: gauge(
+                r,
+                "upstream_connections",
+                "Open connections to the upstream, busy or idle.",
+            ),
+            upstream_window_used: gauge(
+                r,
+                "upstream_window_used",
+                "Requests that count against the upstream's sliding 60 seconds now.",
+            ),
+            upstream_window_limit: gauge(
+                r,
+                "upstream_window_limit",
+                "Requests the upstream's sliding 60 seconds allow.",
+            ),
+            reload_success: gauge(
+                r,
+                "config_reload_success",
+                "1 if the last load of the configuration succeeded, 0 if it failed and the one before is in force.",
+            ),
+            reload_timestamp: register(
+                r,
+                Gauge::with_opts(opts(
+                    "config_last_reload_success_timestamp_seconds",
+                    "When the configuration in force was loaded, in seconds since the epoch.",
+                )),
+            ),
+            log_lines_dropped: register(
+                r,
+                IntCounter::with_opts(opts(
+                    "log_lines_dropped_total",
+                    "Log lines dropped because the output was too slow.",
+                )),
+            ),
             strangers,
             requests,
             refusals,
@@ -141,7 +235,15 @@ impl Metrics {
 
     /// The series of a team, made to exist.
     pub(crate) fn team(&self, name: &str) -> TeamMetrics {
-        TeamMetrics::new(name, &self.requests, &self.refusals, &self.streams, &self.credits, &self.unmetered, &self.tokens)
+        TeamMetrics::new(
+            name,
+            &self.requests,
+            &self.refusals,
+            &self.streams,
+            &self.credits,
+            &self.unmetered,
+            &self.tokens,
+        )
     }
 
     pub(crate) fn upstream_answered(&self, status: u16) {
@@ -191,15 +293,24 @@ impl TeamMetrics {
         Self {
             requests: routes()
                 .map(|route| {
-                    STATUSES.iter().map(|&status| requests.with_label_values(&[team, route, &status_label(status)])).collect()
+                    STATUSES
+                        .iter()
+                        .map(|&status| requests.with_label_values(&[team, route, &status_label(status)]))
+                        .collect()
                 })
                 .collect(),
-            refusals: Code::ALL.iter().map(|code| refusals.with_label_values(&[team, code.as_str()])).collect(),
-            streams: ["completed", "truncated", "client_gone"].map(|outcome| streams.with_label_values(&[team, outcome])),
+            refusals: Code::ALL
+                .iter()
+                .map(|code| refusals.with_label_values(&[team, code.as_str()]))
+                .collect(),
+            streams: ["completed", "truncated", "client_gone"]
+                .map(|outcome| streams.with_label_values(&[team, outcome])),
             credits: routes().map(|route| credits.with_label_values(&[team, route, "final"])).collect(),
             unmetered: routes().map(|route| unmetered.with_label_values(&[team, route])).collect(),
             tokens: routes()
-                .map(|route| ["input", "output"].map(|direction| tokens.with_label_values(&[team, route, direction])))
+                .map(|route| {
+                    ["input", "output"].map(|direction| tokens.with_label_values(&[team, route, direction]))
+                })
                 .collect(),
         }
     }

@@ -213,11 +213,11 @@ impl Exchange {
             false => Outcome::Refused,
         };
         draft.team_metrics().refused(refusal.code());
-        draft.end(outcome, Some(refusal), Reading::default());
+        draft.end(outcome, Some(refusal), &Reading::default());
     }
 
     /// Ends the record of a call that the upstream answered. `whole` if its body came to its end.
-    pub fn ended(mut self, whole: bool, reading: Reading) {
+    pub fn ended(mut self, whole: bool, reading: &Reading) {
         let Some(draft) = self.0.take() else { return };
         let outcome = match (draft.left, whole, draft.stream, reading.finish) {
             (true, ..) => Outcome::ClientGone,
@@ -228,7 +228,7 @@ impl Exchange {
     }
 
     /// Ends the record of a call whose caller has left, with what was read until then.
-    pub fn abandoned(mut self, reading: Reading) {
+    pub fn abandoned(mut self, reading: &Reading) {
         let Some(draft) = self.0.take() else { return };
         let cut = draft.recorder.cutting.load(Ordering::Relaxed);
         draft.end(if cut { Outcome::Cut } else { Outcome::ClientGone }, None, reading);
@@ -238,7 +238,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if self.0.is_some() {
-            Self(self.0.take()).abandoned(Reading::default());
+            Self(self.0.take()).abandoned(&Reading::default());
         }
     }
 }
@@ -252,11 +252,11 @@ impl Draft {
         self.caller.as_ref().map_or(&self.recorder.metrics.strangers, |caller| &caller.team.metrics)
     }
 
-    fn end(self, outcome: Outcome, refusal: Option<&Refusal>, reading: Reading) {
+    fn end(self, outcome: Outcome, refusal: Option<&Refusal>, reading: &Reading) {
         let now = self.recorder.clock.now();
         let times = self.times(now);
-        self.count(outcome, &reading, &times);
-        self.write(outcome, refusal, &reading, &times);
+        self.count(outcome, reading, &times);
+        self.write(outcome, refusal, reading, &times);
         self.recorder.metrics.in_flight.dec();
     }
 

@@ -12,6 +12,7 @@ use crate::clock::{Clock, ceil_seconds};
 
 /// Why a call was not served. Closed: whatever goes wrong is one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "fields are named for what they hold, and `message` says it in words")]
 pub enum Refusal {
     /// The body is not JSON.
     InvalidJson { detail: String },
@@ -67,7 +68,7 @@ macro_rules! codes {
         /// Machine-readable name of a refusal.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Code {
-            $(#[doc = $text] $name),+
+            $(#[doc = concat!("`", $text, "`")] $name),+
         }
 
         impl Code {
@@ -176,9 +177,9 @@ impl Refusal {
             Code::RateLimitExceeded | Code::ConcurrencyLimitExceeded | Code::UpstreamWindowFull => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Code::UpstreamUnreachable
-            | Code::UpstreamProtocolError
-            | Code::UpstreamCredentialsRejected => StatusCode::BAD_GATEWAY,
+            Code::UpstreamUnreachable | Code::UpstreamProtocolError | Code::UpstreamCredentialsRejected => {
+                StatusCode::BAD_GATEWAY
+            }
             Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -283,7 +284,8 @@ impl Refusal {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Self::MethodNotAllowed { allow } = self {
-            headers.insert(header::ALLOW, HeaderValue::from_str(allow.as_str()).expect("a method is a token"));
+            headers
+                .insert(header::ALLOW, HeaderValue::from_str(allow.as_str()).expect("a method is a token"));
         }
         if !self.is_safe_to_retry() {
             headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
@@ -352,7 +354,10 @@ mod tests {
         assert_eq!(body["error"]["type"], "rate_limit_error");
         assert_eq!(body["error"]["code"], "rate_limit_exceeded");
         assert!(body["error"]["param"].is_null());
-        assert_eq!(body["error"]["message"], "Team growth has used its 60 requests per minute. Try again in 2 seconds.");
+        assert_eq!(
+            body["error"]["message"],
+            "Team growth has used its 60 requests per minute. Try again in 2 seconds."
+        );
     }
 
     #[test]

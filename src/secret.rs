@@ -42,7 +42,9 @@ pub enum KeyError {
         error: std::io::Error,
     },
     /// There is something, but not a key.
-    #[error("{0} does not hold an upstream key: expected `mvra_live_` and at least 22 more visible ASCII characters, on one line")]
+    #[error(
+        "{0} does not hold an upstream key: expected `mvra_live_` and at least 22 more visible ASCII characters, on one line"
+    )]
     Malformed(KeySource),
 }
 
@@ -115,7 +117,12 @@ mod tests {
     #[test]
     fn a_malformed_key_is_refused_without_being_quoted() {
         let path = std::env::temp_dir().join(format!("mavera-key-{}", std::process::id()));
-        for text in ["", "sk-something-else-entirely-000000000", "mvra_live_short", "mvra_live_two\nlines_of_key_material_00"] {
+        for text in [
+            "",
+            "sk-something-else-entirely-000000000",
+            "mvra_live_short",
+            "mvra_live_two\nlines_of_key_material_00",
+        ] {
             std::fs::write(&path, text).unwrap();
             let error = UpstreamKey::read(&KeySource::File(path.clone())).unwrap_err().to_string();
             assert!(text.is_empty() || !error.contains(text), "{error}");

@@ -4,10 +4,10 @@
 //! Every stage takes the struct before it and adds what it found out, by type: nothing travels in a
 //! bag of extensions, and a stage cannot be left out without the next failing to compile.
 
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -161,7 +161,7 @@ where
 {
     type Response = S::Response;
     type Error = Refused;
-    type Future = CheckFuture<S::Future, S::Response>;
+    type Future = CheckFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
         self.inner.poll_ready(cx)
@@ -169,38 +169,33 @@ where
 
     fn call(&mut self, request: In) -> Self::Future {
         match self.check.check(request) {
-            Ok(request) => CheckFuture::Passed { inner: self.inner.call(request) },
-            Err(refused) => CheckFuture::Refused { refused: ready(Err(refused)) },
+            Ok(request) => CheckFuture { inner: Some(self.inner.call(request)), refused: None },
+            Err(refused) => CheckFuture { inner: None, refused: Some(refused) },
         }
     }
 }
 
 pin_project! {
     /// Either the refusal, or what the inner service makes of the request. No box for either.
-    #[project = CheckFutureProjection]
-    pub enum CheckFuture<F, R> {
-        /// The check passed.
-        Passed {
-            #[pin]
-            inner: F,
-        },
-        /// The check refused.
-        Refused {
-            refused: Ready<Result<R, Refused>>,
-        },
+    pub struct CheckFuture<F> {
+        #[pin]
+        inner: Option<F>,
+        refused: Option<Refused>,
     }
 }
 
-impl<F, R> Future for CheckFuture<F, R>
+impl<F, R> Future for CheckFuture<F>
 where
     F: Future<Output = Result<R, Refused>>,
 {
     type Output = Result<R, Refused>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            CheckFutureProjection::Passed { inner } => inner.poll(cx),
-            CheckFutureProjection::Refused { refused } => Poll::Ready(ready!(Pin::new(refused).poll(cx))),
+        let this = self.project();
+        match (this.inner.as_pin_mut(), this.refused.take()) {
+            (Some(inner), _) => inner.poll(cx),
+            (None, Some(refused)) => Poll::Ready(Err(refused)),
+            (None, None) => unreachable!("a future is not polled after it was ready"),
         }
     }
 }

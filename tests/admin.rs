@@ -1,8 +1,8 @@
 //! The operators' listener.
 
+use crate::support::chat_body;
 use crate::support::process::{Pair, PairSetup, get};
 use crate::support::rig::{Rig, Setup};
-use crate::support::chat_body;
 
 #[test]
 fn probes_and_metrics_are_there_and_nothing_else() {
@@ -12,7 +12,11 @@ fn probes_and_metrics_are_there_and_nothing_else() {
     assert_eq!(get(pair.admin, "/api/v1/video-analyses").0, 404);
     let (status, metrics) = get(pair.admin, "/metrics");
     assert_eq!(status, 200);
-    for series in ["mavera_gateway_build_info", "mavera_gateway_config_reload_success 1", "mavera_gateway_upstream_window_limit 1000000"] {
+    for series in [
+        "mavera_gateway_build_info",
+        "mavera_gateway_config_reload_success 1",
+        "mavera_gateway_upstream_window_limit 1000000",
+    ] {
         assert!(metrics.contains(series), "{series}");
     }
     // On the callers' port there is none of it.
@@ -52,12 +56,14 @@ async fn counts_are_exact_and_strangers_add_no_series() {
     rig.settle().await;
     assert_eq!(lines(), before);
     let metrics = rig.metrics();
-    let charged = simulator.books(|books| books.total_charged());
+    let charged = simulator.books(mavera_gateway::sim::books::Books::total_charged);
     for series in [
         "mavera_gateway_requests_total{route=\"video_chat\",status=\"200\",team=\"growth\"} 30".to_owned(),
         "mavera_gateway_requests_total{route=\"other\",status=\"404\",team=\"other\"} 30".to_owned(),
         "mavera_gateway_streams_total{outcome=\"completed\",team=\"growth\"} 15".to_owned(),
-        format!("mavera_gateway_credits_used_total{{basis=\"final\",route=\"video_chat\",team=\"growth\"}} {charged}"),
+        format!(
+            "mavera_gateway_credits_used_total{{basis=\"final\",route=\"video_chat\",team=\"growth\"}} {charged}"
+        ),
         "mavera_gateway_time_to_first_byte_seconds_count{route=\"video_chat\",stream=\"true\"} 15".to_owned(),
     ] {
         assert!(metrics.contains(&series), "{series} is not in\n{metrics}");
@@ -74,7 +80,18 @@ async fn a_record_splits_the_time_between_caller_upstream_and_gateway() {
     assert!((3.0..3.1).contains(&seconds("first_byte_seconds")), "{record}");
     assert!(seconds("gateway_seconds") < 0.1 && seconds("total_seconds") > 9.0, "{record}");
     let names: Vec<_> = record.as_object().unwrap().keys().map(String::as_str).collect();
-    for name in ["request_id", "team", "key_id", "route", "status", "outcome", "response_id", "credits", "input_tokens", "output_tokens"] {
+    for name in [
+        "request_id",
+        "team",
+        "key_id",
+        "route",
+        "status",
+        "outcome",
+        "response_id",
+        "credits",
+        "input_tokens",
+        "output_tokens",
+    ] {
         assert!(names.contains(&name) && !record[name].is_null(), "{name}");
     }
 }

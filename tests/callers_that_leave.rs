@@ -7,9 +7,9 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::support::chat_body;
 use crate::support::rig::{Rig, Setup, chat_path};
 use crate::support::script::{Received, STREAM_HEAD, chunk, completed, read_request, write};
-use crate::support::chat_body;
 
 fn outcome(record: &Value) -> (&str, &Value, &Value) {
     (record["outcome"].as_str().unwrap(), &record["status"], &record["credits"])
@@ -19,7 +19,11 @@ fn outcome(record: &Value) -> (&str, &Value, &Value) {
 async fn leaving_during_its_own_body_sends_nothing() {
     let (rig, simulator) = Rig::with_simulator(&Setup::default());
     let mut io = rig.raw();
-    let head = format!("POST {} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {}\r\ncontent-length: 100\r\n\r\n{{\"mess", chat_path(), rig.key);
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {}\r\ncontent-length: 100\r\n\r\n{{\"mess",
+        chat_path(),
+        rig.key
+    );
     io.write_all(head.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     drop(io);
@@ -39,10 +43,13 @@ async fn leaving_before_the_head_is_read_on_to_the_cost() {
         assert!(tokio::time::timeout(Duration::from_secs(3), call).await.is_err(), "it has not answered yet");
         drop(sender);
         let record = rig.record().await;
-        let charged = simulator.books(|books| books.total_charged());
+        let charged = simulator.books(mavera_gateway::sim::books::Books::total_charged);
         assert_eq!(outcome(&record), ("client_gone", &200.into(), &charged.into()));
         assert!(record["response_id"].as_str().unwrap().starts_with("resp_"));
-        assert!(!simulator.books(|books| books.received[0].hung_up), "the upstream saw its answer read to the end");
+        assert!(
+            !simulator.books(|books| books.received[0].hung_up),
+            "the upstream saw its answer read to the end"
+        );
         assert_eq!(rig.pool.idle_count(), 1, "the connection is good for the next call");
     }
 }
@@ -56,7 +63,7 @@ async fn leaving_mid_stream_is_read_on_to_the_cost() {
     body.frame().await.unwrap().unwrap();
     drop((body, sender));
     let record = rig.record().await;
-    let charged = simulator.books(|books| books.total_charged());
+    let charged = simulator.books(mavera_gateway::sim::books::Books::total_charged);
     assert_eq!(outcome(&record), ("client_gone", &200.into(), &charged.into()));
     assert_eq!(record["finish"], "completed");
     let streams = "mavera_gateway_streams_total{outcome=\"client_gone\",team=\"growth\"} 1";
@@ -82,12 +89,19 @@ async fn leaving_while_a_connection_is_being_made_sends_nothing() {
     drop(sender);
     rig.settle().await;
     let sent = received.requests().len();
-    assert_eq!(rig.gateway.window.used() as usize, sent, "a place in the window is taken only by what was sent");
+    assert_eq!(
+        rig.gateway.window.used() as usize,
+        sent,
+        "a place in the window is taken only by what was sent"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn cancelling_closes_the_upstream_connection_and_keeps_what_was_read() {
-    let setup = Setup { upstream: "requests_per_minute = 100000000\non_disconnect = \"cancel\"".into(), ..Setup::default() };
+    let setup = Setup {
+        upstream: "requests_per_minute = 100000000\non_disconnect = \"cancel\"".into(),
+        ..Setup::default()
+    };
     let (rig, simulator) = Rig::with_simulator(&setup);
     let mut sender = rig.connect().await;
     let response = sender.send_request(rig.chat(chat_body(true, "pace=1s"))).await.unwrap();
@@ -154,7 +168,8 @@ async fn a_caller_that_has_left_still_counts_against_its_concurrency() {
 async fn an_http2_stream_that_is_reset_leaves_the_others_alone() {
     let (rig, simulator) = Rig::with_simulator(&Setup::default());
     let io = hyper_util::rt::TokioIo::new(rig.raw());
-    let (sender, connection) = hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);
     let request = || {
         let mut request = rig.chat(chat_body(true, "pace=100ms"));
@@ -173,7 +188,7 @@ async fn an_http2_stream_that_is_reset_leaves_the_others_alone() {
     outcomes.sort_unstable();
     assert_eq!(outcomes, ["client_gone", "completed"]);
     let credits: u64 = records.iter().map(|record| record["credits"].as_u64().unwrap()).sum();
-    assert_eq!(credits, simulator.books(|books| books.total_charged()));
+    assert_eq!(credits, simulator.books(mavera_gateway::sim::books::Books::total_charged));
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,7 +202,12 @@ async fn a_caller_that_half_closes_has_left() {
     });
     let body = chat_body(true, "");
     let mut io = rig.raw();
-    let head = format!("POST {} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}", chat_path(), rig.key, body.len());
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}",
+        chat_path(),
+        rig.key,
+        body.len()
+    );
     io.write_all(head.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     io.shutdown().await.unwrap();

@@ -1,4 +1,4 @@
-//! Real clients, unmodified but for base URL and key, through a real gateway process: curl, the OpenAI
+//! Real clients, unmodified but for base URL and key, through a real gateway process: curl, the `OpenAI`
 //! SDKs for Python and JavaScript, and `fetch`. `make test` installs what they need.
 
 use std::path::PathBuf;
@@ -38,7 +38,12 @@ fn assert_served(pair: &Pair, said: &str) {
     let received = books["received"].as_array().unwrap();
     assert_eq!(received.len(), 2, "each call reached the upstream once");
     for request in received {
-        let authorization: Vec<_> = request["headers"].as_array().unwrap().iter().filter(|field| field[0] == "authorization").collect();
+        let authorization: Vec<_> = request["headers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|field| field[0] == "authorization")
+            .collect();
         assert_eq!(authorization.len(), 1);
         assert!(authorization[0][1].as_str().unwrap().starts_with("Bearer mvra_live_"));
     }
@@ -50,12 +55,24 @@ fn curl_gets_json_and_streams() {
     let authorization = format!("Authorization: Bearer {}", pair.key);
     let curl = |body: &str| {
         let mut command = Command::new("curl");
-        command.args(["-sSN", &pair.url(&chat_path()), "-H", &authorization, "-H", "Content-Type: application/json", "-d", body]);
+        command.args([
+            "-sSN",
+            &pair.url(&chat_path()),
+            "-H",
+            &authorization,
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            body,
+        ]);
         run(&pair, &mut command)
     };
     assert!(curl(&chat_body(false, "")).contains("\"credits_used\":1"));
     let streamed = curl(&chat_body(true, ""));
-    assert!(streamed.starts_with("event: response.created\n") && streamed.ends_with("data: [DONE]\n\n"), "{streamed}");
+    assert!(
+        streamed.starts_with("event: response.created\n") && streamed.ends_with("data: [DONE]\n\n"),
+        "{streamed}"
+    );
     assert!(curl("{}").contains("\"code\":\"missing_field\""));
 }
 

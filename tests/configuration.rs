@@ -72,9 +72,13 @@ fn text_that_is_not_toml_is_reported_with_its_line() {
 #[test]
 fn names_and_keys_must_be_unique() {
     let digest = "ab".repeat(32);
-    let team = |name: &str, id: &str| format!("[[team]]\nname = \"{name}\"\nkeys = [{{ id = \"{id}\", sha256 = \"{digest}\" }}]\n");
+    let team = |name: &str, id: &str| {
+        format!("[[team]]\nname = \"{name}\"\nkeys = [{{ id = \"{id}\", sha256 = \"{digest}\" }}]\n")
+    };
     let report = problems(&format!("{}{}", team("growth", "abcdefgh"), team("growth", "abcdefgh")));
-    for expected in ["another team \"growth\"", "key id \"abcdefgh\" is used twice", "this key is listed twice"] {
+    for expected in
+        ["another team \"growth\"", "key id \"abcdefgh\" is used twice", "this key is listed twice"]
+    {
         assert!(report.contains(expected), "{report}");
     }
     assert!(problems(&team("organisation", "abcdefgh")).contains("means something else"));
@@ -82,10 +86,22 @@ fn names_and_keys_must_be_unique() {
 
 #[test]
 fn http_is_for_loopback_only() {
-    for url in ["http://127.0.0.1:1/api/v1", "http://[::1]:1/api/v1", "http://localhost/api/v1", "https://app.mavera.io/api/v1"] {
+    for url in [
+        "http://127.0.0.1:1/api/v1",
+        "http://[::1]:1/api/v1",
+        "http://localhost/api/v1",
+        "https://app.mavera.io/api/v1",
+    ] {
         assert!(parse(Path::new("f"), &format!("[upstream]\nbase_url = \"{url}\"\n")).is_ok(), "{url}");
     }
-    for url in ["http://10.0.0.1/api/v1", "http://localhost.evil.example/", "ftp://a/", "/api", "https://u:p@a/", "https://a/?q=1"] {
+    for url in [
+        "http://10.0.0.1/api/v1",
+        "http://localhost.evil.example/",
+        "ftp://a/",
+        "/api",
+        "https://u:p@a/",
+        "https://a/?q=1",
+    ] {
         assert!(parse(Path::new("f"), &format!("[upstream]\nbase_url = \"{url}\"\n")).is_err(), "{url}");
     }
 }
@@ -106,7 +122,8 @@ fn keys(schema: &Value, prefix: &str, found: &mut Vec<String>) {
 
 #[test]
 fn the_shipped_file_is_valid_and_shows_every_key_with_its_default() {
-    let shipped = parse(Path::new("config/gateway.toml"), SHIPPED).unwrap_or_else(|problems| panic!("{problems}"));
+    let shipped =
+        parse(Path::new("config/gateway.toml"), SHIPPED).unwrap_or_else(|problems| panic!("{problems}"));
     let mut all = Vec::new();
     keys(&config::schema(), "", &mut all);
     assert!(all.len() > 35, "{all:?}");
@@ -114,14 +131,17 @@ fn the_shipped_file_is_valid_and_shows_every_key_with_its_default() {
         let name = key.rsplit('.').next().unwrap();
         let shown = SHIPPED.lines().any(|line| {
             let line = line.trim_start_matches("# ").trim();
-            line.starts_with(&format!("{name} =")) || line.contains(&format!("{{ {name} =")) || line.contains(&format!(", {name} ="))
+            line.starts_with(&format!("{name} ="))
+                || line.contains(&format!("{{ {name} ="))
+                || line.contains(&format!(", {name} ="))
         });
         assert!(shown, "{key} is not in config/gateway.toml");
     }
     // Everything but the teams and the plan's window is at its default there, so the defaults it
     // documents are the code's.
     let defaults = parse(Path::new("f"), "").unwrap();
-    let comparable = |config: &config::Config| format!("{:?} {:?} {:?}", config.server, config.admin, config.upstream);
+    let comparable =
+        |config: &config::Config| format!("{:?} {:?} {:?}", config.server, config.admin, config.upstream);
     let mut shipped_at_defaults = shipped.clone();
     shipped_at_defaults.upstream.requests_per_minute = defaults.upstream.requests_per_minute;
     assert_eq!(comparable(&shipped_at_defaults), comparable(&defaults));
@@ -149,7 +169,10 @@ fn check_takes_the_start_up_path_and_exits_accordingly() {
         let output = command.output().unwrap();
         assert_no_canary("check", &output.stdout);
         assert_no_canary("check", &output.stderr);
-        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(),
+        )
     };
     std::fs::write(&file, SHIPPED).unwrap();
     let (code, said) = check(Some(CANARY));
@@ -188,8 +211,16 @@ fn the_schema_is_printed_and_knows_every_table() {
     let output = binary().arg("schema").output().unwrap();
     let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
     for table in ["server", "admin", "upstream", "limits", "log", "team"] {
-        assert!(schema["properties"][table]["description"].is_string() || schema["properties"][table].is_object(), "{table}");
+        assert!(
+            schema["properties"][table]["description"].is_string() || schema["properties"][table].is_object(),
+            "{table}"
+        );
     }
     assert_eq!(schema["additionalProperties"], false);
-    assert!(schema["properties"]["upstream"]["properties"]["base_url"]["description"].as_str().unwrap().contains("https"));
+    assert!(
+        schema["properties"]["upstream"]["properties"]["base_url"]["description"]
+            .as_str()
+            .unwrap()
+            .contains("https")
+    );
 }

@@ -7,23 +7,40 @@ use crate::support::rig::sample;
 
 #[test]
 fn the_printed_curl_streams_an_answer_as_it_is() {
-    let mut demo = Process::start(binary().args(["demo", "--traffic", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]));
-    let admin: std::net::SocketAddr =
-        demo.wait_for(|line| line.trim().strip_prefix("metrics   http://")?.strip_suffix("/metrics")?.parse().ok());
+    let mut demo = Process::start(binary().args([
+        "demo",
+        "--traffic",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ]));
+    let admin: std::net::SocketAddr = demo.wait_for(|line| {
+        line.trim().strip_prefix("metrics   http://")?.strip_suffix("/metrics")?.parse().ok()
+    });
     demo.wait_for(|line| line.starts_with("Three teams are talking").then_some(()));
     let said = demo.output();
     let from = said.find("  curl -N").unwrap();
     let to = from + said[from..].find("\n\n").unwrap();
     let pasted = Command::new("bash").args(["-c", &said[from..to]]).output().unwrap();
     let answer = String::from_utf8(pasted.stdout).unwrap();
-    assert!(answer.starts_with("event: response.created\n"), "{answer}{}", String::from_utf8_lossy(&pasted.stderr));
+    assert!(
+        answer.starts_with("event: response.created\n"),
+        "{answer}{}",
+        String::from_utf8_lossy(&pasted.stderr)
+    );
     assert!(answer.ends_with("data: [DONE]\n\n"), "{answer}");
     let without_stream = said[from..to].replace(",\"stream\":true", "");
     let json = Command::new("bash").args(["-c", &without_stream]).output().unwrap().stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     assert_eq!((&json["object"], &json["usage"]["credits_used"]), (&"response".into(), &1.into()));
     // The teams talk.
-    let total = || sample(&get(admin, "/metrics").1, "mavera_gateway_requests_total{route=\"video_chat\",status=\"200\",team=\"support\"}");
+    let total = || {
+        sample(
+            &get(admin, "/metrics").1,
+            "mavera_gateway_requests_total{route=\"video_chat\",status=\"200\",team=\"support\"}",
+        )
+    };
     while total() < 1.0 {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }

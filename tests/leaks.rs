@@ -37,7 +37,8 @@ async fn ten_thousand_mixed_calls_leave_nothing_behind() {
     for batch in 0..100 {
         let mut calls = Vec::new();
         for _ in 0..100 {
-            let (quirks, stream, leaves, bad) = (QUIRKS[next(14) as usize], next(2) == 0, next(4) == 0, next(10) == 0);
+            let (quirks, stream, leaves, bad) =
+                (QUIRKS[next(14) as usize], next(2) == 0, next(4) == 0, next(10) == 0);
             let body = if bad { "{}".to_owned() } else { chat_body(stream, quirks) };
             let (request, mut sender) = (rig.chat(body), rig.connect().await);
             let patience = Duration::from_millis(next(50));
@@ -73,7 +74,11 @@ async fn ten_thousand_mixed_calls_leave_nothing_behind() {
     assert!(simulator.books(|books| books.in_flight.values().all(|open| *open == 0)));
     // What the records know of the costs is what was charged, but for answers that did not say.
     let ids: std::collections::HashMap<_, _> = simulator.books(|books| {
-        books.received.iter().filter_map(|received| Some((received.response_id.clone()?, received.charged))).collect()
+        books
+            .received
+            .iter()
+            .filter_map(|received| Some((received.response_id.clone()?, received.charged)))
+            .collect()
     });
     let mut metered = 0;
     for record in records.iter().filter(|record| !record["credits"].is_null()) {

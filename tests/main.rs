@@ -1,5 +1,14 @@
 //! What the gateway does, one module per behaviour. One binary, so that it links once.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "tests look at real clocks and at whole numbers that Prometheus writes as floats"
+)]
+#![allow(missing_docs, reason = "test functions say what they show by their names")]
+
 mod support;
 
 mod admin;

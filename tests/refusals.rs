@@ -12,7 +12,10 @@ fn limited(team: &str) -> Setup {
     Setup { team: team.into(), ..Setup::default() }
 }
 
-async fn refused(rig: &Rig, request: http::Request<http_body_util::Full<bytes::Bytes>>) -> (u16, String, Answer) {
+async fn refused(
+    rig: &Rig,
+    request: http::Request<http_body_util::Full<bytes::Bytes>>,
+) -> (u16, String, Answer) {
     let answer = rig.send(request).await;
     let error = answer.json()["error"].clone();
     assert!(error["message"].as_str().unwrap().len() > 20 && error["type"].is_string(), "{error}");
@@ -23,7 +26,8 @@ async fn refused(rig: &Rig, request: http::Request<http_body_util::Full<bytes::B
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_served_is_refused_in_the_upstreams_own_envelope() {
-    let (rig, simulator) = Rig::with_simulator(&limited("analyses = [\"clx*\"]\nmax_body = \"1KiB\"\nburst = 1000"));
+    let (rig, simulator) =
+        Rig::with_simulator(&limited("analyses = [\"clx*\"]\nmax_body = \"1KiB\"\nburst = 1000"));
     let chat = || rig.chat(chat_body(false, ""));
     let with = |name: &'static str, value: &str| {
         let mut request = chat();
@@ -39,15 +43,40 @@ async fn what_cannot_be_served_is_refused_in_the_upstreams_own_envelope() {
     let large = json!({"messages": [{"role": "user", "content": "x".repeat(2000)}]}).to_string();
     for (what, request, status, code) in [
         ("no key", without_key(), 401, "missing_api_key"),
-        ("a strange key", with("authorization", "Bearer mvgw_abcdefgh_0123456789012345678901234567890123456789012"), 401, "invalid_api_key"),
-        ("the upstream's kind of key", with("authorization", "Bearer mvra_live_0123456789012345678901234567890123456789012"), 401, "invalid_api_key"),
+        (
+            "a strange key",
+            with("authorization", "Bearer mvgw_abcdefgh_0123456789012345678901234567890123456789012"),
+            401,
+            "invalid_api_key",
+        ),
+        (
+            "the upstream's kind of key",
+            with("authorization", "Bearer mvra_live_0123456789012345678901234567890123456789012"),
+            401,
+            "invalid_api_key",
+        ),
         ("two keys", with("x-api-key", &rig.key), 400, "invalid_request"),
         ("another path", rig.request(Method::POST, "/api/v1/responses", "{}"), 404, "unknown_route"),
         ("metrics on the callers' port", rig.request(Method::GET, "/metrics", ""), 404, "unknown_route"),
         ("another method", rig.request(Method::GET, &chat_path(), ""), 405, "method_not_allowed"),
-        ("an odd id", rig.request(Method::POST, "/api/v1/video-analyses/..%2f/chat", "{}"), 400, "invalid_field"),
-        ("somebody else's analysis", rig.request(Method::POST, "/api/v1/video-analyses/cother/chat", "{}"), 403, "analysis_not_allowed"),
-        ("the list, for a team with a few", rig.request(Method::GET, "/api/v1/video-analyses", ""), 403, "analysis_not_allowed"),
+        (
+            "an odd id",
+            rig.request(Method::POST, "/api/v1/video-analyses/..%2f/chat", "{}"),
+            400,
+            "invalid_field",
+        ),
+        (
+            "somebody else's analysis",
+            rig.request(Method::POST, "/api/v1/video-analyses/cother/chat", "{}"),
+            403,
+            "analysis_not_allowed",
+        ),
+        (
+            "the list, for a team with a few",
+            rig.request(Method::GET, "/api/v1/video-analyses", ""),
+            403,
+            "analysis_not_allowed",
+        ),
         ("no JSON", body("messages=hi"), 400, "invalid_json"),
         ("no messages", body("{}"), 400, "missing_field"),
         ("a wrong field", body("{\"messages\":[{\"role\":1,\"content\":\"\"}]}"), 400, "invalid_field"),
@@ -69,12 +98,21 @@ async fn every_kind_of_bad_key_gets_the_same_answer() {
     let setup = Setup::default();
     let (rig, _) = Rig::with_simulator(&setup);
     let text = std::fs::read_to_string(rig.config_path()).unwrap();
-    let more = format!("\n[[team]]\nname = \"past\"\nkeys = [{{ id = \"{}\", sha256 = \"{}\", expires = 2029-12-31T23:59:59Z }}]\n", expired.id, expired.sha256);
+    let more = format!(
+        "\n[[team]]\nname = \"past\"\nkeys = [{{ id = \"{}\", sha256 = \"{}\", expires = 2029-12-31T23:59:59Z }}]\n",
+        expired.id, expired.sha256
+    );
     std::fs::write(rig.config_path(), text + &more).unwrap();
     rig.gateway.live.reload().unwrap();
     let wrong_secret = format!("{}x", &rig.key[..rig.key.len() - 1]);
     let mut bodies = Vec::new();
-    for key in [expired.text.as_str(), wrong_secret.as_str(), "mvgw_unknown1_0123456789012345678901234567890123456789012", "nonsense", ""] {
+    for key in [
+        expired.text.as_str(),
+        wrong_secret.as_str(),
+        "mvgw_unknown1_0123456789012345678901234567890123456789012",
+        "nonsense",
+        "",
+    ] {
         let mut request = rig.chat(chat_body(false, ""));
         request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
         let (status, _, answer) = refused(&rig, request).await;
@@ -117,9 +155,14 @@ async fn concurrency_counts_streams_to_their_last_byte() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_timed_out() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let (rig, simulator) = Rig::with_simulator(&Setup { server: "body_timeout = \"10s\"".into(), ..Setup::default() });
+    let (rig, simulator) =
+        Rig::with_simulator(&Setup { server: "body_timeout = \"10s\"".into(), ..Setup::default() });
     let mut io = rig.raw();
-    let head = format!("POST {} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {}\r\ncontent-length: 1000\r\n\r\n", chat_path(), rig.key);
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {}\r\ncontent-length: 1000\r\n\r\n",
+        chat_path(),
+        rig.key
+    );
     io.write_all(head.as_bytes()).await.unwrap();
     let began = tokio::time::Instant::now();
     for _ in 0..20 {
@@ -141,7 +184,11 @@ async fn a_declared_length_over_the_limit_is_refused_before_the_body_is_sent() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (rig, _) = Rig::with_simulator(&limited("max_body = \"1KiB\""));
     let mut io = rig.raw();
-    let head = format!("POST {} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {}\r\nexpect: 100-continue\r\ncontent-length: 1025\r\n\r\n", chat_path(), rig.key);
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {}\r\nexpect: 100-continue\r\ncontent-length: 1025\r\n\r\n",
+        chat_path(),
+        rig.key
+    );
     io.write_all(head.as_bytes()).await.unwrap();
     let mut answer = vec![0; 1024];
     let length = io.read(&mut answer).await.unwrap();
@@ -153,7 +200,8 @@ async fn a_declared_length_over_the_limit_is_refused_before_the_body_is_sent() {
 async fn a_shutdown_refuses_what_comes_on_a_connection_that_is_still_busy() {
     let (rig, _) = Rig::with_simulator(&Setup::default());
     let io = hyper_util::rt::TokioIo::new(rig.raw());
-    let (sender, connection) = hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);
     let request = || {
         let mut request = rig.chat(chat_body(true, "pace=1s"));

@@ -21,7 +21,12 @@ fn replace(path: &Path, text: &str) {
 }
 
 /// Calls without pause until told to stop. Returns how many, and what went wrong.
-async fn load(pair_address: std::net::SocketAddr, key: String, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) -> Vec<String> {
+async fn load(
+    pair_address: std::net::SocketAddr,
+    key: String,
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+) -> Vec<String> {
     let mut wrong = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let turn = done.fetch_add(1, Ordering::Relaxed);
@@ -63,7 +68,10 @@ async fn the_key_is_rotated_and_teams_come_go_and_change_under_load() {
     replace(&pair.config_path(), &format!("{original}\n{}", team("research", &research)));
     in_force_within_a_second(pair.address, &research.text, 200).await;
     // It is changed: nothing may be asked about but what does not exist.
-    replace(&pair.config_path(), &format!("{original}\n{}analyses = [\"none\"]\n", team("research", &research)));
+    replace(
+        &pair.config_path(),
+        &format!("{original}\n{}analyses = [\"none\"]\n", team("research", &research)),
+    );
     in_force_within_a_second(pair.address, &research.text, 403).await;
     // A bad file changes nothing, and is told.
     replace(&pair.config_path(), "[server]\nlisten = 7\n");
@@ -79,12 +87,27 @@ async fn the_key_is_rotated_and_teams_come_go_and_change_under_load() {
     // second simulator process that knows only the new one.
     let (other, other_address) = {
         let simulator = crate::support::process::Process::start(crate::support::process::binary().args([
-            "sim", "--listen", "127.0.0.1:0", "--key", SECOND_KEY, "--requests-per-minute", "1000000", "--credits", "1000000", "--other-key", &format!("live={CANARY}"),
+            "sim",
+            "--listen",
+            "127.0.0.1:0",
+            "--key",
+            SECOND_KEY,
+            "--requests-per-minute",
+            "1000000",
+            "--credits",
+            "1000000",
+            "--other-key",
+            &format!("live={CANARY}"),
         ]));
-        let address = simulator.wait_for(|line| line.split("http://").nth(1)?.split('/').next()?.parse::<std::net::SocketAddr>().ok());
+        let address = simulator.wait_for(|line| {
+            line.split("http://").nth(1)?.split('/').next()?.parse::<std::net::SocketAddr>().ok()
+        });
         (simulator, address)
     };
-    replace(&pair.config_path(), &original.replace(&pair.simulator_address.to_string(), &other_address.to_string()));
+    replace(
+        &pair.config_path(),
+        &original.replace(&pair.simulator_address.to_string(), &other_address.to_string()),
+    );
     let used_key = |index: u64| {
         let books: serde_json::Value = serde_json::from_str(&get(other_address, "/sim/books").1).unwrap();
         books["received"].as_array().unwrap().iter().any(|received| received["key"] == index)
@@ -162,7 +185,10 @@ async fn what_has_accrued_survives_a_reload() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_in_flight_keeps_the_configuration_it_began_under() {
-    let setup = |upstream: &str| Setup { upstream: format!("requests_per_minute = 1000\n{upstream}"), ..Setup::default() };
+    let setup = |upstream: &str| Setup {
+        upstream: format!("requests_per_minute = 1000\n{upstream}"),
+        ..Setup::default()
+    };
     let (rig, _) = Rig::with_simulator(&setup("first_byte_timeout = \"60s\""));
     let mut sender = rig.connect().await;
     let call = tokio::spawn(sender.send_request(rig.chat(chat_body(false, "delay=30s"))));

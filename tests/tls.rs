@@ -31,7 +31,8 @@ impl Authority {
     /// Certificate and key for loopback.
     fn issue(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        let mut params =
+            CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "server of a test");
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
@@ -45,9 +46,15 @@ impl Authority {
 }
 
 fn curl(ca: &Path, arguments: &[&str]) -> (String, bool) {
-    let output = Command::new("curl").args(["-sS", "--cacert"]).arg(ca).args(arguments).output().expect("curl is installed");
+    let output = Command::new("curl")
+        .args(["-sS", "--cacert"])
+        .arg(ca)
+        .args(arguments)
+        .output()
+        .expect("curl is installed");
     assert_no_canary("curl", &output.stdout);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (text, output.status.success())
 }
 
@@ -62,7 +69,22 @@ fn curl_gets_http1_and_http2_and_a_renewed_certificate() {
     let url = format!("https://127.0.0.1:{}{}", pair.address.port(), chat_path());
     let (authorization, body) = (format!("authorization: Bearer {}", pair.key), chat_body(true, ""));
     let call = |ca: &Path, version: &str| {
-        curl(ca, &[version, "-N", "-w", "\n%{http_version} %{http_code}", "-H", &authorization, "-H", "content-type: application/json", "-d", &body, &url])
+        curl(
+            ca,
+            &[
+                version,
+                "-N",
+                "-w",
+                "\n%{http_version} %{http_code}",
+                "-H",
+                &authorization,
+                "-H",
+                "content-type: application/json",
+                "-d",
+                &body,
+                &url,
+            ],
+        )
     };
     let ca = folder.path().join("ca.pem");
     for (version, expected) in [("--http1.1", "1.1 200"), ("--http2", "2 200")] {
@@ -89,7 +111,21 @@ fn curl_gets_http1_and_http2_and_a_renewed_certificate() {
 fn http2_with_prior_knowledge_works_in_clear() {
     let pair = Pair::start(&PairSetup::default());
     let authorization = format!("authorization: Bearer {}", pair.key);
-    let (text, fine) = curl(Path::new("/dev/null"), &["--http2-prior-knowledge", "-w", "\n%{http_version} %{http_code}", "-H", &authorization, "-H", "content-type: application/json", "-d", &chat_body(false, ""), &pair.url(&chat_path())]);
+    let (text, fine) = curl(
+        Path::new("/dev/null"),
+        &[
+            "--http2-prior-knowledge",
+            "-w",
+            "\n%{http_version} %{http_code}",
+            "-H",
+            &authorization,
+            "-H",
+            "content-type: application/json",
+            "-d",
+            &chat_body(false, ""),
+            &pair.url(&chat_path()),
+        ],
+    );
     assert!(fine && text.ends_with("2 200"), "{text}");
 }
 
@@ -149,7 +185,20 @@ fn the_upstream_is_reached_over_tls_and_only_with_roots_that_are_trusted() {
     };
     let call = |address: std::net::SocketAddr| {
         let authorization = format!("authorization: Bearer {}", *key.text);
-        curl(Path::new("/dev/null"), &["-N", "-H", &authorization, "-H", "content-type: application/json", "-d", &chat_body(true, ""), &format!("http://{address}{}", chat_path())]).0
+        curl(
+            Path::new("/dev/null"),
+            &[
+                "-N",
+                "-H",
+                &authorization,
+                "-H",
+                "content-type: application/json",
+                "-d",
+                &chat_body(true, ""),
+                &format!("http://{address}{}", chat_path()),
+            ],
+        )
+        .0
     };
     let roots = format!("ca_file = {:?}", folder.path().join("ca.pem"));
     let (_trusting, address) = start(&roots);

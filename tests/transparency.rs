@@ -7,7 +7,7 @@ use http::Method;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use mavera_gateway::clock::Clock;
-use mavera_gateway::sim::quirks::{Fault, Framing, Frames, Generation, Terminator, UsageQuirk};
+use mavera_gateway::sim::quirks::{Fault, Frames, Framing, Generation, Terminator, UsageQuirk};
 use mavera_gateway::sim::{DEMO_ANALYSIS, Settings, Simulator};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -38,13 +38,22 @@ fn all_stream_quirks() -> Vec<String> {
                     for frames in Frames::ALL {
                         quirks.push(format!(
                             "generation={}; framing={}; terminator={}; usage={}; frames={}",
-                            lower(generation), lower(framing), lower(terminator), lower(usage), lower(frames)
+                            lower(generation),
+                            lower(framing),
+                            lower(terminator),
+                            lower(usage),
+                            lower(frames)
                         ));
                     }
                 }
             }
             for fault in Fault::ALL.iter().filter(|fault| **fault != Fault::Stall) {
-                quirks.push(format!("generation={}; framing={}; fault={}; at=3", lower(generation), lower(framing), lower(fault)));
+                quirks.push(format!(
+                    "generation={}; framing={}; fault={}; at=3",
+                    lower(generation),
+                    lower(framing),
+                    lower(fault)
+                ));
             }
         }
     }
@@ -78,7 +87,10 @@ async fn straight_from(simulator: &Simulator, body: String) -> (Vec<u8>, bool) {
 async fn every_quirk_passes_unchanged_and_is_metered_as_the_simulator_charged() {
     let (rig, simulator) = Rig::with_simulator(&Setup::default());
     let clock = Clock::starting_at("2030-01-15T12:00:00Z".parse().unwrap());
-    let twin = Simulator::new(Settings { requests_per_minute: 100_000_000, credits: 100_000_000, ..Settings::with_key(CANARY) }, clock);
+    let twin = Simulator::new(
+        Settings { requests_per_minute: 100_000_000, credits: 100_000_000, ..Settings::with_key(CANARY) },
+        clock,
+    );
     let quirks = all_stream_quirks();
     assert!(quirks.len() > 600, "{}", quirks.len());
     for (index, quirk) in quirks.iter().enumerate() {
@@ -94,7 +106,11 @@ async fn every_quirk_passes_unchanged_and_is_metered_as_the_simulator_charged() 
         let zero = quirk.contains("usage=zero");
         match record["credits"].as_u64() {
             Some(credits) => assert_eq!(credits, if zero { 0 } else { charged }, "{quirk}"),
-            None => assert!(!usage_sent, "{quirk}: the figure was missed in {}", String::from_utf8_lossy(&expected)),
+            None => assert!(
+                !usage_sent,
+                "{quirk}: the figure was missed in {}",
+                String::from_utf8_lossy(&expected)
+            ),
         }
         // The old generation knows no `response.completed`: without `[DONE]` and without its cost, which
         // only the last chunk carries, nothing tells that a stream was whole.
@@ -143,7 +159,7 @@ fn stream() -> impl Strategy<Value = Stream> {
                 } else {
                     serde_json::json!({"response": {"id": "resp_p", "usage": usage}, "type": "response.completed"})
                 };
-                text.push_str(&format!("data: {last}\n\n"));
+                text.extend(["data: ", &last.to_string(), "\n\n"]);
             }
             if done {
                 text.push_str("data: [DONE]\n\n");
@@ -189,7 +205,10 @@ async fn ten_thousand_generated_streams_pass_unchanged_and_are_metered() {
     for case in 0..10_000 {
         let stream = strategy.new_tree(&mut runner).unwrap().current();
         *next.lock().unwrap() = Some(stream.clone());
-        let response = sender.send_request(rig.request(Method::POST, &crate::support::rig::chat_path(), body.clone())).await.unwrap();
+        let response = sender
+            .send_request(rig.request(Method::POST, &crate::support::rig::chat_path(), body.clone()))
+            .await
+            .unwrap();
         let got = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(got, stream.bytes, "case {case}: {stream:?}");
         sender.ready().await.unwrap();

@@ -32,31 +32,56 @@ async fn answers_pass_as_they_are_with_only_the_listed_fields() {
                 x-powered-by: y\r\nconnection: x-secret\r\nx-secret: s\r\nupgrade: foo\r\ncontent-length: 2\r\n\r\n{}";
     let (rig, _) = answering(head);
     let answer = rig.send(rig.chat(chat_body(false, ""))).await;
-    let mut names: Vec<_> = answer.head.headers.keys().map(|name| name.as_str()).collect();
+    let mut names: Vec<_> = answer.head.headers.keys().map(http::HeaderName::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["content-length", "content-type", "date", "retry-after", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-request-id"]);
+    assert_eq!(
+        names,
+        [
+            "content-length",
+            "content-type",
+            "date",
+            "retry-after",
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
+            "x-request-id"
+        ]
+    );
     assert_eq!((answer.status().as_u16(), &answer.body[..]), (422, &b"{}"[..]));
     assert_ne!(answer.header("x-request-id"), "theirs");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_key_is_ours_to_explain_and_never_the_callers() {
-    let (rig, _) = answering("HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: 23\r\n\r\n{\"error\":\"mvra_live_x\"}\n");
+    let (rig, _) = answering(
+        "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: 23\r\n\r\n{\"error\":\"mvra_live_x\"}\n",
+    );
     let answer = rig.send(rig.chat(chat_body(false, ""))).await;
     assert_eq!((answer.status().as_u16(), answer.code().as_str()), (502, "upstream_credentials_rejected"));
     assert_eq!(answer.header("x-should-retry"), "false");
     assert!(!String::from_utf8_lossy(&answer.body).contains("mvra_"));
     let metrics = rig.metrics();
     assert!(metrics.contains("mavera_gateway_upstream_responses_total{status=\"401\"} 1"));
-    assert!(metrics.contains("mavera_gateway_refusals_total{code=\"upstream_credentials_rejected\",team=\"growth\"} 1"));
+    assert!(
+        metrics.contains(
+            "mavera_gateway_refusals_total{code=\"upstream_credentials_rejected\",team=\"growth\"} 1"
+        )
+    );
     assert_eq!(rig.record().await["outcome"], "failed");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_answer_to_pass_on_becomes_a_502() {
     for (what, bytes) in [
-        ("a redirect", "HTTP/1.1 307 Temporary Redirect\r\nlocation: https://evil.example/\r\ncontent-length: 0\r\n\r\n".to_owned()),
-        ("an upgrade nobody asked for", "HTTP/1.1 101 Switching Protocols\r\nupgrade: foo\r\nconnection: upgrade\r\n\r\n".to_owned()),
+        (
+            "a redirect",
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: https://evil.example/\r\ncontent-length: 0\r\n\r\n"
+                .to_owned(),
+        ),
+        (
+            "an upgrade nobody asked for",
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: foo\r\nconnection: upgrade\r\n\r\n".to_owned(),
+        ),
         ("a status that is none", "HTTP/1.1 999 What\r\ncontent-length: 0\r\n\r\n".to_owned()),
         ("no HTTP", "SSH-2.0-OpenSSH_9.2\r\n".to_owned()),
         ("nothing", String::new()),
@@ -67,7 +92,11 @@ async fn what_is_no_answer_to_pass_on_becomes_a_502() {
     ] {
         let (rig, received) = answering(bytes);
         let answer = rig.send(rig.chat(chat_body(false, ""))).await;
-        assert_eq!((answer.status().as_u16(), answer.code().as_str()), (502, "upstream_protocol_error"), "{what}");
+        assert_eq!(
+            (answer.status().as_u16(), answer.code().as_str()),
+            (502, "upstream_protocol_error"),
+            "{what}"
+        );
         assert_eq!(answer.header("x-should-retry"), "false", "{what}: it may have been charged");
         assert_eq!(received.requests().len(), 1, "{what}: sent once and never again");
         assert_eq!(rig.record().await["outcome"], "failed", "{what}");
@@ -79,11 +108,19 @@ async fn what_is_no_answer_to_pass_on_becomes_a_502() {
 async fn a_body_that_breaks_off_ends_for_the_caller_as_one_that_broke() {
     let event = String::from_utf8(chunk("data: {\"n\":1}\n\n")).unwrap();
     for (what, bytes, outcome) in [
-        ("a length cut short", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"usage\":{\"credits_used\":3}".to_owned(), "truncated"),
+        (
+            "a length cut short",
+            "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"usage\":{\"credits_used\":3}".to_owned(),
+            "truncated",
+        ),
         ("chunks without an end", format!("{STREAM_HEAD}{event}"), "truncated"),
         ("a broken chunk size", format!("{STREAM_HEAD}{event}zz\r\n"), "truncated"),
         ("a whole message without a terminal frame", format!("{STREAM_HEAD}{event}0\r\n\r\n"), "truncated"),
-        ("a whole one", format!("{STREAM_HEAD}{}0\r\n\r\n", String::from_utf8(chunk(completed(2))).unwrap()), "completed"),
+        (
+            "a whole one",
+            format!("{STREAM_HEAD}{}0\r\n\r\n", String::from_utf8(chunk(completed(2))).unwrap()),
+            "completed",
+        ),
     ] {
         let (rig, _) = answering(bytes.clone());
         let answer = rig.send(rig.chat(chat_body(true, ""))).await;
@@ -118,10 +155,16 @@ async fn an_unreachable_upstream_costs_nothing_and_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_byte_has_a_deadline() {
-    let rig = Rig::with_upstream(&Setup { upstream: "requests_per_minute = 1000\nfirst_byte_timeout = \"20s\"".into(), ..Setup::default() }, |mut io, _| async move {
-        read_request(&mut io).await;
-        std::future::pending::<()>().await;
-    });
+    let rig = Rig::with_upstream(
+        &Setup {
+            upstream: "requests_per_minute = 1000\nfirst_byte_timeout = \"20s\"".into(),
+            ..Setup::default()
+        },
+        |mut io, _| async move {
+            read_request(&mut io).await;
+            std::future::pending::<()>().await;
+        },
+    );
     let began = tokio::time::Instant::now();
     let answer = rig.send(rig.chat(chat_body(false, ""))).await;
     assert_eq!((answer.status().as_u16(), answer.code().as_str()), (504, "upstream_timeout"));
@@ -131,13 +174,19 @@ async fn the_first_byte_has_a_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn interim_answers_do_not_stop_the_first_byte_deadline() {
-    let rig = Rig::with_upstream(&Setup { upstream: "requests_per_minute = 1000\nfirst_byte_timeout = \"20s\"".into(), ..Setup::default() }, |mut io, _| async move {
-        read_request(&mut io).await;
-        loop {
-            write(&mut io, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n").await;
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    });
+    let rig = Rig::with_upstream(
+        &Setup {
+            upstream: "requests_per_minute = 1000\nfirst_byte_timeout = \"20s\"".into(),
+            ..Setup::default()
+        },
+        |mut io, _| async move {
+            read_request(&mut io).await;
+            loop {
+                write(&mut io, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n").await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        },
+    );
     let began = tokio::time::Instant::now();
     assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 504);
     assert_eq!(began.elapsed().as_secs(), 20);
@@ -145,7 +194,8 @@ async fn interim_answers_do_not_stop_the_first_byte_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stall_mid_stream_and_an_endless_stream_are_cut() {
-    let setup = |extra: &str| Setup { upstream: format!("requests_per_minute = 1000\n{extra}"), ..Setup::default() };
+    let setup =
+        |extra: &str| Setup { upstream: format!("requests_per_minute = 1000\n{extra}"), ..Setup::default() };
     let stalled = Rig::with_upstream(&setup("idle_timeout = \"15s\""), |mut io, _| async move {
         read_request(&mut io).await;
         write(&mut io, STREAM_HEAD).await;
@@ -195,7 +245,11 @@ async fn a_connection_that_died_idle_is_replaced_without_the_caller_noticing() {
 
 #[tokio::test(start_paused = true)]
 async fn connections_are_reused_until_they_are_idle_or_old() {
-    let setup = Setup { upstream: "requests_per_minute = 1000\nkeep_alive_idle = \"30s\"\nkeep_alive_lifetime = \"2m\"".into(), ..Setup::default() };
+    let setup = Setup {
+        upstream: "requests_per_minute = 1000\nkeep_alive_idle = \"30s\"\nkeep_alive_lifetime = \"2m\""
+            .into(),
+        ..Setup::default()
+    };
     let (rig, _) = Rig::with_simulator(&setup);
     let chat = || async { assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 200) };
     chat().await;
@@ -218,7 +272,8 @@ async fn connections_are_reused_until_they_are_idle_or_old() {
 #[tokio::test(start_paused = true)]
 async fn what_goes_upstream_is_one_request_of_ours() {
     let (rig, received) = answering(json_answer("{}"));
-    let mut request = rig.chat("{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"persona_id\":\"p\"}");
+    let mut request =
+        rig.chat("{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"persona_id\":\"p\"}");
     for (name, value) in [
         ("cookie", "a=b"),
         ("connection", "close, authorization, x-a"),
@@ -268,12 +323,16 @@ async fn the_simulators_faults_are_all_survived() {
     }
     rig.settle().await;
     let records = rig.records();
-    let unmetered = records.iter().filter(|record| record["status"] == 200 && record["credits"].is_null()).count();
+    let unmetered =
+        records.iter().filter(|record| record["status"] == 200 && record["credits"].is_null()).count();
     assert_eq!(unmetered, 2, "answers without a figure are known as such");
     assert!(rig.metrics().contains("mavera_gateway_unmetered_total{route=\"video_chat\",team=\"growth\"} 2"));
     assert_eq!(simulator.books(|books| books.received.len()), 9, "each was sent once");
     let limited = rig.send(rig.chat(chat_body(false, "answer=429"))).await;
-    assert_eq!((limited.status().as_u16(), limited.header("retry-after"), limited.header("x-gateway-error")), (429, "7", ""));
+    assert_eq!(
+        (limited.status().as_u16(), limited.header("retry-after"), limited.header("x-gateway-error")),
+        (429, "7", "")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -284,7 +343,8 @@ async fn an_answer_before_the_end_of_the_upload_is_relayed() {
         let _ = io.shutdown().await;
         read_request(&mut io).await;
     });
-    let body = serde_json::json!({"messages": [{"role": "user", "content": "x".repeat(200_000)}]}).to_string();
+    let body =
+        serde_json::json!({"messages": [{"role": "user", "content": "x".repeat(200_000)}]}).to_string();
     let response = rig.connect().await.send_request(rig.chat(body)).await.unwrap();
     let answer = Answer::read(response).await;
     assert!([413, 502].contains(&answer.status().as_u16()), "{answer:?}");

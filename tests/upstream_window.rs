@@ -40,7 +40,11 @@ async fn a_call_that_does_not_fit_is_refused_with_a_true_wait_and_the_upstream_n
         tokio::time::sleep(Duration::from_millis(100 + step % 7 * 50)).await;
     }
     assert!(refused > 10 && admitted > 100, "{refused} {admitted}");
-    assert_eq!(simulator.books(|books| (books.over_window, books.busiest_window)), (0, 20), "full, and never over");
+    assert_eq!(
+        simulator.books(|books| (books.over_window, books.busiest_window)),
+        (0, 20),
+        "full, and never over"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,7 +38,8 @@ async fn say(rig: &Rig, bytes: &[u8]) -> String {
     });
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
-    while let Ok(Ok(length @ 1..)) = tokio::time::timeout(Duration::from_secs(120), read.read(&mut piece)).await {
+    while let Ok(Ok(length @ 1..)) = tokio::time::timeout(Duration::from_mins(2), read.read(&mut piece)).await
+    {
         answer.extend_from_slice(&piece[..length]);
     }
     drop(writer);
@@ -56,7 +57,9 @@ async fn tried_three_ways(what: &str, bytes: &[u8], expected: &[u16]) {
         let (rig, received) = recording();
         let good = format!(
             "POST {} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {}\r\nx-request-id: good\r\ncontent-length: {}\r\n\r\n{BODY}",
-            chat_path(), rig.key, BODY.len()
+            chat_path(),
+            rig.key,
+            BODY.len()
         );
         let bytes = String::from_utf8_lossy(bytes).replace("{KEY}", &rig.key).replace("{PATH}", &chat_path());
         let evil = "GET /evil HTTP/1.1\r\nhost: gw\r\nx-request-id: evil\r\n\r\n";
@@ -75,18 +78,31 @@ async fn tried_three_ways(what: &str, bytes: &[u8], expected: &[u16]) {
         assert!(expected.contains(&first.unwrap_or(0)), "{what}, {way}: {first:?} in {answer}");
         let requests = received.requests();
         let admitted = statuses(&answer).iter().filter(|status| **status == 200).count();
-        assert_eq!(requests.len(), admitted, "{what}, {way}: one request of ours per call that was admitted: {requests:?}");
+        assert_eq!(
+            requests.len(),
+            admitted,
+            "{what}, {way}: one request of ours per call that was admitted: {requests:?}"
+        );
         for request in requests {
             let head = request.split("\r\n\r\n").next().unwrap().to_lowercase();
             assert!(!request.contains("evil"), "{what}, {way}: {request}");
-            assert_eq!(head.matches("content-length:").count() + head.matches("transfer-encoding:").count(), 1, "{what}, {way}: {request}");
-            assert_eq!((head.matches("host:").count(), head.matches("authorization:").count()), (1, 1), "{what}, {way}: {request}");
+            assert_eq!(
+                head.matches("content-length:").count() + head.matches("transfer-encoding:").count(),
+                1,
+                "{what}, {way}: {request}"
+            );
+            assert_eq!(
+                (head.matches("host:").count(), head.matches("authorization:").count()),
+                (1, 1),
+                "{what}, {way}: {request}"
+            );
         }
     }
 }
 
 fn chat_with(fields: &str, body: &str) -> Vec<u8> {
-    format!("POST {{PATH}} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {{KEY}}\r\n{fields}\r\n{body}").into_bytes()
+    format!("POST {{PATH}} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {{KEY}}\r\n{fields}\r\n{body}")
+        .into_bytes()
 }
 
 /// 0 stands for a connection that is closed without an answer.
@@ -97,24 +113,69 @@ async fn framing_that_two_parsers_could_read_differently_is_refused() {
     let length = BODY.len();
     let chunked = format!("{length:x}\r\n{BODY}\r\n0\r\n\r\n");
     for (what, fields, body, expected) in [
-        ("two different lengths", format!("content-length: {length}\r\ncontent-length: 5\r\n"), BODY.to_owned(), REFUSED),
+        (
+            "two different lengths",
+            format!("content-length: {length}\r\ncontent-length: 5\r\n"),
+            BODY.to_owned(),
+            REFUSED,
+        ),
         ("a list of lengths", format!("content-length: {length}, {length}\r\n"), BODY.to_owned(), REFUSED),
         ("a signed length", format!("content-length: +{length}\r\n"), BODY.to_owned(), REFUSED),
         ("a negative length", "content-length: -1\r\n".to_owned(), BODY.to_owned(), REFUSED),
         ("a hexadecimal length", "content-length: 0x2\r\n".to_owned(), BODY.to_owned(), REFUSED),
-        ("a length beyond 64 bits", "content-length: 18446744073709551617\r\n".to_owned(), BODY.to_owned(), REFUSED),
+        (
+            "a length beyond 64 bits",
+            "content-length: 18446744073709551617\r\n".to_owned(),
+            BODY.to_owned(),
+            REFUSED,
+        ),
         ("a space before the colon", format!("content-length : {length}\r\n"), BODY.to_owned(), REFUSED),
         ("an unknown coding", "transfer-encoding: xchunked\r\n".to_owned(), chunked.clone(), &[400, 501, 0]),
         ("gzip, chunked", "transfer-encoding: gzip, chunked\r\n".to_owned(), chunked.clone(), &[501, 400, 0]),
         ("chunked, gzip", "transfer-encoding: chunked, gzip\r\n".to_owned(), chunked.clone(), &[400, 501, 0]),
-        ("chunked, chunked", "transfer-encoding: chunked, chunked\r\n".to_owned(), chunked.clone(), &[400, 501, 0]),
-        ("chunked twice", "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n".to_owned(), chunked.clone(), REFUSED),
+        (
+            "chunked, chunked",
+            "transfer-encoding: chunked, chunked\r\n".to_owned(),
+            chunked.clone(),
+            &[400, 501, 0],
+        ),
+        (
+            "chunked twice",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n".to_owned(),
+            chunked.clone(),
+            REFUSED,
+        ),
         ("a folded field", "transfer-encoding:\r\n chunked\r\n".to_owned(), chunked.clone(), REFUSED),
-        ("a chunk size with a sign", "transfer-encoding: chunked\r\n".to_owned(), "+2\r\n{}\r\n0\r\n\r\n".to_owned(), REFUSED),
-        ("a chunk size in C", "transfer-encoding: chunked\r\n".to_owned(), "0x2\r\n{}\r\n0\r\n\r\n".to_owned(), REFUSED),
-        ("a chunk longer than it says", "transfer-encoding: chunked\r\n".to_owned(), "2\r\n{}{}\r\n0\r\n\r\n".to_owned(), REFUSED),
-        ("a chunk line ended by LF alone", "transfer-encoding: chunked\r\n".to_owned(), "2\n{}\r\n0\r\n\r\n".to_owned(), REFUSED),
-        ("rubbish after the last chunk", "transfer-encoding: chunked\r\n".to_owned(), format!("{length:x}\r\n{BODY}\r\n0\r\nXX\r\n\r\n"), REFUSED),
+        (
+            "a chunk size with a sign",
+            "transfer-encoding: chunked\r\n".to_owned(),
+            "+2\r\n{}\r\n0\r\n\r\n".to_owned(),
+            REFUSED,
+        ),
+        (
+            "a chunk size in C",
+            "transfer-encoding: chunked\r\n".to_owned(),
+            "0x2\r\n{}\r\n0\r\n\r\n".to_owned(),
+            REFUSED,
+        ),
+        (
+            "a chunk longer than it says",
+            "transfer-encoding: chunked\r\n".to_owned(),
+            "2\r\n{}{}\r\n0\r\n\r\n".to_owned(),
+            REFUSED,
+        ),
+        (
+            "a chunk line ended by LF alone",
+            "transfer-encoding: chunked\r\n".to_owned(),
+            "2\n{}\r\n0\r\n\r\n".to_owned(),
+            REFUSED,
+        ),
+        (
+            "rubbish after the last chunk",
+            "transfer-encoding: chunked\r\n".to_owned(),
+            format!("{length:x}\r\n{BODY}\r\n0\r\nXX\r\n\r\n"),
+            REFUSED,
+        ),
     ] {
         tried_three_ways(what, &chat_with(&fields, &body), expected).await;
     }
@@ -127,10 +188,24 @@ async fn odd_but_lawful_framing_is_written_anew() {
     for (what, fields, body) in [
         ("a length with zeros", format!("content-length: 0{length}\r\n"), BODY.to_owned()),
         ("chunked in capitals", "transfer-encoding: CHUNKED\r\n".to_owned(), chunked.clone()),
-        ("chunked with extensions and trailers", "transfer-encoding:\tchunked\r\n".to_owned(), chunked.clone()),
-        ("an upgrade nobody does", format!("connection: upgrade\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\ncontent-length: {length}\r\n"), BODY.to_owned()),
-        ("hop-by-hop names for what is ours", format!("connection: close, authorization, host, content-length\r\ncontent-length: {length}\r\n"), BODY.to_owned()),
-        ("a length and chunked", format!("content-length: 5\r\ntransfer-encoding: chunked\r\n"), chunked),
+        (
+            "chunked with extensions and trailers",
+            "transfer-encoding:\tchunked\r\n".to_owned(),
+            chunked.clone(),
+        ),
+        (
+            "an upgrade nobody does",
+            format!(
+                "connection: upgrade\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\ncontent-length: {length}\r\n"
+            ),
+            BODY.to_owned(),
+        ),
+        (
+            "hop-by-hop names for what is ours",
+            format!("connection: close, authorization, host, content-length\r\ncontent-length: {length}\r\n"),
+            BODY.to_owned(),
+        ),
+        ("a length and chunked", "content-length: 5\r\ntransfer-encoding: chunked\r\n".to_string(), chunked),
     ] {
         tried_three_ways(what, &chat_with(&fields, &body), &[200, 400, 0]).await;
     }
@@ -140,22 +215,91 @@ async fn odd_but_lawful_framing_is_written_anew() {
 async fn targets_and_hosts_that_are_not_ours_are_refused() {
     let length = format!("content-length: {}\r\n", BODY.len());
     for (what, head, expected) in [
-        ("no Host", format!("POST {{PATH}} HTTP/1.1\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"), REFUSED),
-        ("two Hosts", format!("POST {{PATH}} HTTP/1.1\r\nhost: a\r\nhost: b\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"), REFUSED),
-        ("an impossible Host", format!("POST {{PATH}} HTTP/1.1\r\nhost: a b/c@d\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"), REFUSED),
-        ("another authority", format!("POST http://evil.example{{PATH}} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"), &[421]),
-        ("CONNECT", "CONNECT evil.example:443 HTTP/1.1\r\nhost: evil.example:443\r\n\r\n".to_owned(), &[400, 404, 405]),
+        (
+            "no Host",
+            format!("POST {{PATH}} HTTP/1.1\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"),
+            REFUSED,
+        ),
+        (
+            "two Hosts",
+            format!(
+                "POST {{PATH}} HTTP/1.1\r\nhost: a\r\nhost: b\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"
+            ),
+            REFUSED,
+        ),
+        (
+            "an impossible Host",
+            format!(
+                "POST {{PATH}} HTTP/1.1\r\nhost: a b/c@d\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"
+            ),
+            REFUSED,
+        ),
+        (
+            "another authority",
+            format!(
+                "POST http://evil.example{{PATH}} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"
+            ),
+            &[421],
+        ),
+        (
+            "CONNECT",
+            "CONNECT evil.example:443 HTTP/1.1\r\nhost: evil.example:443\r\n\r\n".to_owned(),
+            &[400, 404, 405],
+        ),
         ("OPTIONS *", "OPTIONS * HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(), &[400, 404, 405]),
         ("TRACE", "TRACE {PATH} HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(), &[405]),
-        ("dots", "GET /api/v1/video-analyses/../keys HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(), &[400, 404, 405]),
-        ("encoded dots", "GET /api/v1/video-analyses/..%2f..%2fkeys HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(), &[400]),
-        ("a double slash", "GET //evil.example/api/v1/video-analyses HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(), &[404]),
-        ("a NUL in the target", "GET /api/v1/video-analyses/a%00 HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(), &[400]),
-        ("a space in the target", "GET /api/v1/video analyses HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(), REFUSED),
-        ("a bare CR in a value", format!("POST {{PATH}} HTTP/1.1\r\nhost: gw\r\nx-a: b\rc\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"), REFUSED),
-        ("an empty name", format!("POST {{PATH}} HTTP/1.1\r\nhost: gw\r\n: b\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"), REFUSED),
-        ("too many fields", format!("GET /api/v1/video-analyses HTTP/1.1\r\nhost: gw\r\n{}\r\n", "x-a: b\r\n".repeat(101)), &[431]),
-        ("a large field", format!("GET /api/v1/video-analyses HTTP/1.1\r\nhost: gw\r\nx-a: {}\r\n\r\n", "x".repeat(20 << 10)), &[431]),
+        (
+            "dots",
+            "GET /api/v1/video-analyses/../keys HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(),
+            &[400, 404, 405],
+        ),
+        (
+            "encoded dots",
+            "GET /api/v1/video-analyses/..%2f..%2fkeys HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(),
+            &[400],
+        ),
+        (
+            "a double slash",
+            "GET //evil.example/api/v1/video-analyses HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(),
+            &[404],
+        ),
+        (
+            "a NUL in the target",
+            "GET /api/v1/video-analyses/a%00 HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(),
+            &[400],
+        ),
+        (
+            "a space in the target",
+            "GET /api/v1/video analyses HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned(),
+            REFUSED,
+        ),
+        (
+            "a bare CR in a value",
+            format!(
+                "POST {{PATH}} HTTP/1.1\r\nhost: gw\r\nx-a: b\rc\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"
+            ),
+            REFUSED,
+        ),
+        (
+            "an empty name",
+            format!(
+                "POST {{PATH}} HTTP/1.1\r\nhost: gw\r\n: b\r\nauthorization: Bearer {{KEY}}\r\n{length}\r\n{BODY}"
+            ),
+            REFUSED,
+        ),
+        (
+            "too many fields",
+            format!("GET /api/v1/video-analyses HTTP/1.1\r\nhost: gw\r\n{}\r\n", "x-a: b\r\n".repeat(101)),
+            &[431],
+        ),
+        (
+            "a large field",
+            format!(
+                "GET /api/v1/video-analyses HTTP/1.1\r\nhost: gw\r\nx-a: {}\r\n\r\n",
+                "x".repeat(20 << 10)
+            ),
+            &[431],
+        ),
     ] {
         tried_three_ways(what, head.as_bytes(), expected).await;
     }
@@ -164,7 +308,10 @@ async fn targets_and_hosts_that_are_not_ours_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_body_is_never_taken_for_a_request() {
     let smuggled = "GET /evil HTTP/1.1\r\nhost: gw\r\nx-request-id: evil\r\n\r\n";
-    let bytes = format!("POST {{PATH}} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer wrong\r\ncontent-length: {}\r\n\r\n{smuggled}", smuggled.len());
+    let bytes = format!(
+        "POST {{PATH}} HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer wrong\r\ncontent-length: {}\r\n\r\n{smuggled}",
+        smuggled.len()
+    );
     let (rig, received) = recording();
     let answer = say(&rig, bytes.replace("{PATH}", &chat_path()).as_bytes()).await;
     assert_eq!(statuses(&answer), [401], "{answer}");

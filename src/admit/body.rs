@@ -68,7 +68,8 @@ where
     let body = match target.route {
         Route::VideoChat => {
             let began = exchange.clock().now();
-            let read = read(&head, body, caller.team.limits.max_body, snapshot.config.server.body_timeout).await;
+            let read =
+                read(&head, body, caller.team.limits.max_body, snapshot.config.server.body_timeout).await;
             exchange.uploaded(exchange.clock().now() - began);
             match read.and_then(|body| chat::judge(&body).map(|_| body)) {
                 Ok(body) => body,
@@ -92,7 +93,8 @@ where
     B::Error: std::fmt::Display,
 {
     if let Some(content_type) = head.headers.get(header::CONTENT_TYPE) {
-        let media_type = content_type.as_bytes().split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+        let media_type =
+            content_type.as_bytes().split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
         if !media_type.eq_ignore_ascii_case(b"application/json") {
             let reason = "The request body must be JSON: send `Content-Type: application/json`";
             return Err(Refusal::UnsupportedMediaType { reason });
@@ -117,7 +119,8 @@ where
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Refusal::InvalidRequest { reason: "its body is broken off or malformed" })?;
+        let frame =
+            frame.map_err(|_| Refusal::InvalidRequest { reason: "its body is broken off or malformed" })?;
         // Trailers of a request have no reader here.
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + first.len() + data.len() > limit {

@@ -36,7 +36,8 @@ pub fn judge(body: &[u8]) -> Result<Chat, Refusal> {
     }
     let found = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let judged = ChatSeed(&found).deserialize(&mut deserializer).and_then(|chat| deserializer.end().map(|()| chat));
+    let judged =
+        ChatSeed(&found).deserialize(&mut deserializer).and_then(|chat| deserializer.end().map(|()| chat));
     judged.map_err(|error| match found.take() {
         Some(refusal) => refusal,
         None => invalid_json(error.to_string()),
@@ -129,12 +130,17 @@ impl<'de> Visitor<'de> for ChatSeed<'_> {
             match field {
                 ChatField::Messages if messages => return invalid(self.0, "messages", "is given twice"),
                 ChatField::Messages => {
-                    map.next_value_seed(Expect { found: self.0, param: "messages", inner: MessagesSeed(self.0) })?;
+                    map.next_value_seed(Expect {
+                        found: self.0,
+                        param: "messages",
+                        inner: MessagesSeed(self.0),
+                    })?;
                     messages = true;
                 }
                 ChatField::Stream if stream.is_some() => return invalid(self.0, "stream", "is given twice"),
                 ChatField::Stream => {
-                    stream = Some(map.next_value_seed(Expect { found: self.0, param: "stream", inner: Flag })?);
+                    stream =
+                        Some(map.next_value_seed(Expect { found: self.0, param: "stream", inner: Flag })?);
                 }
                 ChatField::Other => {
                     map.next_value::<IgnoredAny>()?;
@@ -150,7 +156,7 @@ impl<'de> Visitor<'de> for ChatSeed<'_> {
 
 struct Flag;
 
-impl<'de> Visitor<'de> for Flag {
+impl Visitor<'_> for Flag {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,7 +223,9 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
         let (mut role, mut content) = (false, false);
         while let Some(field) = map.next_key::<MessageField>()? {
             match field {
-                MessageField::Role if role => return invalid(self.found, self.param(".role"), "is given twice"),
+                MessageField::Role if role => {
+                    return invalid(self.found, self.param(".role"), "is given twice");
+                }
                 MessageField::Role => {
                     let param = self.param(".role");
                     map.next_value_seed(Expect { found: self.found, param: &param, inner: Text })?;
@@ -245,7 +253,7 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
 
 struct Text;
 
-impl<'de> Visitor<'de> for Text {
+impl Visitor<'_> for Text {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -382,17 +390,38 @@ mod tests {
             (r#"{"messages":"hi"}"#.to_owned(), ("must be an array of 1 to 50 messages", "messages")),
             (r#"{"messages":7}"#.to_owned(), ("must be an array of 1 to 50 messages", "messages")),
             (r#"{"messages":{}}"#.to_owned(), ("must be an array of 1 to 50 messages", "messages")),
-            (format!("{{\"messages\":[{many}]}}"), ("has more than 50 messages; leave out the oldest", "messages")),
-            (format!("{{\"messages\":[{message},\"x\"]}}"), ("must be an object with `role` and `content`", "messages[1]")),
+            (
+                format!("{{\"messages\":[{many}]}}"),
+                ("has more than 50 messages; leave out the oldest", "messages"),
+            ),
+            (
+                format!("{{\"messages\":[{message},\"x\"]}}"),
+                ("must be an object with `role` and `content`", "messages[1]"),
+            ),
             (r#"{"messages":[{"content":"x"}]}"#.to_owned(), ("missing", "messages[0].role")),
             (r#"{"messages":[{"role":"user"}]}"#.to_owned(), ("missing", "messages[0].content")),
-            (r#"{"messages":[{"role":7,"content":"x"}]}"#.to_owned(), ("must be a string", "messages[0].role")),
-            (r#"{"messages":[{"role":null,"content":"x"}]}"#.to_owned(), ("must be a string", "messages[0].role")),
+            (
+                r#"{"messages":[{"role":7,"content":"x"}]}"#.to_owned(),
+                ("must be a string", "messages[0].role"),
+            ),
+            (
+                r#"{"messages":[{"role":null,"content":"x"}]}"#.to_owned(),
+                ("must be a string", "messages[0].role"),
+            ),
             (format!("{{\"messages\":[{message}],\"stream\":\"yes\"}}"), ("must be true or false", "stream")),
             (format!("{{\"messages\":[{message}],\"stream\":null}}"), ("must be true or false", "stream")),
-            (format!("{{\"messages\":[{message}],\"stream\":true,\"str\\u0065am\":false}}"), ("is given twice", "stream")),
-            (format!("{{\"messages\":[{message}],\"messages\":[{message}]}}"), ("is given twice", "messages")),
-            (r#"{"messages":[{"role":"a","role":"b","content":"x"}]}"#.to_owned(), ("is given twice", "messages[0].role")),
+            (
+                format!("{{\"messages\":[{message}],\"stream\":true,\"str\\u0065am\":false}}"),
+                ("is given twice", "stream"),
+            ),
+            (
+                format!("{{\"messages\":[{message}],\"messages\":[{message}]}}"),
+                ("is given twice", "messages"),
+            ),
+            (
+                r#"{"messages":[{"role":"a","role":"b","content":"x"}]}"#.to_owned(),
+                ("is given twice", "messages[0].role"),
+            ),
         ] {
             assert_eq!(param(&body), (expected.0.to_owned(), expected.1.to_owned()), "{body}");
         }
@@ -400,17 +429,30 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_said_to_be_so_with_its_place() {
-        for body in ["", "hello", "{", r#"{"messages":[{"role":"user","content":"x"}]} x"#, "{\"messages\":[}", "{'a':1}", "[1]", "\"x\""] {
+        for body in [
+            "",
+            "hello",
+            "{",
+            r#"{"messages":[{"role":"user","content":"x"}]} x"#,
+            "{\"messages\":[}",
+            "{'a':1}",
+            "[1]",
+            "\"x\"",
+        ] {
             assert!(matches!(refusal(body), Refusal::InvalidJson { .. }), "{body}");
         }
-        let Refusal::InvalidJson { detail } = refusal("{\n  \"messages\": [,]\n}") else { unreachable!("not JSON") };
+        let Refusal::InvalidJson { detail } = refusal("{\n  \"messages\": [,]\n}") else {
+            unreachable!("not JSON")
+        };
         assert!(detail.contains("line 2"), "{detail}");
         assert!(matches!(refusal("\u{feff}{}"), Refusal::InvalidJson { .. }));
     }
 
     #[test]
     fn nesting_is_bounded_outside_strings_only() {
-        let deep = |n: usize| format!(r#"{{"x":{}{},"messages":[{{"role":"u","content":"c"}}]}}"#, "[".repeat(n), "]".repeat(n));
+        let deep = |n: usize| {
+            format!(r#"{{"x":{}{},"messages":[{{"role":"u","content":"c"}}]}}"#, "[".repeat(n), "]".repeat(n))
+        };
         assert!(judge(deep(127).as_bytes()).is_ok());
         assert!(matches!(refusal(&deep(128)), Refusal::InvalidJson { .. }));
         let text = format!(r#"{{"messages":[{{"role":"u","content":"\"{}"}}]}}"#, "[".repeat(500));

@@ -49,12 +49,11 @@ impl<B> Check<Identified<B>> for Concurrency {
     fn check(&self, identified: Identified<B>) -> Result<Permitted<B>, Refused> {
         let team = &identified.caller.team;
         let limit = team.limits.concurrency;
-        match team.in_flight.take(limit) {
-            Some(permit) => Ok(Permitted { identified, permit }),
-            None => {
-                let refusal = Refusal::ConcurrencyLimited { team: team.name.to_string(), limit };
-                Err(Refused::new(identified.routed.arrival.exchange, refusal))
-            }
+        if let Some(permit) = team.in_flight.take(limit) {
+            Ok(Permitted { identified, permit })
+        } else {
+            let refusal = Refusal::ConcurrencyLimited { team: team.name.to_string(), limit };
+            Err(Refused::new(identified.routed.arrival.exchange, refusal))
         }
     }
 }

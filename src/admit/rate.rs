@@ -24,13 +24,15 @@ impl TeamRate {
     /// A limiter for these limits. What `previous` had accrued is taken over: a reload gives nobody
     /// a fresh burst.
     pub(crate) fn new(limits: &Limits, previous: Option<&Self>, clock: Clock) -> Self {
-        let period = Duration::from_secs(60) / limits.requests_per_minute.get();
+        let period = Duration::from_mins(1) / limits.requests_per_minute.get();
         let quota = Quota::with_period(period.max(Duration::from_nanos(1)))
             .expect("the period is not zero")
             .allow_burst(limits.burst);
         let limiter = RateLimiter::direct_with_clock(quota, clock).with_middleware();
         let fresh = Self { limiter, clock, burst: limits.burst };
-        if let Some(used) = previous.and_then(|previous| previous.used().min(limits.burst.get()).try_into().ok()) {
+        if let Some(used) =
+            previous.and_then(|previous| previous.used().min(limits.burst.get()).try_into().ok())
+        {
             // At most the whole burst, so it always fits.
             let _ = fresh.limiter.check_n(used);
         }

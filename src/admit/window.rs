@@ -16,7 +16,7 @@ use crate::refuse::Refusal;
 use crate::stage::{Admitted, Check, Judged, Refused};
 
 /// The documented window (source: Mavera's rate limit guide).
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// The longest that a written request is assumed to be on its way.
 const ARRIVAL: Duration = Duration::from_secs(1);
 /// How finely places are told apart by age. The window is never shorter than documented, and longer
@@ -26,7 +26,7 @@ const TICKS: usize = ((WINDOW.as_millis() + ARRIVAL.as_millis()) / TICK.as_milli
 /// How long to stay away after a 429 that does not say.
 const UNSAID: Duration = Duration::from_secs(1);
 /// The longest that an answer of the upstream can close the window for.
-const LONGEST_CLOSURE: Duration = Duration::from_secs(3600);
+const LONGEST_CLOSURE: Duration = Duration::from_hours(1);
 
 /// The window of one key. Survives reloads; the limit is told at each call.
 #[derive(Debug)]
@@ -156,14 +156,14 @@ impl State {
     fn advance(&mut self, tick: u64) {
         let passed = tick.saturating_sub(self.now).min(TICKS as u64);
         for step in 1..=passed {
-            let slot = self.index(self.now + step);
+            let slot = Self::index(self.now + step);
             self.used -= std::mem::take(&mut self.leaving[slot]);
         }
         self.now = self.now.max(tick);
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a remainder of TICKS, which is small")]
-    fn index(&self, tick: u64) -> usize {
+    fn index(tick: u64) -> usize {
         (tick % TICKS as u64) as usize
     }
 
@@ -175,7 +175,7 @@ impl State {
 
     /// Takes a place until `tick`.
     fn enter(&mut self, tick: u64) {
-        let slot = self.index(tick);
+        let slot = Self::index(tick);
         self.leaving[slot] += 1;
         self.used += 1;
     }
@@ -183,7 +183,7 @@ impl State {
     /// Frees the place that was taken until `tick`, if it is still taken.
     fn leave(&mut self, tick: u64) {
         if tick > self.now {
-            let slot = self.index(tick);
+            let slot = Self::index(tick);
             self.leaving[slot] -= 1;
             self.used -= 1;
         }
@@ -192,7 +192,7 @@ impl State {
     /// Ticks until the next place becomes free.
     fn first_leaving(&self) -> Option<u32> {
         (1..=TICKS as u64)
-            .find(|&step| self.leaving[self.index(self.now + step)] > 0)
+            .find(|&step| self.leaving[Self::index(self.now + step)] > 0)
             .and_then(|ticks| u32::try_from(ticks).ok())
     }
 }
@@ -297,7 +297,11 @@ mod tests {
             }
         }
         for pair in arrivals.windows(21) {
-            assert!(pair[20] - pair[0] >= WINDOW, "{:?}", pair[20] - pair[0]);
+            assert!(
+                pair[20].checked_sub(pair[0]).unwrap() >= WINDOW,
+                "{:?}",
+                pair[20].checked_sub(pair[0]).unwrap()
+            );
         }
         assert!(arrivals.len() > 60, "the window refills");
     }
@@ -357,7 +361,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lower_limit_of_the_upstream_wins() {
         let window = window();
-        sent(window.take(240).unwrap()).answered(StatusCode::OK, &fields(&[("x-ratelimit-limit", "2".into())]));
+        sent(window.take(240).unwrap())
+            .answered(StatusCode::OK, &fields(&[("x-ratelimit-limit", "2".into())]));
         let _second = window.take(240).unwrap();
         assert_eq!(window.take(240).unwrap_err().1, 2);
     }

@@ -63,7 +63,8 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
 
         let metrics = Arc::new(Metrics::new());
         let live = Live::load(&folder.path("gateway.toml"), Arc::clone(&metrics), clock)?;
-        let log = Log::start(fs::File::create(folder.path("gateway.log"))?, metrics.log_lines_dropped.clone())?;
+        let log =
+            Log::start(fs::File::create(folder.path("gateway.log"))?, metrics.log_lines_dropped.clone())?;
         serve::diagnostics(&log, LogLevel::Info);
         let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())));
         let listeners = Listeners::bind(&gateway)?;
@@ -71,7 +72,11 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         let traffic = arguments.traffic.then(|| {
             println!("Three teams are talking. Watch the metrics move; stop with ctrl-c.\n");
             let address = listeners.address;
-            let teams = folder.keys.iter().zip(TEAMS).map(|(key, (_, every))| tokio::spawn(talk(address, key.text.to_string(), every)));
+            let teams = folder
+                .keys
+                .iter()
+                .zip(TEAMS)
+                .map(|(key, (_, every))| tokio::spawn(talk(address, key.text.to_string(), every)));
             teams.collect::<Vec<_>>()
         });
         let mut signals = serve::Signals::new()?;
@@ -94,7 +99,11 @@ impl Folder {
     fn new() -> Result<Self, Failure> {
         let path = std::env::temp_dir().join(format!("mavera-gateway-demo-{}", std::process::id()));
         fs::create_dir_all(&path)?;
-        let keys = TEAMS.iter().map(|_| NewKey::generate()).collect::<Result<_, _>>().map_err(std::io::Error::other)?;
+        let keys = TEAMS
+            .iter()
+            .map(|_| NewKey::generate())
+            .collect::<Result<_, _>>()
+            .map_err(std::io::Error::other)?;
         Ok(Self { path, keys })
     }
 
@@ -109,17 +118,23 @@ impl Folder {
     }
 
     fn config(&self, arguments: &DemoArguments, upstream: SocketAddr, key: &Path) -> String {
-        let teams: String = TEAMS
+        let teams = TEAMS
             .iter()
             .zip(&self.keys)
             .map(|((name, _), key)| {
-                format!("\n[[team]]\nname = \"{name}\"\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n", key.id, key.sha256)
+                format!(
+                    "\n[[team]]\nname = \"{name}\"\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n",
+                    key.id, key.sha256
+                )
             })
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         format!(
             "[server]\nlisten = \"{}\"\ndrain_timeout = \"5s\"\n\n[admin]\nlisten = \"{}\"\n\n\
-             [upstream]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = {:?} }}\nrequests_per_minute = 240\n{teams}",
-            arguments.listen, arguments.admin_listen, key
+             [upstream]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 240\n{teams}",
+            arguments.listen,
+            arguments.admin_listen,
+            key.display()
         )
     }
 
@@ -173,7 +188,12 @@ async fn talk(address: SocketAddr, key: String, every: Duration) {
     }
 }
 
-async fn ask(address: SocketAddr, key: &str, stream: bool, turn: u64) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn ask(
+    address: SocketAddr,
+    key: &str,
+    stream: bool,
+    turn: u64,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     const QUESTIONS: [&str; 4] = [
         "Which moment loses viewers?",
         "Does the hook work without sound?",

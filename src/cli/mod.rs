@@ -1,5 +1,5 @@
 //! The command line: one file per command. Exit codes: 0 done, 64 a configuration or argument that
-//! cannot be (EX_USAGE), 1 anything else.
+//! cannot be (`EX_USAGE`), 1 anything else.
 
 mod check;
 #[cfg(feature = "sim")]

@@ -51,7 +51,10 @@ pub(super) fn run(arguments: &SimArguments) -> Result<(), Failure> {
     let settings = settings(arguments).map_err(Failure::Usage)?;
     event_loop()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(arguments.listen).await?;
-        println!("simulated Mavera API on http://{}/api/v1, analysis {DEMO_ANALYSIS}", listener.local_addr()?);
+        println!(
+            "simulated Mavera API on http://{}/api/v1, analysis {DEMO_ANALYSIS}",
+            listener.local_addr()?
+        );
         sim::serve(listener, Simulator::new(settings, Clock::system())).await?;
         Ok(())
     })
@@ -71,7 +74,9 @@ fn settings(arguments: &SimArguments) -> Result<Settings, String> {
         settings.keys.push(SimKey { text: key.to_owned(), state });
     }
     if let Some(text) = &arguments.auto_recharge {
-        let pair = text.split_once(':').and_then(|(threshold, amount)| Some((threshold.parse().ok()?, amount.parse().ok()?)));
+        let pair = text
+            .split_once(':')
+            .and_then(|(threshold, amount)| Some((threshold.parse().ok()?, amount.parse().ok()?)));
         settings.recharge = Some(pair.ok_or("--auto-recharge takes THRESHOLD:AMOUNT")?);
     }
     let DurationText(analysis_time) = arguments.analysis_time.parse()?;

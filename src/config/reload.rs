@@ -49,7 +49,7 @@ impl fmt::Debug for Snapshot {
 type Fingerprint = Vec<Option<(u64, u64, u64, i64, i64)>>;
 
 /// What a file is right now, symlinks followed: device, inode, size and time of change. A file that
-/// was swapped by renaming a symlink, as Kubernetes does with a mounted ConfigMap, is another inode.
+/// was swapped by renaming a symlink, as Kubernetes does with a mounted `ConfigMap`, is another inode.
 fn fingerprint<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Fingerprint {
     paths
         .into_iter()
@@ -64,13 +64,19 @@ impl Snapshot {
     /// Reads everything the start-up needs: the file, the key, the certificates and roots it names.
     fn load(path: &Path, previous: Option<&Self>, metrics: &Metrics, clock: Clock) -> Result<Self, Problems> {
         let text = fs::read_to_string(path).map_err(|error| {
-            whole_file(path, format!("cannot be read: {error}"), "name another file with --config, or start from config/gateway.toml of the distribution")
+            whole_file(
+                path,
+                format!("cannot be read: {error}"),
+                "name another file with --config, or start from config/gateway.toml of the distribution",
+            )
         })?;
         let config = parse(path, &text)?;
         let mut problems = Collector::new(path, &text);
         let key = UpstreamKey::read(&config.upstream.api_key).map_err(|error| {
             let remedy = match &config.upstream.api_key {
-                KeySource::Env(name) => format!("export {name}, or name a file with api_key = {{ file = \"…\" }}"),
+                KeySource::Env(name) => {
+                    format!("export {name}, or name a file with api_key = {{ file = \"…\" }}")
+                }
                 KeySource::File(_) => "put the key there, readable by the gateway alone".to_owned(),
             };
             problems.add("upstream.api_key", error.to_string(), remedy);
@@ -92,7 +98,8 @@ impl Snapshot {
         });
         match (key, origin, tls) {
             (Ok(key), Ok(origin), Ok(tls)) => {
-                let directory = Directory::new(&config, previous.map(|previous| &previous.directory), metrics, clock);
+                let directory =
+                    Directory::new(&config, previous.map(|previous| &previous.directory), metrics, clock);
                 Ok(Self { config, directory, key, origin, tls, roots })
             }
             _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),
@@ -169,7 +176,14 @@ impl Live {
             }
             Err(problems) => {
                 for Problem { line, key, message, remedy } in &problems.list {
-                    tracing::error!(file = problems.file, line, key, problem = message, remedy, "configuration refused; the running one is kept");
+                    tracing::error!(
+                        file = problems.file,
+                        line,
+                        key,
+                        problem = message,
+                        remedy,
+                        "configuration refused; the running one is kept"
+                    );
                 }
                 Err(problems)
             }

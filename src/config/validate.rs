@@ -25,7 +25,8 @@ const RESERVED_TEAMS: [&str; 2] = ["organisation", "other"];
 const MAX_TEAMS: usize = 500;
 const MAX_KEYS: usize = 10_000;
 const ADDRESS: &str = "write an address and a port, like \"127.0.0.1:8080\" or \"[::]:8080\"";
-const KEY_SOURCE: &str = "write { env = \"NAME\" } or { file = \"PATH\" }; the key itself never stands in this file";
+const KEY_SOURCE: &str =
+    "write { env = \"NAME\" } or { file = \"PATH\" }; the key itself never stands in this file";
 
 /// Reads a configuration from the text of `path`. Relative paths in it are relative to the working
 /// directory, as the shell that starts the gateway would have them.
@@ -60,7 +61,7 @@ fn bracketed(path: &str) -> String {
     let mut key = String::new();
     for part in path.split('.').filter(|part| *part != "?") {
         if part.bytes().all(|b| b.is_ascii_digit()) {
-            key.push_str(&format!("[{part}]"));
+            key.extend(["[", part, "]"]);
         } else {
             if !key.is_empty() {
                 key.push('.');
@@ -134,7 +135,11 @@ impl Validator<'_, '_> {
         Server {
             listen: self.value("server.listen", listen, loopback(8080), ADDRESS),
             tls: tls.map(|tls| TlsFiles {
-                cert: self.required("server.tls.cert", tls.cert, "name the PEM file with the certificate chain"),
+                cert: self.required(
+                    "server.tls.cert",
+                    tls.cert,
+                    "name the PEM file with the certificate chain",
+                ),
                 key: self.required("server.tls.key", tls.key, "name the PEM file with the private key"),
             }),
             drain_timeout: self.duration("server.drain_timeout", drain_timeout, 30, 0..=86_400),
@@ -142,7 +147,8 @@ impl Validator<'_, '_> {
             body_timeout: self.duration("server.body_timeout", body_timeout, 30, 1..=3600),
             write_timeout: self.duration("server.write_timeout", write_timeout, 60, 1..=3600),
             max_head: self.size("server.max_head", max_head, 16 << 10, (8 << 10)..=(256 << 10)),
-            max_connections: self.number("server.max_connections", max_connections, 10_000, 1..=1_000_000) as usize,
+            max_connections: self.number("server.max_connections", max_connections, 10_000, 1..=1_000_000)
+                as usize,
             max_streams: self.number("server.max_streams", max_streams, 100, 1..=10_000),
             workers: match workers.0 {
                 None => cores,
@@ -165,7 +171,8 @@ impl Validator<'_, '_> {
             keep_alive_idle,
             keep_alive_lifetime,
         } = upstream;
-        let source = self.value("upstream.api_key", api_key, file::ApiKey::Env("MAVERA_API_KEY".into()), KEY_SOURCE);
+        let source =
+            self.value("upstream.api_key", api_key, file::ApiKey::Env("MAVERA_API_KEY".into()), KEY_SOURCE);
         Upstream {
             base_url: self.base_url(base_url),
             api_key: match source {
@@ -185,7 +192,12 @@ impl Validator<'_, '_> {
             },
             on_disconnect: self.value("upstream.on_disconnect", on_disconnect, OnDisconnect::Drain, ""),
             keep_alive_idle: self.duration("upstream.keep_alive_idle", keep_alive_idle, 30, 0..=3600),
-            keep_alive_lifetime: self.duration("upstream.keep_alive_lifetime", keep_alive_lifetime, 600, 1..=86_400),
+            keep_alive_lifetime: self.duration(
+                "upstream.keep_alive_lifetime",
+                keep_alive_lifetime,
+                600,
+                1..=86_400,
+            ),
         }
     }
 
@@ -243,7 +255,11 @@ impl Validator<'_, '_> {
 
     fn teams(&mut self, teams: Vec<file::Team>, defaults: Limits) -> Vec<Team> {
         if teams.len() > MAX_TEAMS {
-            self.problems.add("team", format!("{} teams are more than {MAX_TEAMS}", teams.len()), "merge some");
+            self.problems.add(
+                "team",
+                format!("{} teams are more than {MAX_TEAMS}", teams.len()),
+                "merge some",
+            );
         }
         if teams.iter().map(|team| team.keys.len()).sum::<usize>() > MAX_KEYS {
             self.problems.add("team", format!("more than {MAX_KEYS} keys in all"), "remove expired ones");
@@ -256,14 +272,22 @@ impl Validator<'_, '_> {
             let at = format!("team[{index}]");
             let name = self.team_name(&format!("{at}.name"), team.name);
             if !name.is_empty() && !names.insert(name.clone()) {
-                self.problems.add(&format!("{at}.name"), format!("there is another team {name:?}"), "give each team its own name");
+                self.problems.add(
+                    &format!("{at}.name"),
+                    format!("there is another team {name:?}"),
+                    "give each team its own name",
+                );
             }
             let mut keys = Vec::with_capacity(team.keys.len());
             for (index, key) in team.keys.into_iter().enumerate() {
                 let at = format!("{at}.keys[{index}]");
                 let key = self.caller_key(&at, key);
                 if !key.id.is_empty() && !key_ids.insert(key.id.clone()) {
-                    self.problems.add(&format!("{at}.id"), format!("key id {:?} is used twice", key.id), "remove one, or make a new key with `mavera-gateway key new`");
+                    self.problems.add(
+                        &format!("{at}.id"),
+                        format!("key id {:?} is used twice", key.id),
+                        "remove one, or make a new key with `mavera-gateway key new`",
+                    );
                 }
                 if key.digest != [0; 32] && !digests.insert(key.digest) {
                     self.problems.add(&format!("{at}.sha256"), "this key is listed twice", "remove one");
@@ -287,7 +311,11 @@ impl Validator<'_, '_> {
         let remedy = "use 1 to 64 of a-z, 0-9, \"-\" and \"_\", a letter first";
         let name = self.required(key, leaf, remedy);
         if RESERVED_TEAMS.contains(&name.as_str()) {
-            self.problems.add(key, format!("{name:?} means something else in metrics"), "choose another name");
+            self.problems.add(
+                key,
+                format!("{name:?} means something else in metrics"),
+                "choose another name",
+            );
         } else if !name.is_empty() && !is_team_name(&name) {
             self.problems.add(key, format!("{name:?} is not a team name"), remedy);
         }
@@ -332,7 +360,9 @@ impl Validator<'_, '_> {
                 Ok(glob) => {
                     set.add(glob);
                 }
-                Err(error) => self.problems.add(key, format!("{error}"), "write globs like \"clx*\" or whole ids"),
+                Err(error) => {
+                    self.problems.add(key, format!("{error}"), "write globs like \"clx*\" or whole ids");
+                }
             }
         }
         set.build().map_or_else(
@@ -382,19 +412,32 @@ impl Validator<'_, '_> {
         NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN)
     }
 
-    fn size(&mut self, key: &str, leaf: Leaf<SizeText>, default: usize, range: RangeInclusive<usize>) -> usize {
+    fn size(
+        &mut self,
+        key: &str,
+        leaf: Leaf<SizeText>,
+        default: usize,
+        range: RangeInclusive<usize>,
+    ) -> usize {
         let leaf = Leaf(leaf.0.map(|value| value.map(|size| size.0)));
         let value = self.value(key, leaf, default, "");
         if range.contains(&value) {
             return value;
         }
-        let [low, high] = [range.start(), range.end()].map(|&size| bytesize::ByteSize(size as u64).display().iec().to_string());
+        let [low, high] = [range.start(), range.end()]
+            .map(|&size| bytesize::ByteSize(size as u64).display().iec().to_string());
         self.problems.add(key, "size is out of range", format!("use {low} to {high}"));
         default
     }
 
     /// `default` and `range` are whole seconds.
-    fn duration(&mut self, key: &str, leaf: Leaf<DurationText>, default: u64, range: RangeInclusive<u64>) -> Duration {
+    fn duration(
+        &mut self,
+        key: &str,
+        leaf: Leaf<DurationText>,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Duration {
         let default = Duration::from_secs(default);
         let value = self.value(key, leaf, DurationText(default), "").0;
         let [low, high] = [range.start(), range.end()].map(|&seconds| Duration::from_secs(seconds));
@@ -402,7 +445,11 @@ impl Validator<'_, '_> {
             return value;
         }
         let [low, high] = [low, high].map(DurationText);
-        self.problems.add(key, format!("{} is out of range", DurationText(value)), format!("use {low} to {high}"));
+        self.problems.add(
+            key,
+            format!("{} is out of range", DurationText(value)),
+            format!("use {low} to {high}"),
+        );
         default
     }
 }

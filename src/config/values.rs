@@ -50,7 +50,8 @@ impl FromStr for DurationText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a length of time; write it like \"30s\", \"2m\" or \"1h 30m\"");
+        let wrong =
+            || format!("{text:?} is not a length of time; write it like \"30s\", \"2m\" or \"1h 30m\"");
         let span: Span = text.parse().map_err(|_| wrong())?;
         let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
         Duration::try_from(duration).map(Self).map_err(|_| wrong())
@@ -145,10 +146,10 @@ mod tests {
     fn durations_and_sizes_read_as_people_write_them() {
         let duration = |text: &str| text.parse::<DurationText>().map(|d| d.0).ok();
         assert_eq!(duration("30s"), Some(Duration::from_secs(30)));
-        assert_eq!(duration("2m"), Some(Duration::from_secs(120)));
-        assert_eq!(duration("1h 30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(duration("2m"), Some(Duration::from_mins(2)));
+        assert_eq!(duration("1h 30m"), Some(Duration::from_mins(90)));
         assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
-        assert_eq!(duration("90d"), Some(Duration::from_secs(90 * 86_400)));
+        assert_eq!(duration("90d"), Some(Duration::from_hours(2160)));
         for wrong in ["", "30", "-5s", "soon", "1 month"] {
             assert_eq!(duration(wrong), None, "{wrong}");
         }

@@ -74,7 +74,7 @@ impl<C: Connect> AnswerBody<C> {
     fn end(&mut self, whole: bool) {
         let Some(passage) = self.passage.take() else { return };
         let Passage { connection, pool, meter, exchange, permit, .. } = *passage;
-        exchange.ended(whole, reading(meter, whole));
+        exchange.ended(whole, &reading(meter, whole));
         if whole {
             pool.give_back(connection);
         }
@@ -83,9 +83,7 @@ impl<C: Connect> AnswerBody<C> {
 }
 
 fn reading(meter: Option<Meter>, whole: bool) -> Reading {
-    meter
-        .and_then(|meter| catch_unwind(AssertUnwindSafe(|| meter.finish(whole))).ok())
-        .unwrap_or_default()
+    meter.and_then(|meter| catch_unwind(AssertUnwindSafe(|| meter.finish(whole))).ok()).unwrap_or_default()
 }
 
 impl<C: Connect> Passage<C> {
@@ -105,9 +103,7 @@ impl<C: Connect> Passage<C> {
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
             }
-            Poll::Pending => {
-                self.deadline.poll(cx).map(|bound| Some(Err(BodyError::TimedOut(bound))))
-            }
+            Poll::Pending => self.deadline.poll(cx).map(|bound| Some(Err(BodyError::TimedOut(bound)))),
         }
     }
 
@@ -127,7 +123,10 @@ impl<C: Connect> Body for AnswerBody<C> {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(passage) = &mut self.passage else {
             return Poll::Ready(self.broken.take().map(Err));
         };
@@ -172,7 +171,7 @@ impl<C: Connect> Drop for AnswerBody<C> {
         let Some(mut passage) = self.passage.take() else { return };
         if passage.exchange.has_caller_left() || passage.cancels {
             let Passage { meter, exchange, .. } = *passage;
-            exchange.abandoned(reading(meter, false));
+            exchange.abandoned(&reading(meter, false));
             return;
         }
         let drain = passage.drain.clone();

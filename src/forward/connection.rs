@@ -58,7 +58,12 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// Speaks HTTP/1.1 over a fresh connection.
-    pub(super) async fn new(io: I, origin: Arc<Origin>, now: Instant, open: &IntGauge) -> hyper::Result<Self> {
+    pub(super) async fn new(
+        io: I,
+        origin: Arc<Origin>,
+        now: Instant,
+        open: &IntGauge,
+    ) -> hyper::Result<Self> {
         let mut builder = http1::Builder::new();
         builder.max_header_size(MAX_HEAD).max_headers(MAX_FIELDS).max_buf_size(READ_AHEAD);
         let (sender, driver) = builder.handshake(TokioIo::new(io)).await?;
@@ -80,7 +85,10 @@ where
     }
 
     /// Sends a request and waits for the head of the response.
-    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, SendError> {
         let mut answer = pin!(self.sender.try_send_request(request));
         poll_fn(|cx| {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {

@@ -15,9 +15,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Flown;
 use super::body::AnswerBody;
 use super::connect::Connect;
-use super::Flown;
 
 /// Exchanges read on at the same time.
 const MAX_EXCHANGES: usize = 1024;

@@ -202,17 +202,20 @@ async fn fly<C: Connect>(
         tracing::warn!(request_id = %exchange.id(), status = head.status.as_u16(), "the upstream gave an answer that cannot be passed on");
         return Err(Flown::Refused(Refused::new(exchange, Refusal::UpstreamProtocol)));
     }
-    Ok(answer(&head, Passage {
-        incoming,
-        connection,
-        pool,
-        meter: Some(Meter::for_head(&head.headers)),
-        exchange,
-        permit,
-        deadline,
-        drain,
-        cancels: snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel,
-    }))
+    Ok(answer(
+        &head,
+        Passage {
+            incoming,
+            connection,
+            pool,
+            meter: Some(Meter::for_head(&head.headers)),
+            exchange,
+            permit,
+            deadline,
+            drain,
+            cancels: snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel,
+        },
+    ))
 }
 
 fn answer<C: Connect>(head: &http::response::Parts, passage: Passage<C>) -> Response<AnswerBody<C>> {

@@ -32,7 +32,8 @@ impl Origin {
         let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let https = uri.scheme() == Some(&Scheme::HTTPS);
         let tls = if https {
-            let config = tls::client(upstream.ca_file.as_deref()).map_err(|error| ("upstream.ca_file", error))?;
+            let config =
+                tls::client(upstream.ca_file.as_deref()).map_err(|error| ("upstream.ca_file", error))?;
             let server = ServerName::try_from(name.clone())
                 .map_err(|_| ("upstream.base_url", format!("{name:?} is not a host name")))?;
             Some((config, server))

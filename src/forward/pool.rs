@@ -79,7 +79,8 @@ impl<C: Connect> Pool<C> {
     pub fn reap(&self, snapshot: &Snapshot) {
         let mut cx = Context::from_waker(Waker::noop());
         let connections = std::mem::take(&mut *self.idle());
-        let mut fit: Vec<_> = connections.into_iter().filter(|connection| self.is_fit(connection, snapshot)).collect();
+        let mut fit: Vec<_> =
+            connections.into_iter().filter(|connection| self.is_fit(connection, snapshot)).collect();
         fit.retain_mut(|connection| connection.is_ready(&mut cx));
         let mut idle = self.idle();
         // Whatever came back meanwhile was used last and goes on top.

@@ -11,24 +11,22 @@ use rustls_pki_types::pem::PemObject;
 /// streams want.
 pub(super) fn client(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            let shown = path.display();
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| format!("{shown} is not PEM: {error}"))?;
-                roots.add(certificate).map_err(|error| format!("{shown} holds no usable root: {error}"))?;
-            }
-            if roots.is_empty() {
-                return Err(format!("{shown} holds no certificate"));
-            }
+    if let Some(path) = ca_file {
+        let shown = path.display();
+        let certificates =
+            CertificateDer::pem_file_iter(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| format!("{shown} is not PEM: {error}"))?;
+            roots.add(certificate).map_err(|error| format!("{shown} holds no usable root: {error}"))?;
         }
-        None => {
-            let system = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(system.certs);
-            if roots.is_empty() {
-                return Err("the system has no root certificates; install the package ca-certificates, or name a PEM file here".into());
-            }
+        if roots.is_empty() {
+            return Err(format!("{shown} holds no certificate"));
+        }
+    } else {
+        let system = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(system.certs);
+        if roots.is_empty() {
+            return Err("the system has no root certificates; install the package ca-certificates, or name a PEM file here".into());
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

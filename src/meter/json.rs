@@ -187,7 +187,8 @@ impl Scanner {
 
     /// Inside a string: jump to the next quote or backslash.
     fn in_string<'b>(&mut self, bytes: &'b [u8], key: bool, escaped: bool) -> &'b [u8] {
-        let keeps = key || matches!(self.target, Target::Kind | Target::Id | Target::ResponseId | Target::Error);
+        let keeps =
+            key || matches!(self.target, Target::Kind | Target::Id | Target::ResponseId | Target::Error);
         if escaped {
             if keeps {
                 self.token.push(&bytes[..1]);
@@ -342,7 +343,9 @@ mod tests {
 
     #[test]
     fn finds_usage_at_both_documented_places() {
-        let new = scan(r#"{"type":"response.completed","response":{"id":"resp_1","output":[{"text":"x"}],"usage":{"input_tokens":42,"output_tokens":68,"total_tokens":110,"credits_used":3}}}"#);
+        let new = scan(
+            r#"{"type":"response.completed","response":{"id":"resp_1","output":[{"text":"x"}],"usage":{"input_tokens":42,"output_tokens":68,"total_tokens":110,"credits_used":3}}}"#,
+        );
         assert_eq!(new.kind.as_deref(), Some("response.completed"));
         assert_eq!(new.id.as_deref(), Some("resp_1"));
         let usage = new.usage.unwrap();

@@ -66,9 +66,7 @@ impl Meter {
                 }
             }
             Kind::EventStream(stream) => stream.finish(),
-            Kind::Opaque => {
-                Reading { finish: complete.then_some(Finish::Completed), ..Reading::default() }
-            }
+            Kind::Opaque => Reading { finish: complete.then_some(Finish::Completed), ..Reading::default() },
         }
     }
 }

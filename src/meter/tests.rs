@@ -51,7 +51,11 @@ fn every_pair_of_cuts_reads_the_same() {
                 let stream = stream.as_bytes();
                 for first in 0..stream.len() {
                     let second = (first + 1 + first % 7).min(stream.len());
-                    assert_eq!(read_split(stream, &[first, second]), expected, "{ending:?} cut at {first}, {second}");
+                    assert_eq!(
+                        read_split(stream, &[first, second]),
+                        expected,
+                        "{ending:?} cut at {first}, {second}"
+                    );
                 }
             }
         }
@@ -80,10 +84,19 @@ fn a_figure_cut_in_half_is_no_figure() {
 #[test]
 fn all_ways_of_failing_inside_a_stream_are_recognised() {
     for (stream, finish) in [
-        ("event: error\ndata: {\"type\":\"error\",\"code\":\"x\",\"message\":\"m\",\"param\":null}\n\n", Finish::Failed),
-        ("data: {\"error\":{\"message\":\"m\",\"type\":\"t\",\"code\":\"c\",\"param\":null}}\n\n", Finish::Failed),
+        (
+            "event: error\ndata: {\"type\":\"error\",\"code\":\"x\",\"message\":\"m\",\"param\":null}\n\n",
+            Finish::Failed,
+        ),
+        (
+            "data: {\"error\":{\"message\":\"m\",\"type\":\"t\",\"code\":\"c\",\"param\":null}}\n\n",
+            Finish::Failed,
+        ),
         ("data: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\"}}\n\n", Finish::Failed),
-        ("data: {\"type\":\"response.incomplete\",\"response\":{\"usage\":{\"credits_used\":1}}}\n\n", Finish::Incomplete),
+        (
+            "data: {\"type\":\"response.incomplete\",\"response\":{\"usage\":{\"credits_used\":1}}}\n\n",
+            Finish::Incomplete,
+        ),
         ("data: [DONE]\n\n", Finish::Completed),
     ] {
         assert_eq!(read_split(stream.as_bytes(), &[]).finish, Some(finish), "{stream}");
@@ -158,7 +171,8 @@ fn json_value() -> impl Strategy<Value = serde_json::Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         (0u64..1000).prop_map(Value::from),
-        prop::sample::select(vec!["usage", "\"usage\":{", "response.completed", "\\", "\u{1F600}"]).prop_map(Value::from),
+        prop::sample::select(vec!["usage", "\"usage\":{", "response.completed", "\\", "\u{1F600}"])
+            .prop_map(Value::from),
     ];
     let name = prop::sample::select(vec!["usage", "response", "type", "id", "credits_used", "x\"y", "error"]);
     leaf.prop_recursive(5, 48, 5, move |inner| {

@@ -51,9 +51,8 @@ fn answer(request: &Request<Incoming>, gateway: &Gateway) -> Response<Full<Bytes
         return response;
     }
     match request.uri().path() {
-        "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" if gateway.draining.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        "/readyz" => text(StatusCode::OK, "ok\n"),
+        "/livez" | "/readyz" => text(StatusCode::OK, "ok\n"),
         "/metrics" => metrics(gateway),
         _ => text(StatusCode::NOT_FOUND, "there is /metrics, /livez and /readyz\n"),
     }
@@ -75,6 +74,8 @@ fn metrics(gateway: &Gateway) -> Response<Full<Bytes>> {
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }

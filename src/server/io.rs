@@ -43,12 +43,19 @@ impl<T> CallerIo<T> {
         }
         let timeout = self.write_timeout;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout)));
-        stalled.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the caller stopped reading")))
+        stalled
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the caller stopped reading")))
     }
 }
 
 impl<T: AsyncRead + Unpin> Read for CallerIo<T> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.ahead.is_empty() {
             let length = this.ahead.len().min(buf.remaining());
@@ -62,7 +69,11 @@ impl<T: AsyncRead + Unpin> Read for CallerIo<T> {
 
 /// Reads into hyper's cursor by way of a buffer on the stack, which keeps this crate free of unsafe
 /// code. Only heads and request bodies come this way.
-fn hyper_read<T: AsyncRead + Unpin>(io: &mut T, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+fn hyper_read<T: AsyncRead + Unpin>(
+    io: &mut T,
+    cx: &mut Context<'_>,
+    mut buf: ReadBufCursor<'_>,
+) -> Poll<io::Result<()>> {
     let mut space = [std::mem::MaybeUninit::uninit(); 8 << 10];
     let length = space.len().min(buf.remaining());
     let mut read = ReadBuf::uninit(&mut space[..length]);
@@ -127,8 +138,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_takes_nothing_is_cut_on_its_deadline() {
         let (near, mut far) = tokio::io::duplex(8);
-        let mut io = CallerIo::new(near, Bytes::new(), Duration::from_secs(60));
-        let began = tokio::time::Instant::now();
+        let mut io = CallerIo::new(near, Bytes::new(), Duration::from_mins(1));
+        let clock = crate::clock::Clock::system();
         let error = loop {
             let written = poll_fn(|cx| Pin::new(&mut io).poll_write(cx, b"0123456789")).await;
             if let Err(error) = written {
@@ -136,7 +147,7 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(began.elapsed(), Duration::from_secs(60));
+        assert_eq!(clock.since_origin(), Duration::from_mins(1));
         let mut got = [0; 8];
         far.read_exact(&mut got).await.unwrap();
         assert_eq!(&got, b"01234567");
@@ -146,7 +157,7 @@ mod tests {
     async fn pieces_arrive_in_order_gathered_or_not() {
         for size in [1, 100, COPY_LIMIT] {
             let (near, mut far) = tokio::io::duplex(1 << 20);
-            let mut io = CallerIo::new(near, Bytes::new(), Duration::from_secs(60));
+            let mut io = CallerIo::new(near, Bytes::new(), Duration::from_mins(1));
             let pieces = [vec![b'a'; size], vec![b'b'; size], vec![b'c'; size]];
             let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
             let mut left: &mut [IoSlice<'_>] = &mut slices;

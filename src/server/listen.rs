@@ -12,8 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection;
 use crate::forward::connect::Connect;
-use crate::gateway::Gateway;
 use crate::forward::pool::Pool;
+use crate::gateway::Gateway;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -53,7 +53,12 @@ pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, 
 
 /// Accepts until the shutdown begins. Each connection is served by a task of its own that the
 /// gateway's tracker knows.
-pub async fn accept<C: Connect>(listener: TcpListener, gateway: Gateway, pool: Arc<Pool<C>>, room: Arc<Semaphore>) {
+pub async fn accept<C: Connect>(
+    listener: TcpListener,
+    gateway: Gateway,
+    pool: Arc<Pool<C>>,
+    room: Arc<Semaphore>,
+) {
     let open = gateway.recorder.metrics().connections.clone();
     let stack = gateway.stack(&pool);
     loop {
@@ -86,7 +91,10 @@ pub async fn accept<C: Connect>(listener: TcpListener, gateway: Gateway, pool: A
     }
 }
 
-async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn next(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
     let (tcp, _) = listener.accept().await?;
     Ok((tcp, permit))

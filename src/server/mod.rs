@@ -63,8 +63,8 @@ impl Listeners {
         let snapshot = gateway.live.current();
         let (server, admin) = (&snapshot.config.server, &snapshot.config.admin);
         let failed = |key, address| move |error| StartError::Bind { key, address, error };
-        let (address, callers) =
-            listen::bind_all(server.listen, server.workers).map_err(failed("server.listen", server.listen))?;
+        let (address, callers) = listen::bind_all(server.listen, server.workers)
+            .map_err(failed("server.listen", server.listen))?;
         let listener = TcpListener::bind(admin.listen)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(failed("admin.listen", admin.listen))?;

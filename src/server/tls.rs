@@ -23,7 +23,8 @@ pub fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, (&'static str, Stri
     if chain.is_empty() {
         return Err((CERT, format!("{} holds no certificate", files.cert.display())));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| (KEY, unreadable(&files.key, error)))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| (KEY, unreadable(&files.key, error)))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

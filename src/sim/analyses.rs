@@ -13,8 +13,16 @@ pub(super) const MAX_UNFINISHED: usize = 3;
 /// Chunks an analysis is made of here; progress counts them.
 const CHUNKS: u64 = 10;
 /// Intents of the reference.
-const INTENTS: [&str; 8] =
-    ["Informative", "Persuasive", "Directive", "Expressive", "Transactional", "Appreciative", "Inspirational", "Entertainment"];
+const INTENTS: [&str; 8] = [
+    "Informative",
+    "Persuasive",
+    "Directive",
+    "Expressive",
+    "Transactional",
+    "Appreciative",
+    "Inspirational",
+    "Entertainment",
+];
 
 /// One analysis.
 #[derive(Clone, Debug)]
@@ -47,12 +55,19 @@ impl Analysis {
 
     /// Checks a create body by the reference, and starts the analysis. The guides' other shape, with
     /// `asset_id`, passes too: the pages disagree.
-    pub(super) fn create(index: usize, body: &Value, now: Timestamp, takes: Duration) -> Result<Self, ApiError> {
+    pub(super) fn create(
+        index: usize,
+        body: &Value,
+        now: Timestamp,
+        takes: Duration,
+    ) -> Result<Self, ApiError> {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         if text("video_url").is_none() && text("asset_id").is_none() {
             return Err(ApiError::invalid("missing_field", "video_url", "video_url is required."));
         }
-        for (name, least, most) in [("title", 3, 100), ("brand", 2, 100), ("product", 2, 100), ("goal", 10, 500)] {
+        for (name, least, most) in
+            [("title", 3, 100), ("brand", 2, 100), ("product", 2, 100), ("goal", 10, 500)]
+        {
             let Some(value) = text(name) else {
                 return Err(ApiError::invalid("missing_field", name, "A required field is missing."));
             };
@@ -95,7 +110,8 @@ impl Analysis {
         let done = if self.takes.is_zero() {
             CHUNKS
         } else {
-            (self.elapsed(now).as_millis() * u128::from(CHUNKS) / self.takes.as_millis().max(1)) as u64
+            let done = self.elapsed(now).as_millis() * u128::from(CHUNKS) / self.takes.as_millis().max(1);
+            u64::try_from(done).unwrap_or(CHUNKS)
         };
         let mut document = json!({
             "id": self.id,

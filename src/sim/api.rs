@@ -35,7 +35,11 @@ enum Said {
 
 impl Simulator {
     /// Answers one request; an error breaks the connection.
-    pub(super) async fn answer(self, request: Request<Incoming>, reset: Arc<AtomicBool>) -> io::Result<Response<SimBody>> {
+    pub(super) async fn answer(
+        self,
+        request: Request<Incoming>,
+        reset: Arc<AtomicBool>,
+    ) -> io::Result<Response<SimBody>> {
         let (head, body) = request.into_parts();
         let began = self.clock.wall();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
@@ -80,8 +84,8 @@ impl Simulator {
         }
         if let (Some(standing), RateHeaders::Present) = (standing, quirks.rate_headers) {
             for (name, value) in [
-                ("x-ratelimit-limit", standing.limit as i64),
-                ("x-ratelimit-remaining", standing.remaining as i64),
+                ("x-ratelimit-limit", signed(standing.limit)),
+                ("x-ratelimit-remaining", signed(standing.remaining)),
                 ("x-ratelimit-reset", standing.reset.as_second() + 1),
             ] {
                 response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(value));
@@ -147,22 +151,29 @@ impl Simulator {
         }
     }
 
-    fn receive(&self, head: &Parts, body: &Bytes, began: jiff::Timestamp, key: Option<usize>, route: &str, reset: Arc<AtomicBool>) -> Call {
+    fn receive(
+        &self,
+        head: &Parts,
+        body: &Bytes,
+        began: jiff::Timestamp,
+        key: Option<usize>,
+        route: &str,
+        reset: Arc<AtomicBool>,
+    ) -> Call {
         let mut state = self.state();
         state.books.began(route);
         let index = state.books.received.len();
         let remembered = index < state.settings.remember;
         if remembered {
-            let headers = head
-                .headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+            let headers = head.headers.iter().map(|(name, value)| {
+                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            });
             let received = Received {
                 index,
                 method: head.method.to_string(),
                 target: head.uri.to_string(),
                 headers: headers.collect(),
-                body_sha256: Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect(),
+                body_sha256: hex::encode(Sha256::digest(body)),
                 body_bytes: body.len(),
                 key,
                 began,
@@ -213,7 +224,13 @@ impl Simulator {
         if state.pool.remaining() == 0 { Err(ApiError::credits_exhausted()) } else { Ok(()) }
     }
 
-    fn route(&self, head: &Parts, body: Option<&Value>, quirks: &Quirks, call: &mut Call) -> Result<Said, ApiError> {
+    fn route(
+        &self,
+        head: &Parts,
+        body: Option<&Value>,
+        quirks: &Quirks,
+        call: &mut Call,
+    ) -> Result<Said, ApiError> {
         let path = head.uri.path().strip_prefix(BASE).ok_or_else(ApiError::not_found)?;
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match (&head.method, segments.as_slice()) {
@@ -227,18 +244,32 @@ impl Simulator {
             (&Method::POST, ["responses"]) => self.responses(body, quirks, call),
             (&Method::GET, ["personas"]) => Ok(Said::Json(200, personas())),
             (&Method::GET, ["usage"]) => Ok(Said::Json(200, self.usage())),
-            (_, ["video-analyses" | "responses" | "personas" | "usage", ..]) => Err(ApiError::method_not_allowed()),
+            (_, ["video-analyses" | "responses" | "personas" | "usage", ..]) => {
+                Err(ApiError::method_not_allowed())
+            }
             _ => Err(ApiError::not_found()),
         }
     }
 
     fn analysis(&self, id: &str) -> Result<Analysis, ApiError> {
-        self.state().analyses.iter().find(|analysis| analysis.id == id).cloned().ok_or_else(ApiError::not_found)
+        self.state()
+            .analyses
+            .iter()
+            .find(|analysis| analysis.id == id)
+            .cloned()
+            .ok_or_else(ApiError::not_found)
     }
 
     fn list(&self, query: &str, quirks: &Quirks) -> Said {
-        let parameter = |name: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(n, _)| *n == name).map(|(_, value)| value);
-        let number = |name, default| parameter(name).and_then(|value| value.parse::<usize>().ok()).unwrap_or(default);
+        let parameter = |name: &str| {
+            query
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(n, _)| *n == name)
+                .map(|(_, value)| value)
+        };
+        let number =
+            |name, default| parameter(name).and_then(|value| value.parse::<usize>().ok()).unwrap_or(default);
         let (limit, offset) = (number("limit", 20).clamp(1, 100), number("offset", 0));
         let now = self.clock.wall();
         let state = self.state();
@@ -247,12 +278,22 @@ impl Simulator {
             .analyses
             .iter()
             .filter(|analysis| {
-                wanted.as_ref().is_none_or(|wanted| *wanted == analysis.status(now).text(super::quirks::StatusCase::Lower))
+                wanted.as_ref().is_none_or(|wanted| {
+                    *wanted == analysis.status(now).text(super::quirks::StatusCase::Lower)
+                })
             })
             .collect();
-        let data: Vec<_> = matching.iter().skip(offset).take(limit).map(|analysis| analysis.json(now, quirks.status_case)).collect();
+        let data: Vec<_> = matching
+            .iter()
+            .skip(offset)
+            .take(limit)
+            .map(|analysis| analysis.json(now, quirks.status_case))
+            .collect();
         let has_more = offset + data.len() < matching.len();
-        Said::Json(200, json!({"object": "list", "data": data, "has_more": has_more, "total": matching.len()}))
+        Said::Json(
+            200,
+            json!({"object": "list", "data": data, "has_more": has_more, "total": matching.len()}),
+        )
     }
 
     fn create(&self, body: Option<&Value>, quirks: &Quirks) -> Result<Said, ApiError> {
@@ -269,7 +310,13 @@ impl Simulator {
         Ok(Said::Json(201, document))
     }
 
-    fn chat(&self, id: &str, body: Option<&Value>, quirks: &Quirks, call: &mut Call) -> Result<Said, ApiError> {
+    fn chat(
+        &self,
+        id: &str,
+        body: Option<&Value>,
+        quirks: &Quirks,
+        call: &mut Call,
+    ) -> Result<Said, ApiError> {
         let analysis = self.analysis(id)?;
         if analysis.status(self.clock.wall()) != Status::Completed {
             return Err(ApiError::not_completed(match quirks.not_completed {
@@ -280,8 +327,13 @@ impl Simulator {
         }
         let invalid = |param| ApiError::invalid("invalid_field", param, "The field is not valid.");
         let body = body.and_then(Value::as_object).ok_or_else(|| invalid("messages"))?;
-        let messages = body.get("messages").ok_or_else(|| ApiError::invalid("missing_field", "messages", "messages is required."))?;
-        let messages = messages.as_array().filter(|messages| (1..=50).contains(&messages.len())).ok_or_else(|| invalid("messages"))?;
+        let messages = body
+            .get("messages")
+            .ok_or_else(|| ApiError::invalid("missing_field", "messages", "messages is required."))?;
+        let messages = messages
+            .as_array()
+            .filter(|messages| (1..=50).contains(&messages.len()))
+            .ok_or_else(|| invalid("messages"))?;
         let stream = match body.get("stream") {
             None => false,
             Some(stream) => stream.as_bool().ok_or_else(|| invalid("stream"))?,
@@ -290,7 +342,9 @@ impl Simulator {
     }
 
     fn responses(&self, body: Option<&Value>, quirks: &Quirks, call: &mut Call) -> Result<Said, ApiError> {
-        let body = body.and_then(Value::as_object).ok_or_else(|| ApiError::invalid("missing_field", "model", "model is required."))?;
+        let body = body
+            .and_then(Value::as_object)
+            .ok_or_else(|| ApiError::invalid("missing_field", "model", "model is required."))?;
         if body.get("model").and_then(Value::as_str) != Some("mavera-1") {
             return Err(ApiError::invalid("invalid_model", "model", "The only model is mavera-1."));
         }
@@ -327,14 +381,15 @@ impl Simulator {
         state.books.recharged += state.pool.spend(new);
         let (pool, api) = (&state.pool, state.books.total_charged());
         let month = now.to_zoned(jiff::tz::TimeZone::UTC);
-        let start = month.first_of_month().and_then(|day| day.start_of_day()).map_or(now, |start| start.timestamp());
+        let start =
+            month.first_of_month().and_then(|day| day.start_of_day()).map_or(now, |start| start.timestamp());
         let end = month.last_of_month().and_then(|day| day.end_of_day()).map_or(now, |end| end.timestamp());
         json!({
             "object": "usage",
             "billing_period": {"start": format!("{start:.3}"), "end": format!("{end:.3}")},
             "credits": {
                 "used": pool.used, "included": pool.included, "remaining": pool.remaining(),
-                "percentage_used": if pool.included == 0 { 100 } else { pool.used * 100 / pool.included },
+                "percentage_used": (pool.used * 100).checked_div(pool.included).unwrap_or(100),
             },
             "transcription": {"minutes_used": 0, "minutes_included": 500, "minutes_remaining": 500, "percentage_used": 0},
             "storage": {"gb_used": 0, "gb_included": 50, "gb_remaining": 50, "percentage_used": 0},
@@ -377,7 +432,13 @@ fn respond(status: u16, body: Bytes, call: Call) -> Response<SimBody> {
 
 fn chat(reply: &Reply, stream: bool, quirks: &Quirks, call: Call) -> Response<SimBody> {
     let (content_type, body) = match quirks.answer {
-        Answer::Html => ("text/html", SimBody::whole("<html><body>502 Bad Gateway {\"usage\":{\"credits_used\":9}}</body></html>".into(), call)),
+        Answer::Html => (
+            "text/html",
+            SimBody::whole(
+                "<html><body>502 Bad Gateway {\"usage\":{\"credits_used\":9}}</body></html>".into(),
+                call,
+            ),
+        ),
         Answer::Empty => ("application/json", SimBody::whole(Bytes::new(), call)),
         Answer::NotJson => ("text/plain", SimBody::whole("it worked".into(), call)),
         _ if stream => {
@@ -396,9 +457,10 @@ fn chat(reply: &Reply, stream: bool, quirks: &Quirks, call: Call) -> Response<Si
             let exact = Some(json.len() as u64);
             ("application/json", SimBody::new(bytes, exact, End::Whole, Duration::from_millis(10), call))
         }
-        Answer::ResetAfter => {
-            ("application/json", SimBody::new([reply.json(quirks)].into(), None, End::WholeThenReset, Duration::ZERO, call))
-        }
+        Answer::ResetAfter => (
+            "application/json",
+            SimBody::new([reply.json(quirks)].into(), None, End::WholeThenReset, Duration::ZERO, call),
+        ),
         _ => ("application/json", SimBody::whole(reply.json(quirks), call)),
     };
     let mut response = Response::new(body);
@@ -407,6 +469,10 @@ fn chat(reply: &Reply, stream: bool, quirks: &Quirks, call: Call) -> Response<Si
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     response
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn route_name(path: &str) -> String {

@@ -50,7 +50,13 @@ impl SimBody {
         Self::new([bytes].into(), exact, End::Whole, Duration::ZERO, call)
     }
 
-    pub(super) fn new(writes: VecDeque<Bytes>, exact: Option<u64>, end: End, pace: Duration, call: Call) -> Self {
+    pub(super) fn new(
+        writes: VecDeque<Bytes>,
+        exact: Option<u64>,
+        end: End,
+        pace: Duration,
+        call: Call,
+    ) -> Self {
         let reset = Arc::clone(&call.reset);
         Self { writes, exact, end, pace, sleep: None, written: false, reset, call: Some(call) }
     }

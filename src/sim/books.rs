@@ -98,7 +98,7 @@ pub(super) struct Standing {
 }
 
 impl SlidingWindow {
-    const LENGTH: Duration = Duration::from_secs(60);
+    const LENGTH: Duration = Duration::from_mins(1);
 
     pub(super) fn enter(&mut self, now: Timestamp, limit: usize) -> Standing {
         let since = now.saturating_sub(Self::LENGTH).unwrap_or(now);

@@ -2,7 +2,7 @@
 //!
 //! Documented (new and old response shapes, the six event names, where usage stands): as in Mavera's
 //! reference. Invented here: the words, the cost formula, and the layout of frames beyond the six
-//! names, which follows OpenAI's.
+//! names, which follows `OpenAI`'s.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ impl Reply {
         json!({"id": self.message_id, "type": "message", "role": "assistant", "status": status, "content": content})
     }
 
-    fn response(&self, status: &str, output: &Value, usage: Option<Value>) -> Value {
+    fn response(&self, status: &str, output: &Value, usage: Option<&Value>) -> Value {
         json!({
             "id": self.id, "object": "response", "created_at": self.created, "status": status,
             "model": "mavera-1", "output": output, "usage": usage,
@@ -96,7 +96,7 @@ impl Reply {
         let mut document = match quirks.generation {
             Generation::New => {
                 let content = json!([{"type": "output_text", "text": self.text()}]);
-                self.response("completed", &json!([self.item("completed", &content)]), usage.clone())
+                self.response("completed", &json!([self.item("completed", &content)]), usage.as_ref())
             }
             Generation::Old => json!({
                 "id": self.id, "object": "chat.completion", "created": self.created, "model": "mavera-1",
@@ -154,7 +154,7 @@ impl Reply {
         let closed = self.item("completed", &json!([part(&text)]));
         events.push("response.output_item.done", json!({"output_index": 0, "item": closed}));
         if matches!(quirks.terminator, Terminator::Both | Terminator::Completed) {
-            let mut response = self.response("completed", &json!([closed]), self.usage(quirks));
+            let mut response = self.response("completed", &json!([closed]), self.usage(quirks).as_ref());
             if quirks.usage == UsageQuirk::Absent {
                 response.as_object_mut().map(|members| members.remove("usage"));
             }
@@ -200,20 +200,26 @@ impl Reply {
             ),
             Fault::Envelope => format!("data: {}\n\n", json!({ "error": error })),
             Fault::Failed => {
-                let mut response = self.response("failed", &json!([]), self.usage(quirks));
+                let mut response = self.response("failed", &json!([]), self.usage(quirks).as_ref());
                 response["error"] = json!({"code": "internal_error", "message": "simulated failure"});
-                format!("event: response.failed\ndata: {}\n\n", json!({"type": "response.failed", "response": response}))
+                format!(
+                    "event: response.failed\ndata: {}\n\n",
+                    json!({"type": "response.failed", "response": response})
+                )
             }
             _ => {
-                let mut response = self.response("incomplete", &json!([]), self.usage(quirks));
+                let mut response = self.response("incomplete", &json!([]), self.usage(quirks).as_ref());
                 response["incomplete_details"] = json!({"reason": "max_output_tokens"});
-                format!("event: response.incomplete\ndata: {}\n\n", json!({"type": "response.incomplete", "response": response}))
+                format!(
+                    "event: response.incomplete\ndata: {}\n\n",
+                    json!({"type": "response.incomplete", "response": response})
+                )
             }
         }
     }
 }
 
-/// Events with their type and number, as OpenAI writes them.
+/// Events with their type and number, as `OpenAI` writes them.
 #[derive(Default)]
 struct Numbered(Vec<String>);
 

@@ -32,16 +32,34 @@ impl ApiError {
     }
 
     pub(super) fn credits_exhausted() -> Self {
-        Self::new(402, "insufficient_credits", "credits_exhausted", None, "No credits remain in this billing period.")
+        Self::new(
+            402,
+            "insufficient_credits",
+            "credits_exhausted",
+            None,
+            "No credits remain in this billing period.",
+        )
     }
 
     pub(super) fn workspace_budget() -> Self {
-        Self::new(402, "insufficient_credits", "budget_exceeded", None, "The workspace has reached its usage limit.")
+        Self::new(
+            402,
+            "insufficient_credits",
+            "budget_exceeded",
+            None,
+            "The workspace has reached its usage limit.",
+        )
     }
 
     /// The status is documented; type and code are invented.
     pub(super) fn lapsed() -> Self {
-        Self::new(402, "insufficient_credits", "subscription_inactive", None, "The subscription is not active.")
+        Self::new(
+            402,
+            "insufficient_credits",
+            "subscription_inactive",
+            None,
+            "The subscription is not active.",
+        )
     }
 
     /// The type is invented.
@@ -51,7 +69,13 @@ impl ApiError {
 
     /// The whole answer is invented: nothing is documented about it.
     pub(super) fn not_completed(status: u16) -> Self {
-        Self::new(status, "invalid_request_error", "analysis_not_completed", Some("id"), "The analysis is not completed.")
+        Self::new(
+            status,
+            "invalid_request_error",
+            "analysis_not_completed",
+            Some("id"),
+            "The analysis is not completed.",
+        )
     }
 
     pub(super) fn rate_limited(retry_after: Option<u64>) -> Self {

@@ -83,7 +83,7 @@ impl Settings {
             workspace_budget: None,
             recharge: None,
             dashboard_per_minute: 0,
-            analysis_time: Duration::from_secs(120),
+            analysis_time: Duration::from_mins(2),
             quirks: Quirks::default(),
             remember: usize::MAX,
         }

@@ -295,7 +295,8 @@ impl Quirks {
         let number = || value.parse::<usize>().map_err(|error| error.to_string());
         let time = || {
             let span: Span = value.parse().map_err(|error: jiff::Error| error.to_string())?;
-            let time = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+            let time =
+                span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
             Duration::try_from(time).map_err(|error| error.to_string())
         };
         match name {

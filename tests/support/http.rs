@@ -22,7 +22,8 @@ pub struct Outcome {
 /// One chat on a connection of its own.
 pub async fn chat(address: SocketAddr, key: &str, body: String) -> Result<Outcome, String> {
     let tcp = TcpStream::connect(address).await.map_err(|error| format!("connect: {error}"))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(tcp)).await.map_err(|error| error.to_string())?;
     let connection = tokio::spawn(connection);
     let request = Request::post(chat_path())
         .header("host", address.to_string())

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{CANARY, assert_no_canary};
 
 /// How long anything real may take before a test is called failed: far above what it needs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_mavera-gateway"))
@@ -29,7 +29,8 @@ pub struct Process {
 
 impl Process {
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = Arc::new(Mutex::new(Vec::new()));
         let (sender, lines) = channel();
         let streams: [Box<dyn Read + Send>; 2] =
@@ -76,7 +77,8 @@ impl Process {
     }
 
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+        let sent =
+            Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
@@ -99,7 +101,7 @@ impl Drop for Process {
 /// A simulator and a gateway in processes of their own.
 pub struct Pair {
     pub gateway: Process,
-    pub simulator: Process,
+    _simulator: Process,
     pub simulator_address: SocketAddr,
     pub address: SocketAddr,
     pub admin: SocketAddr,
@@ -127,7 +129,15 @@ impl Pair {
         let text = config(folder.path(), setup, &base_url, &team("growth", &key));
         std::fs::write(folder.path().join("gateway.toml"), text).unwrap();
         let (gateway, address, admin) = start_gateway(&folder.path().join("gateway.toml"));
-        Self { gateway, simulator, simulator_address, address, admin, key: key.text.to_string(), folder }
+        Self {
+            gateway,
+            _simulator: simulator,
+            simulator_address,
+            address,
+            admin,
+            key: key.text.to_string(),
+            folder,
+        }
     }
 
     pub fn config_path(&self) -> PathBuf {
@@ -171,15 +181,18 @@ pub fn start_gateway(config: &Path) -> (Process, SocketAddr, SocketAddr) {
 
 /// The table of a team with wide limits.
 pub fn team(name: &str, key: &NewKey) -> String {
-    format!("[[team]]\nname = \"{name}\"\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n{WIDE_LIMITS}", key.id, key.sha256)
+    format!(
+        "[[team]]\nname = \"{name}\"\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n{WIDE_LIMITS}",
+        key.id, key.sha256
+    )
 }
 
 pub fn config(folder: &Path, setup: &PairSetup<'_>, base_url: &str, teams: &str) -> String {
     let PairSetup { server, upstream, .. } = setup;
     format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n\
-         [upstream]\n{base_url}\napi_key = {{ file = {:?} }}\nrequests_per_minute = 1000000\n{upstream}\n\n{teams}",
-        folder.join("key")
+         [upstream]\n{base_url}\napi_key = {{ file = '{}' }}\nrequests_per_minute = 1000000\n{upstream}\n\n{teams}",
+        folder.join("key").display()
     )
 }
 
@@ -192,7 +205,11 @@ pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
     tcp.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let body = if head.to_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+    let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
+        unchunk(body)
+    } else {
+        body.to_owned()
+    };
     (status, body)
 }
 

@@ -116,7 +116,8 @@ impl Rig {
     /// A gateway in front of a simulator.
     pub fn with_simulator(setup: &Setup) -> (Self, Simulator) {
         let clock = clock();
-        let settings = Settings { requests_per_minute: 100_000_000, credits: 100_000_000, ..Settings::with_key(CANARY) };
+        let settings =
+            Settings { requests_per_minute: 100_000_000, credits: 100_000_000, ..Settings::with_key(CANARY) };
         Self::with_simulator_of(setup, settings, clock)
     }
 
@@ -131,14 +132,21 @@ impl Rig {
     }
 
     /// A gateway in front of whatever `serve` does with a connection and its number.
-    pub fn with_upstream<F>(setup: &Setup, serve: impl Fn(DuplexStream, usize) -> F + Send + Sync + 'static) -> Self
+    pub fn with_upstream<F>(
+        setup: &Setup,
+        serve: impl Fn(DuplexStream, usize) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         Self::new(setup, clock(), serve)
     }
 
-    fn new<F>(setup: &Setup, clock: Clock, serve: impl Fn(DuplexStream, usize) -> F + Send + Sync + 'static) -> Self
+    fn new<F>(
+        setup: &Setup,
+        clock: Clock,
+        serve: impl Fn(DuplexStream, usize) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -149,7 +157,8 @@ impl Rig {
         let path = folder.path().join("gateway.toml");
         std::fs::write(&path, config(folder.path(), &key_line, setup)).unwrap();
         let metrics = Arc::new(Metrics::new());
-        let live = Live::load(&path, Arc::clone(&metrics), clock).unwrap_or_else(|problems| panic!("{problems}"));
+        let live =
+            Live::load(&path, Arc::clone(&metrics), clock).unwrap_or_else(|problems| panic!("{problems}"));
         let sink = Sink::default();
         let dropped = prometheus::IntCounter::new("dropped", "in this test").unwrap();
         let log = Log::start(sink.clone(), dropped).unwrap();
@@ -279,9 +288,9 @@ fn clock() -> Clock {
 fn config(folder: &std::path::Path, key_line: &str, setup: &Setup) -> String {
     let Setup { server, upstream, team } = setup;
     format!(
-        "[server]\n{server}\n\n[upstream]\nbase_url = \"http://127.0.0.1:1/api/v1\"\napi_key = {{ file = {:?} }}\n{upstream}\n\n\
+        "[server]\n{server}\n\n[upstream]\nbase_url = \"http://127.0.0.1:1/api/v1\"\napi_key = {{ file = '{}' }}\n{upstream}\n\n\
          [[team]]\nname = \"growth\"\nkeys = [{key_line}]\n{team}\n",
-        folder.join("key")
+        folder.join("key").display()
     )
 }
 

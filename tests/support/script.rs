@@ -30,7 +30,8 @@ pub async fn read_request(io: &mut DuplexStream) -> Option<Vec<u8>> {
         }
     }
     let head = String::from_utf8_lossy(&request).to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     io.read_exact(&mut body).await.ok()?;
     request.extend(body);
@@ -53,14 +54,20 @@ pub fn chunk(data: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// The head of a streamed answer.
-pub const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+pub const STREAM_HEAD: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// A JSON answer with its length.
 pub fn json_answer(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// The last event of a stream, with its cost.
 pub fn completed(credits: u64) -> String {
-    format!("event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{{\"id\":\"resp_x\",\"usage\":{{\"input_tokens\":1,\"output_tokens\":2,\"credits_used\":{credits}}}}}}}\n\ndata: [DONE]\n\n")
+    format!(
+        "event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{{\"id\":\"resp_x\",\"usage\":{{\"input_tokens\":1,\"output_tokens\":2,\"credits_used\":{credits}}}}}}}\n\ndata: [DONE]\n\n"
+    )
 }
