@@ -1,7 +1,7 @@
 //! The window of the organisation's key: requests per sliding 60 seconds, shared by all teams.
 //!
 //! The upstream counts a request when it arrives there, which is some time between our write and its
-//! answer. A place is therefore given back 60 seconds after the answer, or after [`ARRIVAL`] where the
+//! answer. A place is therefore given back 60 seconds after the answer, or after `ARRIVAL` where the
 //! answer takes longer than any network does; so the upstream never sees more than the plan allows,
 //! and a slow answer does not cost throughput.
 

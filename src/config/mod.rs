@@ -1,7 +1,7 @@
 //! Configuration that is valid. What stands here needs no further check anywhere: every bound has
 //! been held against the file, and every problem was reported with its line.
 //!
-//! [`file`] is the TOML as written, [`problem`] what can be wrong with it, [`validate`] the way from
+//! [`mod@file`] is the TOML as written, [`problem`] what can be wrong with it, `validate` the way from
 //! one to the other, [`reload`] how a running gateway gets a new one.
 
 pub mod file;

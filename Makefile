@@ -1,0 +1,23 @@
+# What people and CI run. Every target installs what it needs that is missing, or says what to do.
+
+.PHONY: test lint docs bench
+
+# All tests: units, behaviours over in-memory pipes, real processes, curl, the OpenAI SDKs.
+test:
+	scripts/setup test
+	cargo test --workspace --all-targets
+
+# Formatting, lints, documentation, shell scripts.
+lint:
+	scripts/setup lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --no-default-features --lib --bins -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	shellcheck scripts/setup .ci/run
+
+# CPU per request against nginx, in one interleaved run; writes target/bench.json.
+bench:
+	scripts/setup bench
+	cargo build --release --workspace
+	target/release/bench target/release/mavera-gateway
