@@ -20,6 +20,7 @@ mod leaks;
 mod refusals;
 mod reload;
 mod shutdown;
+mod simulator;
 mod streaming;
 mod tls;
 mod transparency;
