@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 
 use crate::clock::Clock;
 use crate::config::reload::Live;
-use crate::head::{RequestId, X_REQUEST_ID};
+use crate::head::{self, RequestId, X_REQUEST_ID};
 use crate::record::{Exchange, Recorder};
 use crate::refuse::Refusal;
 use crate::stage::{Arrival, Refused};
@@ -106,6 +106,7 @@ where
                 if matches!(*refusal, Refusal::Draining) {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
+                head::tell_credits_left(response.headers_mut(), exchange.credits_left());
                 exchange.refused(&refusal);
                 response
             }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::account::{Budget, Budgets, Whose};
 use crate::admit::concurrency::InFlight;
 use crate::admit::rate::TeamRate;
 use crate::clock::Clock;
@@ -79,6 +80,8 @@ pub struct Team {
     pub limits: config::Limits,
     /// Analyses it may ask about.
     pub analyses: Analyses,
+    /// What it may spend.
+    pub budget: Option<Budget>,
     /// Requests per minute.
     pub(crate) rate: TeamRate,
     /// Calls in flight; shared with the team's earlier configurations.
@@ -102,6 +105,8 @@ pub struct Caller {
     pub team: Arc<Team>,
     /// Public id of the key.
     pub key_id: Arc<str>,
+    /// Every budget that binds calls with this key, the widest first.
+    pub budgets: Budgets,
 }
 
 #[derive(Debug)]
@@ -129,13 +134,22 @@ impl Directory {
                 name: settings.name.as_str().into(),
                 limits: settings.limits,
                 analyses: settings.analyses.clone(),
+                budget: settings.budget,
                 rate: TeamRate::new(&settings.limits, before.map(|team| &team.rate), clock),
                 in_flight: before.map_or_else(Arc::default, |team| Arc::clone(&team.in_flight)),
                 metrics: before
                     .map_or_else(|| Arc::new(metrics.team(&settings.name)), |team| Arc::clone(&team.metrics)),
             });
             for key in &settings.keys {
-                let caller = Caller { team: Arc::clone(&team), key_id: key.id.as_str().into() };
+                let key_id: Arc<str> = key.id.as_str().into();
+                let budgets = [
+                    (Whose::Organisation, config.credits.budget),
+                    (Whose::Team(Arc::clone(&team.name)), settings.budget),
+                    (Whose::Key(Arc::clone(&key_id)), key.budget),
+                ];
+                let budgets = budgets.into_iter().filter_map(|(whose, budget)| Some((whose, budget?)));
+                let budgets = Budgets(budgets.collect());
+                let caller = Caller { team: Arc::clone(&team), key_id, budgets };
                 let entry = Entry { digest: key.digest, expires: key.expires, caller };
                 directory.keys.insert(key.id.as_str().into(), entry);
             }

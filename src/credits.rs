@@ -18,6 +18,21 @@ impl Credits {
     /// No credits.
     pub const ZERO: Self = Self(0);
 
+    /// More than anybody has.
+    pub const MAX: Self = Self(i64::MAX as u64);
+
+    /// So many millionths of a credit.
+    #[must_use]
+    pub const fn from_millionths(millionths: u64) -> Self {
+        Self(millionths)
+    }
+
+    /// The difference, or nothing where it would be negative.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
     /// A whole number of credits. Saturates far above any plan that is sold.
     #[must_use]
     pub const fn whole(credits: u64) -> Self {

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceBuilder};
 
+use crate::account::open::Books;
 use crate::admit::body::ReadBodyLayer;
+use crate::admit::budget::HoldCreditsLayer;
 use crate::admit::concurrency::Concurrency;
 use crate::admit::rate::Rate;
 use crate::admit::window::{UpstreamWindow, Window};
@@ -34,6 +36,8 @@ pub struct Gateway {
     pub recorder: Arc<Recorder>,
     /// The configuration in force.
     pub live: Arc<Live>,
+    /// Who may spend how much, and what was spent.
+    pub books: Books,
     /// The organisation's window.
     pub window: Arc<Window>,
     /// Every task that belongs to a call.
@@ -52,7 +56,7 @@ pub type GatewayBody<C> = AnsweredBody<AnswerBody<C>>;
 impl Gateway {
     /// A gateway over a configuration.
     #[must_use]
-    pub fn new(live: Arc<Live>, recorder: Arc<Recorder>) -> Self {
+    pub fn new(live: Arc<Live>, recorder: Arc<Recorder>, books: Books) -> Self {
         let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
         Self {
             window: Arc::new(Window::new(recorder.clock())),
@@ -60,6 +64,7 @@ impl Gateway {
             draining: CancellationToken::new(),
             live,
             recorder,
+            books,
             tasks,
             cut,
         }
@@ -94,8 +99,10 @@ impl Gateway {
             .layer(check(Concurrency))
             // Only for callers within their limits: reads the body, and refuses what could not succeed.
             .layer(ReadBodyLayer)
-            // Last of the limits: nothing that will not be sent takes a place in the shared window.
+            // Before credits are held: a place in the shared window is free to give back.
             .layer(check(UpstreamWindow(Arc::clone(&self.window))))
+            // After every limit that could still refuse: a hold is written to disk, and costs others their credits.
+            .layer(HoldCreditsLayer(Arc::clone(&self.books.accounts)))
             // As late as can be: the key exists in no request that might still be refused.
             .layer(check(Inject))
             .service(Forward::new(Arc::clone(pool), self.drain.clone()))

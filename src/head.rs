@@ -13,6 +13,7 @@ use http::{Method, StatusCode, Version};
 use uuid::{NoContext, Uuid};
 
 use crate::clock::Clock;
+use crate::credits::Credits;
 use crate::refuse::Refusal;
 use crate::stage::{Arrival, Check, Refused, Routed};
 
@@ -25,6 +26,7 @@ const USER_AGENT: &str = concat!("mavera-gateway/", env!("CARGO_PKG_VERSION"));
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_CREDITS_REMAINING: HeaderName = HeaderName::from_static("x-credits-remaining");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -66,6 +68,18 @@ impl Route {
             Self::VideoList => "video_list",
             Self::VideoGet => "video_get",
         }
+    }
+
+    /// The route of that name.
+    #[must_use]
+    pub fn named(label: &str) -> Option<Self> {
+        [Self::VideoChat, Self::VideoList, Self::VideoGet].into_iter().find(|route| route.label() == label)
+    }
+
+    /// Whether calls of it cost credits. Reads are free (source: Mavera's credit guide).
+    #[must_use]
+    pub const fn costs(self) -> bool {
+        matches!(self, Self::VideoChat)
     }
 
     const fn method(self) -> Method {
@@ -316,6 +330,13 @@ pub(crate) fn back(upstream: &HeaderMap) -> HeaderMap {
         }
     }
     headers
+}
+
+/// Tells the caller what its tightest budget has left, this call's hold counted.
+pub(crate) fn tell_credits_left(headers: &mut HeaderMap, left: Option<Credits>) {
+    if let Some(left) = left.and_then(|left| HeaderValue::from_str(&left.to_string()).ok()) {
+        headers.insert(X_CREDITS_REMAINING, left);
+    }
 }
 
 /// Whether an answer of the upstream may be passed on as it is. An interim or switching answer, a

@@ -15,6 +15,7 @@ pub mod config;
 pub mod gateway;
 pub mod server;
 
+pub mod account;
 pub mod admit;
 pub mod answer;
 pub mod caller;
@@ -22,6 +23,7 @@ pub mod forward;
 pub mod head;
 pub mod identify;
 pub mod inject;
+pub mod ledger;
 pub mod meter;
 pub mod record;
 pub mod refuse;

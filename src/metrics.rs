@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use prometheus::core::{Collector, GenericCounterVec};
 use prometheus::{
-    Counter, CounterVec, Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, Opts, Registry, TextEncoder,
+    Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
+    IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
+use crate::account::Standing;
+use crate::credits::Credits;
 use crate::head::Route;
+use crate::ledger::{Basis, Spend};
 use crate::meter::Usage;
 use crate::refuse::Code;
 
@@ -35,6 +38,12 @@ const REQUEST_BUCKETS: [f64; 15] =
 const OVERHEAD_BUCKETS: [f64; 12] =
     [0.000_025, 0.000_05, 0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003_2, 0.006_4, 0.025, 0.1, 1.0];
 
+/// Seconds, for a commit of the ledger.
+const COMMIT_BUCKETS: [f64; 10] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.25, 1.0];
+/// Reserved as a multiple of actual.
+const RATIO_BUCKETS: [f64; 9] = [0.5, 0.75, 0.999, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0];
+
 /// How the stream of a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamOutcome {
@@ -54,8 +63,14 @@ pub struct Metrics {
     refusals: IntCounterVec,
     streams: IntCounterVec,
     credits: CounterVec,
+    overruns: CounterVec,
     unmetered: IntCounterVec,
     tokens: IntCounterVec,
+    held: GaugeVec,
+    budget: GaugeVec,
+    budget_used: GaugeVec,
+    budget_reset: GaugeVec,
+    reserve_ratio: Histogram,
     durations: Vec<[Histogram; 2]>,
     first_bytes: Vec<[Histogram; 2]>,
     overheads: Vec<Histogram>,
@@ -64,6 +79,12 @@ pub struct Metrics {
     pub(crate) in_flight: IntGauge,
     /// Exchanges whose caller has left, being read on to their usage.
     pub(crate) draining: IntGauge,
+    /// How long the ledger's transactions take.
+    pub(crate) ledger_commit: Histogram,
+    /// 1 while the ledger cannot be written.
+    pub(crate) ledger_closed: IntGauge,
+    /// Holds without an ending.
+    pub(crate) ledger_open_holds: IntGauge,
     /// Callers' connections.
     pub(crate) connections: IntGauge,
     /// Open connections to the upstream, busy or idle.
@@ -88,7 +109,9 @@ pub struct TeamMetrics {
     requests: Vec<Vec<IntCounter>>,
     refusals: Vec<IntCounter>,
     streams: [IntCounter; 3],
-    credits: Vec<Counter>,
+    /// By route; final, then estimated.
+    credits: Vec<[Counter; 2]>,
+    overrun: Counter,
     unmetered: Vec<IntCounter>,
     tokens: Vec<[IntCounter; 2]>,
 }
@@ -134,11 +157,22 @@ impl Metrics {
             CounterVec::new(
                 opts(
                     "credits_used_total",
-                    "Credits the upstream reported, by team and route; basis is final for its own figure.",
+                    "Credits booked, by team and route; basis is final for the upstream's own figure, estimated for a reserve that stays booked in doubt. Continues from the ledger over a restart.",
                 ),
                 &["team", "route", "basis"],
             ),
         );
+        let overruns = register(
+            r,
+            CounterVec::new(
+                opts(
+                    "credits_overrun_total",
+                    "Credits that answers cost beyond what was held for them, by team.",
+                ),
+                &["team"],
+            ),
+        );
+        let by_team = |name, help| register(r, GaugeVec::new(opts(name, help), &["team"]));
         let by_route_and_stream = |name, help| {
             let vec = register(
                 r,
@@ -166,7 +200,7 @@ impl Metrics {
         let build_info = counters_gauge(r, "build_info", "Always 1; the label tells the version.");
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let strangers =
-            TeamMetrics::new(OTHER, &requests, &refusals, &streams, &credits, &unmetered, &tokens);
+            TeamMetrics::new(OTHER, &requests, &refusals, &streams, &credits, &overruns, &unmetered, &tokens);
         Self {
             durations: by_route_and_stream(
                 "request_duration_seconds",
@@ -181,6 +215,41 @@ impl Metrics {
                 .iter()
                 .map(|&status| upstream_responses.with_label_values(&[&status_label(status)]))
                 .collect(),
+            held: by_team("credits_held", "Credits held for calls in flight, by team; organisation for all."),
+            budget: by_team(
+                "budget_credits",
+                "Budget of the running period with its grants, by team; organisation for the whole.",
+            ),
+            budget_used: by_team(
+                "budget_used_credits",
+                "Credits booked against the budget in the running period.",
+            ),
+            budget_reset: by_team(
+                "budget_reset_timestamp_seconds",
+                "When the running period of the budget ends, in seconds since the epoch.",
+            ),
+            reserve_ratio: register(
+                r,
+                Histogram::with_opts(histogram_opts(
+                    "reserve_to_actual_ratio",
+                    "What was held for a call as a multiple of what it cost: 1 is exact, less is an overrun.",
+                    &RATIO_BUCKETS,
+                )),
+            ),
+            ledger_commit: register(
+                r,
+                Histogram::with_opts(histogram_opts(
+                    "ledger_commit_seconds",
+                    "How long the ledger took to write one group of entries at its durability.",
+                    &COMMIT_BUCKETS,
+                )),
+            ),
+            ledger_closed: gauge(
+                r,
+                "ledger_closed",
+                "1 while the ledger cannot be written and nothing that costs is forwarded.",
+            ),
+            ledger_open_holds: gauge(r, "ledger_open_holds", "Holds that have no ending yet."),
             in_flight: gauge(r, "requests_in_flight", "Requests that have begun and not ended."),
             draining: gauge(
                 r,
@@ -227,6 +296,7 @@ impl Metrics {
             refusals,
             streams,
             credits,
+            overruns,
             unmetered,
             tokens,
             registry,
@@ -241,6 +311,7 @@ impl Metrics {
             &self.refusals,
             &self.streams,
             &self.credits,
+            &self.overruns,
             &self.unmetered,
             &self.tokens,
         )
@@ -260,6 +331,26 @@ impl Metrics {
 
     pub(crate) fn overhead_was(&self, route: Option<Route>, time: Duration) {
         self.overheads[route_index(route)].observe(time.as_secs_f64());
+    }
+
+    /// What was held for a call, beside what it came to.
+    pub(crate) fn reserve_was(&self, reserve: Credits, actual: Credits) {
+        if actual > Credits::ZERO {
+            self.reserve_ratio.observe(reserve.as_f64() / actual.as_f64());
+        }
+    }
+
+    /// What a team, or the organisation, holds now.
+    pub(crate) fn holds(&self, name: &str, held: Credits) {
+        self.held.with_label_values(&[name]).set(held.as_f64());
+    }
+
+    /// How a team's budget, or the organisation's, stands now.
+    pub(crate) fn budget_stands(&self, name: &str, standing: &Standing) {
+        self.budget.with_label_values(&[name]).set((standing.budget.credits + standing.granted).as_f64());
+        self.budget_used.with_label_values(&[name]).set(standing.used.as_f64());
+        #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit a float")]
+        self.budget_reset.with_label_values(&[name]).set(standing.resets.as_second() as f64);
     }
 
     /// Everything in Prometheus' text format.
@@ -286,6 +377,7 @@ impl TeamMetrics {
         refusals: &IntCounterVec,
         streams: &IntCounterVec,
         credits: &CounterVec,
+        overruns: &CounterVec,
         unmetered: &IntCounterVec,
         tokens: &IntCounterVec,
     ) -> Self {
@@ -305,7 +397,13 @@ impl TeamMetrics {
                 .collect(),
             streams: ["completed", "truncated", "client_gone"]
                 .map(|outcome| streams.with_label_values(&[team, outcome])),
-            credits: routes().map(|route| credits.with_label_values(&[team, route, "final"])).collect(),
+            credits: routes()
+                .map(|route| {
+                    [Basis::Final, Basis::Estimated]
+                        .map(|basis| credits.with_label_values(&[team, route, basis.as_str()]))
+                })
+                .collect(),
+            overrun: overruns.with_label_values(&[team]),
             unmetered: routes().map(|route| unmetered.with_label_values(&[team, route])).collect(),
             tokens: routes()
                 .map(|route| {
@@ -327,13 +425,25 @@ impl TeamMetrics {
         self.streams[outcome as usize].inc();
     }
 
-    pub(crate) fn used(&self, route: Option<Route>, usage: &Usage) {
+    pub(crate) fn tokens(&self, route: Option<Route>, usage: &Usage) {
         let route = route_index(route);
-        if let Some(credits) = usage.credits {
-            self.credits[route].inc_by(credits.as_f64());
-        }
         self.tokens[route][0].inc_by(usage.input_tokens.unwrap_or(0));
         self.tokens[route][1].inc_by(usage.output_tokens.unwrap_or(0));
+    }
+
+    /// Credits were booked. What they cost beyond `reserve` is an overrun.
+    pub(crate) fn booked(&self, route: Option<Route>, basis: Basis, credits: Credits, reserve: Credits) {
+        self.credits[route_index(route)][usize::from(basis == Basis::Estimated)].inc_by(credits.as_f64());
+        self.overrun.inc_by(credits.saturating_sub(reserve).as_f64());
+    }
+
+    /// Takes up the counts of earlier runs, as the ledger has them.
+    pub(crate) fn continue_from(&self, spend: &Spend) {
+        let route = route_index(Route::named(&spend.route));
+        self.credits[route][0].inc_by(spend.settled.as_f64());
+        self.credits[route][1].inc_by(spend.estimated.as_f64());
+        self.tokens[route][0].inc_by(spend.input_tokens);
+        self.tokens[route][1].inc_by(spend.output_tokens);
     }
 
     pub(crate) fn unmetered(&self, route: Option<Route>) {

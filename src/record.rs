@@ -13,10 +13,12 @@ use http::{Method, StatusCode, Version};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::account::{Closing, Hold, ending};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::head::{RequestId, Route, Target};
+use crate::ledger::{Basis, Ending};
 use crate::log::Log;
 use crate::meter::{Finish, Reading};
 use crate::metrics::{Metrics, StreamOutcome, TeamMetrics};
@@ -38,6 +40,21 @@ pub enum Outcome {
     Failed,
     /// The gateway shut down before the call had ended.
     Cut,
+}
+
+impl Outcome {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Truncated => "truncated",
+            Self::ClientGone => "client_gone",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Cut => "cut",
+        }
+    }
 }
 
 /// Where records go. Shared by all exchanges of a gateway.
@@ -92,13 +109,16 @@ struct Draft {
     upload: Duration,
     /// When the request was handed to an upstream connection.
     sent: Option<Instant>,
-    /// When the head of the upstream's answer was there.
-    answered: Option<Instant>,
+    /// When the head of the upstream's answer was there, and with which status.
+    answered: Option<(Instant, StatusCode)>,
+    /// What the caller was answered.
     status: Option<StatusCode>,
     stream: bool,
     bytes: u64,
     /// The caller left and the exchange was read on without it.
     left: bool,
+    /// Credits held for the call. Ends when the record does.
+    hold: Option<Hold>,
 }
 
 impl Exchange {
@@ -121,6 +141,7 @@ impl Exchange {
             stream: false,
             bytes: 0,
             left: false,
+            hold: None,
         })))
     }
 
@@ -165,22 +186,41 @@ impl Exchange {
         self.draft_mut().upload = time;
     }
 
+    /// Credits are held for the call; they end with it.
+    pub fn hold(&mut self, hold: Hold) {
+        self.draft_mut().hold = Some(hold);
+    }
+
+    /// What the tightest budget has left with this call's hold counted, where a budget binds.
+    #[must_use]
+    pub fn credits_left(&self) -> Option<Credits> {
+        self.draft().hold.as_ref().and_then(Hold::left)
+    }
+
     /// The request has been handed to an upstream connection.
     pub fn sent(&mut self) {
         let now = self.clock().now();
-        self.draft_mut().sent = Some(now);
+        let draft = self.draft_mut();
+        draft.sent = Some(now);
+        if let Some(hold) = &mut draft.hold {
+            hold.sent(true);
+        }
     }
 
     /// The request turned out not to have been written after all.
     pub fn unsent(&mut self) {
-        self.draft_mut().sent = None;
+        let draft = self.draft_mut();
+        draft.sent = None;
+        if let Some(hold) = &mut draft.hold {
+            hold.sent(false);
+        }
     }
 
     /// The head of the upstream's answer is there.
     pub fn answered(&mut self, status: StatusCode, stream: bool) {
         let now = self.clock().now();
         let draft = self.draft_mut();
-        draft.answered = Some(now);
+        draft.answered = Some((now, status));
         draft.status = Some(status);
         draft.stream = stream;
         draft.recorder.metrics.upstream_answered(status.as_u16());
@@ -213,7 +253,7 @@ impl Exchange {
             false => Outcome::Refused,
         };
         draft.team_metrics().refused(refusal.code());
-        draft.end(outcome, Some(refusal), &Reading::default());
+        draft.end(outcome, Some(refusal), false, &Reading::default());
     }
 
     /// Ends the record of a call that the upstream answered. `whole` if its body came to its end.
@@ -224,14 +264,14 @@ impl Exchange {
             (_, false, ..) | (_, _, true, None) => Outcome::Truncated,
             _ => Outcome::Completed,
         };
-        draft.end(outcome, None, reading);
+        draft.end(outcome, None, whole, reading);
     }
 
     /// Ends the record of a call whose caller has left, with what was read until then.
     pub fn abandoned(mut self, reading: &Reading) {
         let Some(draft) = self.0.take() else { return };
         let cut = draft.recorder.cutting.load(Ordering::Relaxed);
-        draft.end(if cut { Outcome::Cut } else { Outcome::ClientGone }, None, reading);
+        draft.end(if cut { Outcome::Cut } else { Outcome::ClientGone }, None, false, reading);
     }
 }
 
@@ -252,17 +292,44 @@ impl Draft {
         self.caller.as_ref().map_or(&self.recorder.metrics.strangers, |caller| &caller.team.metrics)
     }
 
-    fn end(self, outcome: Outcome, refusal: Option<&Refusal>, reading: &Reading) {
+    fn end(mut self, outcome: Outcome, refusal: Option<&Refusal>, whole: bool, reading: &Reading) {
         let now = self.recorder.clock.now();
+        // The books first: nothing after this may keep a hold from its ending.
+        let booked = self.book(outcome, whole, reading, now);
         let times = self.times(now);
         self.count(outcome, reading, &times);
-        self.write(outcome, refusal, reading, &times);
+        self.write(outcome, refusal, reading, booked, &times);
         self.recorder.metrics.in_flight.dec();
+    }
+
+    /// Ends the hold, if there is one.
+    fn book(&mut self, outcome: Outcome, whole: bool, reading: &Reading, now: Instant) -> Option<Ending> {
+        let hold = self.hold.take()?;
+        let reserve = hold.reserve();
+        let status = self.answered.map(|(_, status)| status);
+        let ending = ending::decide(reserve, self.sent.is_some(), status, whole, reading);
+        let wall = self.recorder.clock.wall();
+        let sent_at =
+            self.sent.map(|sent| wall.saturating_sub(now.saturating_duration_since(sent)).unwrap_or(wall));
+        hold.end(Closing {
+            ending,
+            outcome: outcome.as_str(),
+            response_id: reading.response_id.clone(),
+            usage: reading.usage,
+            sent_at,
+        });
+        if let Ending::Settled { credits, basis, .. } = ending {
+            self.team_metrics().booked(self.route(), basis, credits, reserve);
+            if basis == Basis::Final {
+                self.recorder.metrics.reserve_was(reserve, credits);
+            }
+        }
+        Some(ending)
     }
 
     fn times(&self, now: Instant) -> Times {
         let since = |later: Instant, earlier: Instant| later.saturating_duration_since(earlier);
-        let head = self.answered.unwrap_or(now);
+        let head = self.answered.map_or(now, |(at, _)| at);
         let upstream = self.sent.map(|sent| since(head, sent));
         let ours = since(head, self.began).saturating_sub(self.upload + upstream.unwrap_or_default());
         Times { total: since(now, self.began), head: since(head, self.began), upstream, ours }
@@ -272,7 +339,7 @@ impl Draft {
         let (metrics, team, route) = (&self.recorder.metrics, self.team_metrics(), self.route());
         // A caller that left before any status was sent gets nginx's 499, which is `other` here.
         team.request_ended(route, self.status.map_or(0, |status| status.as_u16()));
-        team.used(route, &reading.usage);
+        team.tokens(route, &reading.usage);
         metrics.request_took(route, self.stream, times.total);
         metrics.first_byte_took(route, self.stream, times.head);
         metrics.overhead_was(route, times.ours);
@@ -289,7 +356,19 @@ impl Draft {
         }
     }
 
-    fn write(&self, outcome: Outcome, refusal: Option<&Refusal>, reading: &Reading, times: &Times) {
+    fn write(
+        &self,
+        outcome: Outcome,
+        refusal: Option<&Refusal>,
+        reading: &Reading,
+        booked: Option<Ending>,
+        times: &Times,
+    ) {
+        let (booked, basis) = match booked {
+            Some(Ending::Settled { credits, basis, .. }) => (Some(credits), Some(basis.as_str())),
+            Some(Ending::Voided { .. }) => (Some(Credits::ZERO), None),
+            None => (None, None),
+        };
         let line = Line {
             timestamp: self.recorder.clock.wall(),
             level: "INFO",
@@ -313,6 +392,8 @@ impl Draft {
             finish: reading.finish,
             response_id: reading.response_id.as_deref(),
             credits: reading.usage.credits,
+            booked,
+            basis,
             input_tokens: reading.usage.input_tokens,
             output_tokens: reading.usage.output_tokens,
             response_bytes: self.bytes,
@@ -363,6 +444,8 @@ struct Line<'a> {
     finish: Option<Finish>,
     response_id: Option<&'a str>,
     credits: Option<Credits>,
+    booked: Option<Credits>,
+    basis: Option<&'a str>,
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     response_bytes: u64,

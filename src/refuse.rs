@@ -8,7 +8,9 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
 
+use crate::account::period::Period;
 use crate::clock::{Clock, ceil_seconds};
+use crate::credits::Credits;
 
 /// Why a call was not served. Closed: whatever goes wrong is one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,18 @@ pub enum Refusal {
     ConcurrencyLimited { team: String, limit: usize },
     /// The organisation's window at the upstream is full.
     UpstreamWindowFull { per_minute: u32, retry_after: Duration },
+    /// A budget has not enough left for this call.
+    BudgetExceeded {
+        whose: String,
+        period: Period,
+        budget: Credits,
+        used: Credits,
+        held: Credits,
+        reserve: Credits,
+        resets: String,
+    },
+    /// The ledger cannot write, so nothing is sent.
+    LedgerUnavailable,
     /// No connection could be made; nothing was sent.
     UpstreamUnreachable,
     /// What came back was not an HTTP response one may forward.
@@ -105,6 +119,8 @@ codes! {
     RateLimitExceeded => "rate_limit_exceeded",
     ConcurrencyLimitExceeded => "concurrency_limit_exceeded",
     UpstreamWindowFull => "upstream_window_full",
+    BudgetExceeded => "budget_exceeded",
+    LedgerUnavailable => "ledger_unavailable",
     UpstreamUnreachable => "upstream_unreachable",
     UpstreamProtocolError => "upstream_protocol_error",
     UpstreamCredentialsRejected => "upstream_credentials_rejected",
@@ -115,6 +131,8 @@ codes! {
 /// How long a caller should wait for somebody else's call to end. When that will be is not
 /// knowable; a second is short beside any chat.
 const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
+/// How long a caller should wait for the ledger: it tries again every second.
+const LEDGER_RETRY: Duration = Duration::from_secs(2);
 /// How long a caller should wait for another instance to take over.
 const DRAINING_RETRY: Duration = Duration::from_secs(2);
 
@@ -149,6 +167,8 @@ impl Refusal {
             Self::RateLimited { .. } => Code::RateLimitExceeded,
             Self::ConcurrencyLimited { .. } => Code::ConcurrencyLimitExceeded,
             Self::UpstreamWindowFull { .. } => Code::UpstreamWindowFull,
+            Self::BudgetExceeded { .. } => Code::BudgetExceeded,
+            Self::LedgerUnavailable => Code::LedgerUnavailable,
             Self::UpstreamUnreachable => Code::UpstreamUnreachable,
             Self::UpstreamProtocol => Code::UpstreamProtocolError,
             Self::UpstreamCredentials => Code::UpstreamCredentialsRejected,
@@ -181,7 +201,8 @@ impl Refusal {
                 StatusCode::BAD_GATEWAY
             }
             Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Code::BudgetExceeded => StatusCode::PAYMENT_REQUIRED,
+            Code::LedgerUnavailable | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -194,6 +215,7 @@ impl Refusal {
     fn kind(&self) -> &'static str {
         match self.status() {
             StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::PAYMENT_REQUIRED => "insufficient_credits",
             StatusCode::FORBIDDEN => "permission_error",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
@@ -217,15 +239,23 @@ impl Refusal {
                 Some(*retry_after)
             }
             Self::ConcurrencyLimited { .. } => Some(CONCURRENCY_RETRY),
+            Self::LedgerUnavailable => Some(LEDGER_RETRY),
             Self::Draining => Some(DRAINING_RETRY),
             _ => None,
         }
     }
 
     /// `false` where a retry by the caller's SDK could be charged twice: the upstream may have done
-    /// the work already, and it knows no idempotency keys.
-    const fn is_safe_to_retry(&self) -> bool {
-        !matches!(self, Self::UpstreamProtocol | Self::UpstreamTimeout { .. } | Self::UpstreamCredentials)
+    /// the work already, and it knows no idempotency keys. Also where no retry can help before a budget
+    /// resets.
+    const fn is_worth_retrying(&self) -> bool {
+        !matches!(
+            self,
+            Self::UpstreamProtocol
+                | Self::UpstreamTimeout { .. }
+                | Self::UpstreamCredentials
+                | Self::BudgetExceeded { .. }
+        )
     }
 
     /// One sentence for the person who reads it, with the numbers in it.
@@ -250,6 +280,14 @@ impl Refusal {
             Self::RateLimited { team, per_minute, retry_after } => format!("Team {team} has used its {per_minute} requests per minute. Try again in {}.", seconds(*retry_after)),
             Self::ConcurrencyLimited { team, limit } => format!("Team {team} has {limit} calls in flight, as many as it may. Try again when one has ended."),
             Self::UpstreamWindowFull { per_minute, retry_after } => format!("The organisation has used its {per_minute} upstream requests per minute, shared by all teams. Try again in {}.", seconds(*retry_after)),
+            Self::BudgetExceeded { whose, period, budget, used, held, reserve, resets } => format!(
+                "{whose} has used {used} of {budget} credits of this {}, and {held} are held for calls in flight; \
+                 a call needs {reserve} to be free. The budget resets at {resets}.",
+                period.noun()
+            ),
+            Self::LedgerUnavailable => {
+                "The gateway cannot write its ledger, so nothing was sent and nothing was charged. Try again.".into()
+            }
             Self::UpstreamUnreachable => "The Mavera API could not be reached. Nothing was sent and nothing was charged.".into(),
             Self::UpstreamProtocol => "The Mavera API did not give a usable answer. The call may have been charged.".into(),
             Self::UpstreamCredentials => "The Mavera API refused the gateway's own key. Your key is fine; the gateway's operators have been alerted.".into(),
@@ -287,7 +325,7 @@ impl Refusal {
             headers
                 .insert(header::ALLOW, HeaderValue::from_str(allow.as_str()).expect("a method is a token"));
         }
-        if !self.is_safe_to_retry() {
+        if !self.is_worth_retrying() {
             headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         if let Some(wait) = self.retry_after() {

@@ -68,6 +68,8 @@ pub struct Judged {
     pub head: Parts,
     /// What is asked for.
     pub target: Target,
+    /// Who asks.
+    pub caller: Caller,
     /// The body, byte for byte.
     pub body: Bytes,
     /// Held until the last byte of the answer.

@@ -201,8 +201,9 @@ fn the_upstream_is_reached_over_tls_and_only_with_roots_that_are_trusted() {
         .0
     };
     let roots = format!("ca_file = {:?}", folder.path().join("ca.pem"));
-    let (_trusting, address) = start(&roots);
+    let (trusting, address) = start(&roots);
     assert!(call(address).contains("data: [DONE]"));
+    drop(trusting);
     // Another authority's roots: no connection, and nothing sent.
     std::fs::write(folder.path().join("other.pem"), Authority::new().pem).unwrap();
     let (wary, address) = start(&format!("ca_file = {:?}", folder.path().join("other.pem")));

@@ -56,8 +56,10 @@ impl Proxy {
         let text = format!(
             "[server]\nlisten = \"{address}\"\nworkers = 2\n[admin]\nlisten = \"{admin}\"\n[upstream]\n\
              base_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 100000000\n\
+             [ledger]\npath = '{}'\ndurability = \"os\"\n[credits]\nbudget = {{ credits = 1000000000, period = \"month\" }}\n\
              [limits]\nrequests_per_minute = 100000000\nburst = 1000000\nconcurrency = 100000\n[[team]]{table}",
-            secret.display()
+            secret.display(),
+            folder.join("ledger.db").display()
         );
         let path = folder.join("gateway.toml");
         fs::write(&path, text).map_err(|error| error.to_string())?;

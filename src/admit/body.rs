@@ -79,7 +79,7 @@ where
         // What a caller may send along with a GET has no meaning (RFC 9110 §9.3.1) and goes nowhere.
         Route::VideoList | Route::VideoGet => Bytes::new(),
     };
-    Ok(Judged { exchange, snapshot, head, target, body, permit })
+    Ok(Judged { exchange, snapshot, head, target, caller, body, permit })
 }
 
 async fn read<B>(

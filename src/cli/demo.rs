@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Failure, serve};
+use crate::account;
 use crate::caller::NewKey;
 use crate::clock::Clock;
 use crate::config::LogLevel;
@@ -66,7 +67,8 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         let log =
             Log::start(fs::File::create(folder.path("gateway.log"))?, metrics.log_lines_dropped.clone())?;
         serve::diagnostics(&log, LogLevel::Info);
-        let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())));
+        let books = account::open::open(&live.current().config, clock, &metrics)?;
+        let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())), books);
         let listeners = Listeners::bind(&gateway)?;
         folder.introduce(&listeners);
         let traffic = arguments.traffic.then(|| {
@@ -123,7 +125,7 @@ impl Folder {
             .zip(&self.keys)
             .map(|((name, _), key)| {
                 format!(
-                    "\n[[team]]\nname = \"{name}\"\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n",
+                    "\n[[team]]\nname = \"{name}\"\nbudget = {{ credits = 1500, period = \"month\" }}\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n",
                     key.id, key.sha256
                 )
             })
@@ -131,10 +133,13 @@ impl Folder {
             .concat();
         format!(
             "[server]\nlisten = \"{}\"\ndrain_timeout = \"5s\"\n\n[admin]\nlisten = \"{}\"\n\n\
-             [upstream]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 240\n{teams}",
+             [upstream]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 240\n\n\
+             [ledger]\npath = '{}'\ndurability = \"os\"\n\n\
+             [credits]\nbudget = {{ credits = 5000, period = \"month\" }}\n{teams}",
             arguments.listen,
             arguments.admin_listen,
-            key.display()
+            key.display(),
+            self.path("ledger.db").display()
         )
     }
 

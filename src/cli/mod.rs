@@ -2,6 +2,7 @@
 //! cannot be (`EX_USAGE`), 1 anything else.
 
 mod check;
+mod credits;
 #[cfg(feature = "sim")]
 mod demo;
 mod key;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::account::open::OpenError;
 use crate::config::problem::Problems;
 use crate::server::StartError;
 
@@ -46,6 +48,9 @@ enum Command {
     /// Needs no key, no configuration and no other server. Prints a curl that is ready to paste.
     #[cfg(feature = "sim")]
     Demo(demo::DemoArguments),
+    /// Credits: reports, grants and checks of the ledger.
+    #[command(subcommand)]
+    Credits(credits::CreditsCommand),
     /// Make caller keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -72,6 +77,9 @@ enum Failure {
     /// An argument cannot be used.
     #[error("{0}")]
     Usage(String),
+    /// The ledger cannot be used.
+    #[error("{0}")]
+    Ledger(#[from] OpenError),
     /// The server did not start.
     #[error("{0}")]
     Start(#[from] StartError),
@@ -84,7 +92,7 @@ impl Failure {
     fn code(&self) -> ExitCode {
         match self {
             Self::Config(_) | Self::Usage(_) => ExitCode::from(64),
-            Self::Start(_) | Self::System(_) => ExitCode::FAILURE,
+            Self::Ledger(_) | Self::Start(_) | Self::System(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -106,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Check(ConfigArgument { config }) => check::run(&config),
         #[cfg(feature = "sim")]
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Credits(command) => credits::run(&command),
         Command::Key(command) => key::run(&command),
         Command::Schema => schema::run(),
         #[cfg(feature = "sim")]

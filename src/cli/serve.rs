@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::Failure;
+use crate::account;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::config::reload::Live;
@@ -21,8 +22,13 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let live = Live::load(config, Arc::clone(&metrics), clock)?;
     let log = Log::start(std::io::stdout(), metrics.log_lines_dropped.clone())?;
     diagnostics(&log, live.current().config.log_level);
-    let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())));
-    let served = serve(&gateway);
+    let books = account::open::open(&live.current().config, clock, &metrics);
+    let served = books.map_err(Failure::from).and_then(|books| {
+        let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())), books);
+        let served = serve(&gateway);
+        gateway.books.accounts.flush();
+        served
+    });
     log.flush();
     served
 }

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::values::{DurationText, Leaf, SizeText, TimestampText};
+use super::values::{CreditsText, DurationText, Leaf, ReserveText, SizeText, TimestampText};
+use crate::account::period::Period;
 
 /// Configuration of mavera-gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -21,8 +22,12 @@ pub struct File {
     pub(super) admin: Admin,
     /// The Mavera API and the organisation's key for it.
     pub(super) upstream: Upstream,
+    /// Where every credit is booked.
+    pub(super) ledger: Ledger,
     /// What a team gets unless it says otherwise.
     pub(super) limits: Limits,
+    /// Holds and the organisation's budget.
+    pub(super) credits: Credits,
     /// What is written to standard error besides the record of each request.
     pub(super) log: Log,
     /// One table per internal team.
@@ -147,6 +152,57 @@ pub struct Limits {
     pub(super) max_body: Leaf<SizeText>,
 }
 
+/// Where every credit is booked.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Ledger {
+    /// The SQLite file. Default "data/ledger.db"; its folder is made. Read at start only.
+    pub(super) path: Leaf<PathBuf>,
+    /// "fsync": nothing is sent before its hold is on disk. "os": holds survive the process, but not a
+    /// power cut. Default "fsync". Read at start only.
+    pub(super) durability: Leaf<Durability>,
+}
+
+/// What a hold survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// A power cut.
+    Fsync,
+    /// The end of the process, however it comes.
+    Os,
+}
+
+/// Holds and the organisation's budget.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Credits {
+    /// The zone of days, weeks and months, as in the tz database. Default "UTC".
+    pub(super) time_zone: Leaf<String>,
+    /// Credits held for a chat until its cost is known: a number, or "learned", which is what the dearest of
+    /// a hundred recent calls cost. Default 5, the most a chat is documented to cost.
+    pub(super) reserve: Leaf<ReserveText>,
+    /// The least that a learned reserve holds. Default 5.
+    pub(super) reserve_floor: Leaf<CreditsText>,
+    /// How long a call waits for credits that other calls hold, before it is refused. Default "10s".
+    pub(super) wait: Leaf<DurationText>,
+    /// The whole organisation's budget, like { credits = 5000, period = "month" }. Default: none.
+    pub(super) budget: Option<Budget>,
+}
+
+/// So many credits per calendar period.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Budget {
+    /// How many. Required.
+    pub(super) credits: Leaf<CreditsText>,
+    /// "day", "week" or "month", by the calendar of `credits.time_zone`. Required.
+    pub(super) period: Leaf<Period>,
+}
+
 /// What is logged besides request records.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -188,6 +244,8 @@ pub struct Team {
     pub(super) concurrency: Leaf<u32>,
     /// Overrides `limits.max_body`.
     pub(super) max_body: Leaf<SizeText>,
+    /// The team's budget, like { credits = 1500, period = "month" }. Default: none but the organisation's.
+    pub(super) budget: Option<Budget>,
     /// Ids of the analyses the team may ask about, as globs. Default `["*"]`, all of them. A team
     /// without `"*"` may not list analyses.
     pub(super) analyses: Leaf<Vec<String>>,
@@ -204,4 +262,6 @@ pub struct CallerKey {
     pub(super) sha256: Leaf<String>,
     /// When the key stops working. Default: never.
     pub(super) expires: Leaf<TimestampText>,
+    /// A budget of this key alone. Default: none but the team's.
+    pub(super) budget: Option<Budget>,
 }

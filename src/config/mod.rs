@@ -18,10 +18,13 @@ use std::time::Duration;
 use globset::GlobSet;
 use http::Uri;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
-pub use file::{LogLevel, OnDisconnect};
+pub use file::{Durability, LogLevel, OnDisconnect};
 pub use validate::{is_team_name, parse};
 
+use crate::account::Budget;
+use crate::credits::Credits as Amount;
 use crate::secret::KeySource;
 
 /// A whole valid configuration.
@@ -33,6 +36,10 @@ pub struct Config {
     pub admin: Admin,
     /// The Mavera API.
     pub upstream: Upstream,
+    /// Where every credit is booked.
+    pub ledger: Ledger,
+    /// Holds and the organisation's budget.
+    pub credits: Credits,
     /// In the order of the file.
     pub teams: Vec<Team>,
     /// Diagnostics on standard error.
@@ -114,6 +121,40 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
+/// Where every credit is booked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// What a hold survives.
+    pub durability: Durability,
+}
+
+/// Holds and the organisation's budget.
+#[derive(Clone, Debug)]
+pub struct Credits {
+    /// The zone of days, weeks and months.
+    pub zone: TimeZone,
+    /// What is held for a call.
+    pub reserve: Reserve,
+    /// How long a call waits for what other calls hold.
+    pub wait: Duration,
+    /// The organisation's budget.
+    pub budget: Option<Budget>,
+}
+
+/// What is held for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserve {
+    /// Always this much.
+    Fixed(Amount),
+    /// What the dearest of a hundred recent calls cost, and no less than the floor.
+    Learned {
+        /// The least.
+        floor: Amount,
+    },
+}
+
 /// An internal team and its limits.
 #[derive(Clone, Debug)]
 pub struct Team {
@@ -125,6 +166,8 @@ pub struct Team {
     pub limits: Limits,
     /// Which analyses it may ask about.
     pub analyses: Analyses,
+    /// What it may spend.
+    pub budget: Option<Budget>,
 }
 
 /// Limits of one team.
@@ -169,6 +212,8 @@ pub struct CallerKey {
     pub digest: [u8; 32],
     /// When it stops working.
     pub expires: Option<Timestamp>,
+    /// What it may spend.
+    pub budget: Option<Budget>,
 }
 
 /// The JSON Schema of the file, for editors.

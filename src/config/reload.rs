@@ -228,6 +228,7 @@ fn warn_of_what_needs_a_restart(before: &Config, after: &Config) {
         ("server.tls", before.server.tls.is_some() != after.server.tls.is_some()),
         ("server.workers", before.server.workers != after.server.workers),
         ("admin.listen", before.admin.listen != after.admin.listen),
+        ("ledger", before.ledger != after.ledger),
         ("log.level", before.log_level != after.log_level),
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {

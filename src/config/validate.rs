@@ -11,12 +11,16 @@ use std::time::Duration;
 use globset::{GlobBuilder, GlobSetBuilder};
 use http::Uri;
 use http::uri::Scheme;
+use jiff::tz::TimeZone;
 
 use super::file::{self, File};
 use super::problem::{Collector, Problems};
-use super::values::{DurationText, Leaf, SizeText};
+use super::values::{CreditsText, DurationText, Leaf, ReserveText, SizeText};
 use super::{Admin, Analyses, CallerKey, Config, Limits, Server, Team, Timeouts, TlsFiles, Upstream};
-use super::{LogLevel, OnDisconnect};
+use super::{Credits, Durability, Ledger, LogLevel, OnDisconnect, Reserve};
+use crate::account::Budget;
+use crate::account::period::Period;
+use crate::credits::Credits as Amount;
 use crate::secret::KeySource;
 
 /// Names that metrics use for something else.
@@ -107,12 +111,17 @@ struct Validator<'c, 'a> {
 
 impl Validator<'_, '_> {
     fn config(&mut self, file: File) -> Config {
-        let File { server, admin, upstream, limits, log, team } = file;
+        let File { server, admin, upstream, ledger, limits, credits, log, team } = file;
         let defaults = self.limits("limits", &limits, None);
         Config {
             server: self.server(server),
             admin: Admin { listen: self.value("admin.listen", admin.listen, loopback(9464), ADDRESS) },
             upstream: self.upstream(upstream),
+            ledger: Ledger {
+                path: self.value("ledger.path", ledger.path, "data/ledger.db".into(), ""),
+                durability: self.value("ledger.durability", ledger.durability, Durability::Fsync, ""),
+            },
+            credits: self.credits(credits),
             teams: self.teams(team, defaults),
             log_level: self.value("log.level", log.level, LogLevel::Info, ""),
         }
@@ -231,6 +240,47 @@ impl Validator<'_, '_> {
         uri
     }
 
+    fn credits(&mut self, credits: file::Credits) -> Credits {
+        const ZONE: &str = "credits.time_zone";
+        let name = self.value(ZONE, credits.time_zone, "UTC".to_owned(), "");
+        let zone = TimeZone::get(&name).unwrap_or_else(|_| {
+            let remedy = "write a name of the tz database, like \"UTC\" or \"Europe/Berlin\"";
+            self.problems.add(ZONE, format!("{name:?} is not a time zone known here"), remedy);
+            TimeZone::UTC
+        });
+        let five = CreditsText(Amount::whole(5));
+        let floor = self.value("credits.reserve_floor", credits.reserve_floor, five, "").0;
+        let reserve = self.value("credits.reserve", credits.reserve, ReserveText::Fixed(five.0), "");
+        if floor == Amount::ZERO || reserve == ReserveText::Fixed(Amount::ZERO) {
+            let remedy = "hold at least what the cheapest call costs, 1";
+            self.problems.add(
+                "credits.reserve",
+                "a reserve of nothing would let budgets be overspent",
+                remedy,
+            );
+        }
+        Credits {
+            zone,
+            reserve: match reserve {
+                ReserveText::Fixed(amount) => Reserve::Fixed(amount),
+                ReserveText::Learned => Reserve::Learned { floor },
+            },
+            wait: self.duration("credits.wait", credits.wait, 10, 0..=300),
+            budget: self.budget("credits.budget", credits.budget),
+        }
+    }
+
+    fn budget(&mut self, key: &str, budget: Option<file::Budget>) -> Option<Budget> {
+        let budget = budget?;
+        let remedy = "write it like { credits = 1500, period = \"month\" }";
+        if budget.period.0.is_none() {
+            self.problems.add(&format!("{key}.period"), "is required", remedy);
+        }
+        let credits = self.required(&format!("{key}.credits"), budget.credits, remedy).0;
+        let period = self.value(&format!("{key}.period"), budget.period, Period::Month, remedy);
+        Some(Budget { credits, period })
+    }
+
     fn limits(&mut self, key: &str, limits: &file::Limits, defaults: Option<Limits>) -> Limits {
         let defaults = defaults.unwrap_or(Limits {
             requests_per_minute: NonZeroU32::new(60).expect("60 is not zero"),
@@ -302,7 +352,8 @@ impl Validator<'_, '_> {
             };
             let limits = self.limits(&at, &own, Some(defaults));
             let analyses = self.analyses(&format!("{at}.analyses"), team.analyses);
-            valid.push(Team { name, keys, limits, analyses });
+            let budget = self.budget(&format!("{at}.budget"), team.budget);
+            valid.push(Team { name, keys, limits, analyses, budget });
         }
         valid
     }
@@ -346,7 +397,8 @@ impl Validator<'_, '_> {
                 None
             }
         };
-        CallerKey { id, digest, expires }
+        let budget = self.budget(&format!("{at}.budget"), key.budget);
+        CallerKey { id, digest, expires, budget }
     }
 
     fn analyses(&mut self, key: &str, leaf: Leaf<Vec<String>>) -> Analyses {

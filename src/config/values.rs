@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::credits::Credits;
 use jiff::{Span, SpanRelativeTo};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
@@ -135,6 +136,73 @@ impl JsonSchema for TimestampText {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// An amount of credits: a number, whole or with a fraction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CreditsText(pub Credits);
+
+impl<'de> Deserialize<'de> for CreditsText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = toml::Value::deserialize(deserializer)?;
+        let text = match &value {
+            toml::Value::Integer(whole) => whole.to_string(),
+            toml::Value::Float(fraction) => fraction.to_string(),
+            _ => String::new(),
+        };
+        Credits::from_json_number(&text)
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("is not an amount of credits; write a number like 5 or 2.5"))
+    }
+}
+
+impl JsonSchema for CreditsText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Credits".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 0 })
+    }
+}
+
+/// What is held for a call: an amount, or `"learned"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReserveText {
+    /// Always this much.
+    Fixed(Credits),
+    /// What recent calls have cost.
+    Learned,
+}
+
+impl<'de> Deserialize<'de> for ReserveText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = toml::Value::deserialize(deserializer)?;
+        if value.as_str() == Some("learned") {
+            return Ok(Self::Learned);
+        }
+        CreditsText::deserialize(value)
+            .map(|amount| Self::Fixed(amount.0))
+            .map_err(|_| D::Error::custom("is not an amount of credits and not \"learned\""))
+    }
+}
+
+impl JsonSchema for ReserveText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Reserve".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "number", "minimum": 0 }, { "const": "learned" }] })
     }
 }
 

@@ -219,8 +219,10 @@ async fn fly<C: Connect>(
 }
 
 fn answer<C: Connect>(head: &http::response::Parts, passage: Passage<C>) -> Response<AnswerBody<C>> {
+    let left = passage.exchange.credits_left();
     let mut response = Response::new(AnswerBody::new(passage));
     *response.status_mut() = head.status;
     *response.headers_mut() = head::back(&head.headers);
+    head::tell_credits_left(response.headers_mut(), left);
     response
 }

@@ -1,6 +1,7 @@
 //! The operators' listener: `/metrics`, `/livez` and `/readyz`.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::{Budgets, Whose};
 use crate::gateway::Gateway;
 
 /// Bound on a scraper's request head.
@@ -63,12 +65,33 @@ fn metrics(gateway: &Gateway) -> Response<Full<Bytes>> {
     let limit = gateway.live.current().config.upstream.requests_per_minute.get();
     metrics.upstream_window_used.set(i64::from(gateway.window.used()));
     metrics.upstream_window_limit.set(i64::from(limit));
+    credits(gateway);
     let (content_type, body) = metrics.render();
     let mut response = Response::new(Full::from(body));
     if let Ok(value) = HeaderValue::from_str(&content_type) {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
     }
     response
+}
+
+/// Brings the gauges of the accounts up to date.
+fn credits(gateway: &Gateway) {
+    let (metrics, accounts) = (gateway.recorder.metrics(), &gateway.books.accounts);
+    let snapshot = gateway.live.current();
+    let credits = &snapshot.config.credits;
+    metrics.ledger_open_holds.set(i64::try_from(accounts.open_holds()).unwrap_or(i64::MAX));
+    let teams = snapshot
+        .directory
+        .teams()
+        .iter()
+        .map(|team| (&*team.name, Whose::Team(Arc::clone(&team.name)), team.budget));
+    for (name, whose, budget) in teams.chain([("organisation", Whose::Organisation, credits.budget)]) {
+        metrics.holds(name, accounts.held(&whose));
+        let budgets = Budgets(budget.map(|budget| (whose, budget)).into_iter().collect());
+        for standing in accounts.standings(&budgets, &credits.zone) {
+            metrics.budget_stands(name, &standing);
+        }
+    }
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {

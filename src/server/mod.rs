@@ -100,10 +100,13 @@ pub async fn run(
     let admin = tokio::spawn(admin::serve(admin, gateway.clone(), stopped.clone()));
     let live = Arc::clone(&gateway.live);
     let watch = tokio::spawn(async move { live.watch().await });
+    let (books, clock) = (gateway.books.clone(), gateway.recorder.clock());
+    let grants = tokio::spawn(async move { books.watch_grants(clock).await });
 
     stop.await;
     let drained = drain(gateway, hurry).await;
     watch.abort();
+    grants.abort();
     stopped.cancel();
     let _ = admin.await;
     for worker in workers {

@@ -191,8 +191,10 @@ pub fn config(folder: &Path, setup: &PairSetup<'_>, base_url: &str, teams: &str)
     let PairSetup { server, upstream, .. } = setup;
     format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n\
-         [upstream]\n{base_url}\napi_key = {{ file = '{}' }}\nrequests_per_minute = 1000000\n{upstream}\n\n{teams}",
-        folder.join("key").display()
+         [upstream]\n{base_url}\napi_key = {{ file = '{}' }}\nrequests_per_minute = 1000000\n{upstream}\n\n\
+         [ledger]\npath = '{}'\ndurability = \"os\"\n\n{teams}",
+        folder.join("key").display(),
+        folder.join("ledger.db").display()
     )
 }
 

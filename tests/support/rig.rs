@@ -14,13 +14,16 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use mavera_gateway::account::open::open_with;
 use mavera_gateway::caller::NewKey;
 use mavera_gateway::clock::Clock;
+use mavera_gateway::config::Durability;
 use mavera_gateway::config::reload::Live;
 use mavera_gateway::forward::connect::Connect;
 use mavera_gateway::forward::origin::Origin;
 use mavera_gateway::forward::pool::Pool;
 use mavera_gateway::gateway::Gateway;
+use mavera_gateway::ledger::{Command, Ledger, NewEnding, NewHold, Store, Unavailable};
 use mavera_gateway::log::Log;
 use mavera_gateway::metrics::Metrics;
 use mavera_gateway::record::Recorder;
@@ -28,6 +31,7 @@ use mavera_gateway::server::connection;
 use mavera_gateway::sim::{DEMO_ANALYSIS, Settings, Simulator};
 use serde_json::Value;
 use tokio::io::DuplexStream;
+use tokio::sync::oneshot;
 
 use super::{CANARY, assert_no_canary};
 
@@ -78,6 +82,25 @@ impl Write for Sink {
     }
 }
 
+/// A ledger that writes on the spot, so that a paused clock does not run ahead of a thread.
+#[derive(Debug, Default)]
+pub struct Inline(Mutex<Option<Store>>);
+
+impl Ledger for Inline {
+    fn hold(&self, hold: NewHold) -> oneshot::Receiver<Result<(), Unavailable>> {
+        let (answer, receiver) = oneshot::channel();
+        let written = self.0.lock().unwrap().as_mut().unwrap().write(&[Command::Hold(hold)]);
+        let _ = answer.send(written.map_err(|error| Unavailable(error.to_string().into())));
+        receiver
+    }
+
+    fn end(&self, ending: NewEnding) {
+        self.0.lock().unwrap().as_mut().unwrap().write(&[Command::End(ending)]).unwrap();
+    }
+
+    fn flush(&self) {}
+}
+
 /// A gateway, its upstream, and a team that may call.
 pub struct Rig {
     pub gateway: Gateway,
@@ -97,6 +120,8 @@ pub struct Setup {
     pub server: String,
     /// Lines of `[upstream]`.
     pub upstream: String,
+    /// Lines of `[credits]`.
+    pub credits: String,
     /// Lines of the `[[team]]`.
     pub team: String,
 }
@@ -106,6 +131,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             server: String::new(),
+            credits: String::new(),
             upstream: "requests_per_minute = 100000000".into(),
             team: "requests_per_minute = 100000000\nburst = 1000000\nconcurrency = 1000000".into(),
         }
@@ -162,7 +188,16 @@ impl Rig {
         let sink = Sink::default();
         let dropped = prometheus::IntCounter::new("dropped", "in this test").unwrap();
         let log = Log::start(sink.clone(), dropped).unwrap();
-        let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())));
+        let config = &live.current().config;
+        let store = Store::open(&config.ledger.path, Durability::Os).unwrap();
+        let ledger: Arc<Inline> = Arc::default();
+        let books = open_with(config, clock, &metrics, store, |store| {
+            *ledger.0.lock().unwrap() = Some(store);
+            Ok(Arc::clone(&ledger) as _)
+        })
+        .unwrap();
+        let gateway =
+            Gateway::new(Arc::clone(&live), Arc::new(Recorder::new(clock, metrics, log.clone())), books);
         let serve: Arc<Serve> = Arc::new(move |io, number| Box::pin(serve(io, number)));
         let pipes = Pipes { serve, made: Arc::default(), refuse: Arc::default() };
         let pool = gateway.pool(pipes.clone());
@@ -286,11 +321,13 @@ fn clock() -> Clock {
 }
 
 fn config(folder: &std::path::Path, key_line: &str, setup: &Setup) -> String {
-    let Setup { server, upstream, team } = setup;
+    let Setup { server, upstream, credits, team } = setup;
     format!(
         "[server]\n{server}\n\n[upstream]\nbase_url = \"http://127.0.0.1:1/api/v1\"\napi_key = {{ file = '{}' }}\n{upstream}\n\n\
+         [ledger]\npath = '{}'\n\n[credits]\n{credits}\n\n\
          [[team]]\nname = \"growth\"\nkeys = [{key_line}]\n{team}\n",
-        folder.join("key").display()
+        folder.join("key").display(),
+        folder.join("ledger.db").display()
     )
 }
 

@@ -1,0 +1,543 @@
+//! Credit accounts: who may spend how much in the running period, what is held, and what is spent.
+//!
+//! Kept in memory, in one place and behind one lock, so that admission is one serial step: all budgets
+//! that apply, or none. The ledger is what it is rebuilt from.
+
+pub mod ending;
+pub mod open;
+pub mod period;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::period::{Period, day_of};
+use crate::clock::Clock;
+use crate::config::{Credits as CreditSettings, Reserve};
+use crate::credits::Credits;
+use crate::ledger::{self, Basis, CallId, Ending, Ledger, NewEnding, NewHold, OpenHold, Spend};
+use crate::meter::Usage;
+use crate::refuse::Refusal;
+
+/// Days of sums kept in memory: the longest period, and a margin for holds that end after theirs.
+const KEPT_DAYS: i32 = 45;
+/// Costs that a learned reserve looks back on.
+const LEARNED_FROM: usize = 1024;
+/// Fewer costs than this teach nothing; the floor holds.
+const LEARNED_LEAST: usize = 20;
+/// A leap of the wall clock against the monotonic one that is worth a word.
+const LEAP: Duration = Duration::from_mins(5);
+
+/// So many credits per period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// How many.
+    pub credits: Credits,
+    /// How often they begin anew.
+    pub period: Period,
+}
+
+/// Whose budget it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// Everybody's together.
+    Organisation,
+    /// One team's.
+    Team(Arc<str>),
+    /// One caller key's.
+    Key(Arc<str>),
+}
+
+/// The budgets that bind one call.
+#[derive(Clone, Debug, Default)]
+pub struct Budgets(pub Vec<(Whose, Budget)>);
+
+/// How a budget stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose it is.
+    pub whose: Whose,
+    /// What is configured.
+    pub budget: Budget,
+    /// What was granted on top and is in force.
+    pub granted: Credits,
+    /// Settled in the running period.
+    pub used: Credits,
+    /// Held for calls in flight.
+    pub held: Credits,
+    /// When the period ends.
+    pub resets: Timestamp,
+}
+
+impl Standing {
+    /// What is free.
+    #[must_use]
+    pub fn left(&self) -> Credits {
+        (self.budget.credits + self.granted).saturating_sub(self.used + self.held)
+    }
+}
+
+/// A raised budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The team, or `organisation`.
+    pub team: String,
+    /// By how much.
+    pub credits: Credits,
+    /// From this day on.
+    pub from: Date,
+    /// To this day.
+    pub until: Date,
+}
+
+/// All accounts of a gateway.
+#[derive(Debug)]
+pub struct Accounts {
+    ledger: Arc<dyn Ledger>,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Told whenever something that was held is free.
+    freed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    next_call: CallId,
+    /// The latest day seen. A clock that steps back does not reopen an earlier one.
+    today: Date,
+    /// Wall and monotonic time at the last look, to notice leaps.
+    looked: (Timestamp, Instant),
+    scopes: HashMap<Whose, BTreeMap<Date, Sums>>,
+    grants: Vec<Grant>,
+    open: usize,
+    /// Recent final costs, for a learned reserve.
+    costs: VecDeque<Credits>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    used: Credits,
+    held: Credits,
+}
+
+/// What a hold is asked for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Whom it is booked on.
+    pub account: ledger::Account,
+    /// The id that the caller sees.
+    pub request_id: String,
+    /// Every budget that binds.
+    pub budgets: Budgets,
+}
+
+/// Why a hold was not admitted at this moment.
+struct Full {
+    standing: Standing,
+    /// It would fit if the calls in flight came to nothing.
+    may_fit: bool,
+}
+
+impl Accounts {
+    /// Accounts over a ledger, as its sums say. `spent` is what was settled by day, team and key;
+    /// `last_call` the last call ever held.
+    #[must_use]
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        clock: Clock,
+        zone: &TimeZone,
+        last_call: CallId,
+        spent: &[Spend],
+    ) -> Arc<Self> {
+        let wall = clock.wall();
+        let mut state = State {
+            next_call: last_call + 1,
+            today: day_of(wall, zone),
+            looked: (wall, clock.now()),
+            scopes: HashMap::new(),
+            grants: Vec::new(),
+            open: 0,
+            costs: VecDeque::new(),
+        };
+        for spend in spent {
+            // A ledger that was written with the clock further on has closed the days before.
+            state.today = state.today.max(spend.day);
+            for whose in scopes_of(&spend.team.as_str().into(), &spend.key_id.as_str().into()) {
+                state.sums(whose, spend.day).used += spend.credits();
+            }
+        }
+        Arc::new(Self { ledger, clock, state: Mutex::new(state), freed: Notify::new() })
+    }
+
+    /// Replaces the grants in force.
+    pub fn set_grants(&self, grants: Vec<Grant>) {
+        self.state().grants = grants;
+        self.freed.notify_waiters();
+    }
+
+    /// Costs that a learned reserve starts from, the oldest first.
+    pub fn learn_from(&self, costs: impl IntoIterator<Item = Credits>) {
+        let mut state = self.state();
+        for cost in costs {
+            state.learn(cost);
+        }
+    }
+
+    /// What a call is to hold.
+    #[must_use]
+    pub fn reserve(&self, settings: &CreditSettings) -> Credits {
+        match settings.reserve {
+            Reserve::Fixed(credits) => credits,
+            Reserve::Learned { floor } => self.state().learned().map_or(floor, |learned| learned.max(floor)),
+        }
+    }
+
+    /// Holds credits for a call: in all budgets or in none, and durably in the ledger, before it returns.
+    /// Where only the holds of other calls are in the way, waits for them up to `settings.wait`.
+    ///
+    /// Cancel-safe: dropped while it waits, it holds nothing; dropped while the ledger writes, what it held
+    /// is given back.
+    ///
+    /// # Errors
+    /// Whose budget is spent, or that the ledger cannot write.
+    pub async fn hold(self: &Arc<Self>, asked: Asked, settings: &CreditSettings) -> Result<Hold, Refusal> {
+        let reserve = self.reserve(settings);
+        let deadline = self.clock.now() + settings.wait;
+        let (call, day, left) = loop {
+            let freed = self.freed.notified();
+            match self.try_take(&asked, reserve, &settings.zone) {
+                Ok(taken) => break taken,
+                Err(full) => {
+                    let waited = full.may_fit && tokio::time::timeout_at(deadline, freed).await.is_ok();
+                    if !waited {
+                        return Err(full.refusal(reserve, &settings.zone));
+                    }
+                }
+            }
+        };
+        let Asked { account, request_id, budgets } = asked;
+        let mut hold = Hold {
+            accounts: Arc::clone(self),
+            call,
+            account,
+            request_id,
+            reserve,
+            day,
+            left: (!budgets.0.is_empty()).then_some(left),
+            sent: false,
+            ended: false,
+        };
+        let written = self.ledger.hold(NewHold {
+            call,
+            account: hold.account.clone(),
+            request_id: hold.request_id.clone(),
+            reserve,
+            at: self.clock.wall(),
+            day,
+        });
+        match written.await {
+            Ok(Ok(())) => Ok(hold),
+            Ok(Err(_)) | Err(_) => {
+                hold.give_back("hold_not_written");
+                Err(Refusal::LedgerUnavailable)
+            }
+        }
+    }
+
+    /// How the budgets stand, without taking anything: whether a call would be admitted now.
+    #[must_use]
+    pub fn standings(&self, budgets: &Budgets, zone: &TimeZone) -> Vec<Standing> {
+        let mut state = self.state();
+        let today = state.roll(self.clock, zone);
+        budgets.0.iter().map(|(whose, budget)| state.standing(whose, *budget, today, zone)).collect()
+    }
+
+    /// What a team holds now.
+    #[must_use]
+    pub fn held(&self, whose: &Whose) -> Credits {
+        self.state()
+            .scopes
+            .get(whose)
+            .map_or(Credits::ZERO, |days| days.values().fold(Credits::ZERO, |sum, day| sum + day.held))
+    }
+
+    /// Calls that are held and not ended.
+    #[must_use]
+    pub fn open_holds(&self) -> usize {
+        self.state().open
+    }
+
+    /// Returns when the ledger has written all that was booked.
+    pub fn flush(&self) {
+        self.ledger.flush();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One serial step: all budgets are looked at, and then all are taken from.
+    fn try_take(
+        &self,
+        asked: &Asked,
+        reserve: Credits,
+        zone: &TimeZone,
+    ) -> Result<(CallId, Date, Credits), Full> {
+        let mut state = self.state();
+        let today = state.roll(self.clock, zone);
+        let mut least = Credits::MAX;
+        for (whose, budget) in &asked.budgets.0 {
+            let standing = state.standing(whose, *budget, today, zone);
+            let left = standing.left();
+            if left < reserve {
+                let may_fit = left + standing.held >= reserve && standing.held > Credits::ZERO;
+                return Err(Full { standing, may_fit });
+            }
+            least = least.min(left.saturating_sub(reserve));
+        }
+        for whose in scopes_of(&asked.account.team, &asked.account.key_id) {
+            state.sums(whose, today).held += reserve;
+        }
+        let call = state.next_call;
+        state.next_call += 1;
+        state.open += 1;
+        Ok((call, today, least))
+    }
+
+    /// What was held is spent or free.
+    fn release(&self, hold: &Hold, spent: Credits, final_cost: Option<Credits>) {
+        let mut state = self.state();
+        for whose in scopes_of(&hold.account.team, &hold.account.key_id) {
+            let sums = state.sums(whose, hold.day);
+            sums.held = sums.held.saturating_sub(hold.reserve);
+            sums.used += spent;
+        }
+        state.open = state.open.saturating_sub(1);
+        if let Some(cost) = final_cost {
+            state.learn(cost);
+        }
+        drop(state);
+        self.freed.notify_waiters();
+    }
+}
+
+/// The scopes that a call counts in, budgets or not.
+fn scopes_of(team: &Arc<str>, key_id: &Arc<str>) -> [Whose; 3] {
+    [Whose::Organisation, Whose::Team(Arc::clone(team)), Whose::Key(Arc::clone(key_id))]
+}
+
+impl State {
+    fn sums(&mut self, whose: Whose, day: Date) -> &mut Sums {
+        self.scopes.entry(whose).or_default().entry(day).or_default()
+    }
+
+    /// Moves on to the clock's day, never back.
+    fn roll(&mut self, clock: Clock, zone: &TimeZone) -> Date {
+        let (wall, now) = (clock.wall(), clock.now());
+        let expected =
+            self.looked.0.saturating_add(now.saturating_duration_since(self.looked.1)).unwrap_or(wall);
+        let leap = Duration::try_from(wall.duration_since(expected).abs()).unwrap_or_default();
+        if leap > LEAP {
+            tracing::warn!(%wall, %expected, "the wall clock has leapt; budget periods follow it forwards, never back");
+        }
+        self.looked = (wall, now);
+        let day = day_of(wall, zone);
+        if day > self.today {
+            self.today = day;
+            let oldest = day.checked_sub(KEPT_DAYS.days()).unwrap_or(Date::MIN);
+            for days in self.scopes.values_mut() {
+                days.retain(|day, sums| *day >= oldest || sums.held > Credits::ZERO);
+            }
+        }
+        self.today
+    }
+
+    fn standing(&self, whose: &Whose, budget: Budget, today: Date, zone: &TimeZone) -> Standing {
+        let period = budget.period;
+        let (mut used, mut held) = (Credits::ZERO, Credits::ZERO);
+        if let Some(days) = self.scopes.get(whose) {
+            for sums in days.range(period.first(today)..period.next(today)).map(|(_, sums)| sums) {
+                used += sums.used;
+                held += sums.held;
+            }
+        }
+        let name = match whose {
+            Whose::Organisation => Some("organisation"),
+            Whose::Team(name) => Some(&**name),
+            Whose::Key(_) => None,
+        };
+        let granted = self
+            .grants
+            .iter()
+            .filter(|grant| Some(grant.team.as_str()) == name && (grant.from..=grant.until).contains(&today))
+            .fold(Credits::ZERO, |sum, grant| sum + grant.credits);
+        Standing { whose: whose.clone(), budget, granted, used, held, resets: period.resets(today, zone) }
+    }
+
+    fn learn(&mut self, cost: Credits) {
+        if self.costs.len() == LEARNED_FROM {
+            self.costs.pop_front();
+        }
+        self.costs.push_back(cost);
+    }
+
+    /// The dearest call in a hundred, of the recent ones.
+    fn learned(&self) -> Option<Credits> {
+        if self.costs.len() < LEARNED_LEAST {
+            return None;
+        }
+        let mut costs: Vec<_> = self.costs.iter().copied().collect();
+        let at = (costs.len() * 99 / 100).min(costs.len() - 1);
+        Some(*costs.select_nth_unstable(at).1)
+    }
+}
+
+impl Full {
+    fn refusal(self, reserve: Credits, zone: &TimeZone) -> Refusal {
+        let Standing { whose, budget, granted, used, held, resets } = self.standing;
+        Refusal::BudgetExceeded {
+            whose: match whose {
+                Whose::Organisation => "The organisation".to_owned(),
+                Whose::Team(name) => format!("Team {name}"),
+                Whose::Key(id) => format!("Key {id}"),
+            },
+            period: budget.period,
+            budget: budget.credits + granted,
+            used,
+            held,
+            reserve,
+            resets: format!("{:.0}", resets.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z")),
+        }
+    }
+}
+
+/// How a call ended, for the ledger.
+#[derive(Clone, Debug)]
+pub struct Closing {
+    /// What is booked.
+    pub ending: Ending,
+    /// As the record says.
+    pub outcome: &'static str,
+    /// The upstream's id of the response.
+    pub response_id: Option<String>,
+    /// What the upstream reported.
+    pub usage: Usage,
+    /// When it was sent, if it was.
+    pub sent_at: Option<Timestamp>,
+}
+
+/// Credits held for one call. Ends once: by [`Hold::end`], or, if it is simply dropped, by rule.
+#[derive(Debug)]
+pub struct Hold {
+    accounts: Arc<Accounts>,
+    call: CallId,
+    account: ledger::Account,
+    request_id: String,
+    reserve: Credits,
+    day: Date,
+    left: Option<Credits>,
+    sent: bool,
+    ended: bool,
+}
+
+impl Hold {
+    /// What is held.
+    #[must_use]
+    pub fn reserve(&self) -> Credits {
+        self.reserve
+    }
+
+    /// What the tightest budget has left with this hold counted; `None` where no budget binds.
+    #[must_use]
+    pub fn left(&self) -> Option<Credits> {
+        self.left
+    }
+
+    /// Whether the request may have reached the upstream: what a drop makes of the hold.
+    pub fn sent(&mut self, sent: bool) {
+        self.sent = sent;
+    }
+
+    /// Ends the hold.
+    pub fn end(mut self, closing: Closing) {
+        self.close(closing);
+    }
+
+    fn give_back(&mut self, reason: &'static str) {
+        self.close(Closing {
+            ending: Ending::Voided { reason },
+            outcome: "refused",
+            response_id: None,
+            usage: Usage::default(),
+            sent_at: None,
+        });
+    }
+
+    fn close(&mut self, closing: Closing) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let Closing { ending, outcome, response_id, usage, sent_at } = closing;
+        let (spent, final_cost) = match ending {
+            Ending::Settled { credits, basis: Basis::Final, .. } => (credits, Some(credits)),
+            Ending::Settled { credits, .. } => (credits, None),
+            Ending::Voided { .. } => (Credits::ZERO, None),
+        };
+        self.accounts.release(self, spent, final_cost);
+        self.accounts.ledger.end(NewEnding {
+            call: self.call,
+            account: self.account.clone(),
+            request_id: std::mem::take(&mut self.request_id),
+            day: self.day,
+            at: self.accounts.clock.wall(),
+            sent_at,
+            outcome,
+            response_id,
+            usage,
+            ending,
+        });
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        if self.sent {
+            let ending =
+                Ending::Settled { credits: self.reserve, basis: Basis::Estimated, reason: "dropped" };
+            let usage = Usage::default();
+            self.close(Closing { ending, outcome: "cut", response_id: None, usage, sent_at: None });
+        } else {
+            self.give_back("never_sent");
+        }
+    }
+}
+
+/// The ending of a hold that a crash left open: booked at its reserve, in doubt.
+#[must_use]
+pub fn after_crash(open: &OpenHold, at: Timestamp) -> NewEnding {
+    NewEnding {
+        call: open.call,
+        account: ledger::Account {
+            team: open.team.as_str().into(),
+            key_id: open.key_id.as_str().into(),
+            route: crate::head::Route::named(&open.route).map_or("other", crate::head::Route::label),
+        },
+        request_id: open.request_id.clone(),
+        day: open.day,
+        at,
+        sent_at: None,
+        outcome: "crashed",
+        response_id: None,
+        usage: Usage::default(),
+        ending: Ending::Settled { credits: open.reserve, basis: Basis::Estimated, reason: "crash" },
+    }
+}

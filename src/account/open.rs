@@ -1,0 +1,154 @@
+//! From a ledger file to accounts at work: what a crash left open is settled, sums are taken up, counters
+//! continue.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::ToSpan;
+
+use super::period::day_of;
+use super::{Accounts, KEPT_DAYS, LEARNED_FROM, after_crash};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::ledger::{Command, Ledger, Reader, Span, SqliteLedger, Store, StoreError};
+use crate::metrics::Metrics;
+
+/// How often grants of the command line are looked for.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Accounts, and the ledger they are booked in, open for reading.
+#[derive(Clone, Debug)]
+pub struct Books {
+    /// Who may spend how much.
+    pub accounts: Arc<Accounts>,
+    /// For reports of the running gateway.
+    pub reader: Arc<Mutex<Reader>>,
+}
+
+/// Why the books cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file cannot be used.
+    #[error("cannot use the ledger: {0}")]
+    Store(#[from] StoreError),
+    /// It can be opened and not read.
+    #[error("cannot read the ledger {path}: {error}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        error: rusqlite::Error,
+    },
+    /// Two gateways on one ledger would each keep sums without the other's.
+    #[error("the ledger {path} is in use by another gateway; give each its own `ledger.path`", path = path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system refused something.
+    #[error("cannot open the ledger {path}: {error}", path = path.display())]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        error: std::io::Error,
+    },
+}
+
+/// Opens the ledger that a configuration names, with its writer on a thread of its own.
+///
+/// # Errors
+/// In words for the operator.
+pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Books, OpenError> {
+    let path = &config.ledger.path;
+    let failed = |error| OpenError::System { path: path.clone(), error };
+    let store = Store::open(path, config.ledger.durability)?;
+    let lock = lock(path)?;
+    open_with(config, clock, metrics, store, |store| {
+        let (commit, closed) = (metrics.ledger_commit.clone(), metrics.ledger_closed.clone());
+        SqliteLedger::start(store, lock, clock, commit, closed)
+            .map(|ledger| Arc::new(ledger) as _)
+            .map_err(failed)
+    })
+}
+
+/// Opens the books over a store, with whatever writes it.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(
+    config: &Config,
+    clock: Clock,
+    metrics: &Metrics,
+    mut store: Store,
+    start: impl FnOnce(Store) -> Result<Arc<dyn Ledger>, OpenError>,
+) -> Result<Books, OpenError> {
+    let (path, zone) = (&config.ledger.path, &config.credits.zone);
+    let failed = |error| OpenError::Read { path: path.clone(), error };
+    let open = store.open_holds()?;
+    for hold in &open {
+        tracing::warn!(
+            call = hold.call, request_id = hold.request_id, team = hold.team, reserve = %hold.reserve,
+            "a call was in flight when the gateway ended; its reserve is booked, in doubt"
+        );
+    }
+    let now = clock.wall();
+    let endings: Vec<_> = open.iter().map(|hold| Command::End(after_crash(hold, now))).collect();
+    store.write(&endings)?;
+    let last_call = store.last_call()?;
+
+    let reader = Reader::open(path).map_err(failed)?;
+    let mut spent = reader.spends(Span::ALL).map_err(failed)?;
+    for spend in &spent {
+        metrics.team(&spend.team).continue_from(spend);
+    }
+    let today = day_of(now, zone);
+    let oldest = today.checked_sub(KEPT_DAYS.days()).unwrap_or(today);
+    spent.retain(|spend| spend.day >= oldest);
+    let costs = reader.recent_costs(LEARNED_FROM).map_err(failed)?;
+    let grants = reader.grants(today).map_err(failed)?;
+
+    let accounts = Accounts::new(start(store)?, clock, zone, last_call, &spent);
+    accounts.learn_from(costs);
+    accounts.set_grants(grants);
+    Ok(Books { accounts, reader: Arc::new(Mutex::new(reader)) })
+}
+
+/// Held for as long as the gateway runs, by the process: a crash releases it.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let failed = |error| OpenError::System { path: path.to_owned(), error };
+    let file = File::create(name).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+impl Books {
+    /// Takes up grants that the command line has written. Never returns.
+    pub async fn watch_grants(&self, clock: Clock) {
+        let mut seen = None;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let version = reader.data_version().ok();
+            if version == seen {
+                continue;
+            }
+            // A day early, so that no zone is left out; whether a grant is in force is decided at each call.
+            let since = clock.wall().to_zoned(jiff::tz::TimeZone::UTC).date();
+            match reader.grants(since.yesterday().unwrap_or(since)) {
+                Ok(grants) => {
+                    seen = version;
+                    self.accounts.set_grants(grants);
+                }
+                Err(error) => tracing::warn!(%error, "cannot read grants from the ledger"),
+            }
+        }
+    }
+}

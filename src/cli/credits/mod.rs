@@ -1,0 +1,70 @@
+//! `credits`: what the ledger says, also while a gateway runs.
+
+mod grant;
+mod reconcile;
+mod report;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use crate::config::{self, Config};
+use crate::ledger::Reader;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum CreditsCommand {
+    /// Show what was spent.
+    ///
+    /// Reads the ledger that the configuration names; a running gateway does not mind. Credits in doubt are
+    /// those booked by estimate, because the upstream told no figure.
+    Report(report::ReportArguments),
+    /// Recompute every sum and check every invariant of the ledger.
+    ///
+    /// Prints what is wrong, entry by entry, and exits with 1 if anything is.
+    Verify(ConfigOnly),
+    /// Raise the budget of a team, or of the organisation, for a time.
+    ///
+    /// The grant is an entry of the ledger like any other, and a running gateway takes it up within two seconds.
+    Grant(grant::GrantArguments),
+    /// Compare the ledger with an export of the upstream's figures.
+    ///
+    /// Takes a CSV file of upstream response ids and credits, and lists which calls match, which differ, which
+    /// are missing here, and which are missing there.
+    Reconcile(reconcile::ReconcileArguments),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ConfigOnly {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
+    config: PathBuf,
+}
+
+pub(super) fn run(command: &CreditsCommand) -> Result<(), Failure> {
+    match command {
+        CreditsCommand::Report(arguments) => report::run(arguments),
+        CreditsCommand::Verify(arguments) => verify::run(&arguments.config),
+        CreditsCommand::Grant(arguments) => grant::run(arguments),
+        CreditsCommand::Reconcile(arguments) => reconcile::run(arguments),
+    }
+}
+
+/// The configuration alone: reports need neither the key nor the certificates.
+fn read_config(path: &Path) -> Result<Config, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))?;
+    Ok(config::parse(path, &text)?)
+}
+
+fn open_reader(config: &Config) -> Result<Reader, Failure> {
+    let path = &config.ledger.path;
+    if !path.exists() {
+        let why = "there is no ledger yet: it is made when the gateway first starts";
+        return Err(Failure::Usage(format!("{}: {why}", path.display())));
+    }
+    Reader::open(path).map_err(|error| read_failed(path, &error))
+}
+
+fn read_failed(path: &Path, error: &rusqlite::Error) -> Failure {
+    Failure::System(std::io::Error::other(format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,161 @@
+//! `credits report`: sums by team, route, key, day or outcome, as a table, CSV or JSON.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+use jiff::civil::Date;
+use serde::Serialize;
+
+use super::{open_reader, read_config, read_failed};
+use crate::cli::Failure;
+use crate::credits::Credits;
+use crate::ledger::{Span, Spend};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ReportArguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
+    config: PathBuf,
+    /// What to add up by.
+    #[arg(long, value_enum, default_value_t = By::Team)]
+    by: By,
+    /// The first day, like 2026-11-01. Default: the first there is.
+    #[arg(long, value_name = "DAY")]
+    since: Option<Date>,
+    /// The last day. Default: the last there is.
+    #[arg(long, value_name = "DAY")]
+    until: Option<Date>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum By {
+    Team,
+    Route,
+    Key,
+    Day,
+    Outcome,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    Table,
+    Csv,
+    Json,
+}
+
+/// One line of a report.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Line {
+    name: String,
+    calls: u64,
+    credits: Credits,
+    in_doubt: Credits,
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
+impl Line {
+    fn add(&mut self, spend: &Spend) {
+        self.calls += spend.calls;
+        self.credits += spend.credits();
+        self.in_doubt += spend.estimated;
+        self.input_tokens += spend.input_tokens;
+        self.output_tokens += spend.output_tokens;
+    }
+
+    fn cells(&self) -> [String; 6] {
+        [
+            self.name.clone(),
+            self.calls.to_string(),
+            self.credits.to_string(),
+            self.in_doubt.to_string(),
+            self.input_tokens.to_string(),
+            self.output_tokens.to_string(),
+        ]
+    }
+}
+
+pub(super) fn run(arguments: &ReportArguments) -> Result<(), Failure> {
+    let config = read_config(&arguments.config)?;
+    let reader = open_reader(&config)?;
+    let span = Span {
+        since: arguments.since.unwrap_or(Span::ALL.since),
+        until: arguments.until.unwrap_or(Span::ALL.until),
+    };
+    let spends = reader.spends(span).map_err(|error| read_failed(&config.ledger.path, &error))?;
+    let mut lines: BTreeMap<String, Line> = BTreeMap::new();
+    let mut total = Line { name: "total".into(), ..Line::default() };
+    for spend in &spends {
+        let name = arguments.by.name(spend);
+        lines.entry(name.clone()).or_insert_with(|| Line { name, ..Line::default() }).add(spend);
+        total.add(spend);
+    }
+    let lines: Vec<_> = lines.into_values().collect();
+    let mut out = std::io::stdout().lock();
+    match arguments.format {
+        Format::Table => table(&mut out, arguments.by, &lines, &total)?,
+        Format::Csv => csv(&mut out, arguments.by, &lines)?,
+        Format::Json => {
+            let report = serde_json::json!({ "by": arguments.by.heading(), "lines": lines, "total": total });
+            writeln!(out, "{report:#}")?;
+        }
+    }
+    Ok(())
+}
+
+impl By {
+    const fn heading(self) -> &'static str {
+        match self {
+            Self::Team => "team",
+            Self::Route => "route",
+            Self::Key => "key",
+            Self::Day => "day",
+            Self::Outcome => "outcome",
+        }
+    }
+
+    fn name(self, spend: &Spend) -> String {
+        match self {
+            Self::Team => spend.team.clone(),
+            Self::Route => spend.route.clone(),
+            Self::Key => spend.key_id.clone(),
+            Self::Day => spend.day.to_string(),
+            Self::Outcome => spend.outcome.clone(),
+        }
+    }
+}
+
+fn headings(by: By) -> [String; 6] {
+    [by.heading(), "calls", "credits", "in_doubt", "input_tokens", "output_tokens"].map(str::to_owned)
+}
+
+fn table(out: &mut impl Write, by: By, lines: &[Line], total: &Line) -> std::io::Result<()> {
+    let rows: Vec<_> =
+        [headings(by)].into_iter().chain(lines.iter().chain([total]).map(Line::cells)).collect();
+    let widths: Vec<_> =
+        (0..6).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+    for (index, row) in rows.iter().enumerate() {
+        write!(out, "{:<width$}", row[0], width = widths[0])?;
+        for (cell, width) in row.iter().zip(&widths).skip(1) {
+            write!(out, "  {cell:>width$}")?;
+        }
+        writeln!(out)?;
+        if index == 0 || index + 2 == rows.len() {
+            writeln!(out, "{}", "-".repeat(widths.iter().sum::<usize>() + 10))?;
+        }
+    }
+    Ok(())
+}
+
+/// No cell can hold a comma or a quote: names are of the configuration, the rest is numbers and days.
+fn csv(out: &mut impl Write, by: By, lines: &[Line]) -> std::io::Result<()> {
+    writeln!(out, "{}", headings(by).join(","))?;
+    for line in lines {
+        writeln!(out, "{}", line.cells().join(","))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! `credits verify`: the ledger against itself.
+
+use std::path::Path;
+
+use super::{open_reader, read_config, read_failed};
+use crate::cli::Failure;
+
+pub(super) fn run(config: &Path) -> Result<(), Failure> {
+    let config = read_config(config)?;
+    let path = &config.ledger.path;
+    let wrong = open_reader(&config)?.verify().map_err(|error| read_failed(path, &error))?;
+    if wrong.is_empty() {
+        println!(
+            "{}: fine. Every sum is what its entries say, and every hold has at most one ending.",
+            path.display()
+        );
+        return Ok(());
+    }
+    for sentence in &wrong {
+        println!("{}: {sentence}", path.display());
+    }
+    Err(Failure::System(std::io::Error::other(format!(
+        "{} things are wrong in {}",
+        wrong.len(),
+        path.display()
+    ))))
+}

@@ -1,0 +1,257 @@
+//! Reading the ledger, also while a gateway writes it: sums, reports, grants, recent calls.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::civil::Date;
+use rusqlite::{Connection, OpenFlags, Row, params};
+use serde::Serialize;
+
+use super::store::date;
+use crate::account::Grant;
+use crate::credits::Credits;
+
+/// A read-only view of a ledger file.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+}
+
+/// Days, both included.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// The first day.
+    pub since: Date,
+    /// The last day.
+    pub until: Date,
+}
+
+impl Span {
+    /// All days there are.
+    pub const ALL: Self = Self { since: Date::MIN, until: Date::MAX };
+}
+
+/// One row of the sums by day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spend {
+    /// The day the calls were held on.
+    pub day: Date,
+    /// Whose.
+    pub team: String,
+    /// By which key.
+    pub key_id: String,
+    /// On which route.
+    pub route: String,
+    /// How the calls ended.
+    pub outcome: String,
+    /// How many there were.
+    pub calls: u64,
+    /// Settled at the upstream's figures.
+    pub settled: Credits,
+    /// Settled at the reserve, in doubt.
+    pub estimated: Credits,
+    /// Tokens in.
+    pub input_tokens: u64,
+    /// Tokens out.
+    pub output_tokens: u64,
+}
+
+impl Spend {
+    /// What counts against budgets.
+    #[must_use]
+    pub fn credits(&self) -> Credits {
+        self.settled + self.estimated
+    }
+}
+
+/// One charge, as a caller may see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Charge {
+    /// The id that the caller saw.
+    pub request_id: String,
+    /// The upstream's id of the response.
+    pub response_id: Option<String>,
+    /// When the call was held, RFC 3339.
+    pub at: String,
+    /// By which key.
+    pub key_id: String,
+    /// What was booked.
+    pub credits: Credits,
+    /// `final` or `estimated`; null where nothing was booked.
+    pub basis: Option<String>,
+    /// Why it was estimated or given back.
+    pub reason: Option<String>,
+}
+
+impl Reader {
+    /// Opens a ledger file for reading.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn open(path: &Path) -> rusqlite::Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        Ok(Self { connection })
+    }
+
+    /// The sums by day of a span.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn spends(&self, span: Span) -> rusqlite::Result<Vec<Spend>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT day, team, key_id, route, outcome, calls, final, estimated, input_tokens, output_tokens
+             FROM day_sums WHERE day BETWEEN ?1 AND ?2 ORDER BY day, team, key_id, route, outcome",
+        )?;
+        let rows = statement.query_map(params![span.since.to_string(), span.until.to_string()], |row| {
+            Ok(Spend {
+                day: date(&row.get::<_, String>(0)?),
+                team: row.get(1)?,
+                key_id: row.get(2)?,
+                route: row.get(3)?,
+                outcome: row.get(4)?,
+                calls: count(row, 5)?,
+                settled: credits(row, 6)?,
+                estimated: credits(row, 7)?,
+                input_tokens: count(row, 8)?,
+                output_tokens: count(row, 9)?,
+            })
+        })?;
+        rows.collect()
+    }
+
+    /// Grants that are in force on `day` or later.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn grants(&self, day: Date) -> rusqlite::Result<Vec<Grant>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT team, credits, day, until FROM entries WHERE kind = 'granted' AND until >= ?1",
+        )?;
+        let rows = statement.query_map([day.to_string()], |row| {
+            Ok(Grant {
+                team: row.get(0)?,
+                credits: credits(row, 1)?,
+                from: date(&row.get::<_, String>(2)?),
+                until: date(&row.get::<_, String>(3)?),
+            })
+        })?;
+        rows.collect()
+    }
+
+    /// The latest final costs, the oldest first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn recent_costs(&self, count: usize) -> rusqlite::Result<Vec<Credits>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT credits FROM entries WHERE kind = 'settled' AND basis = 'final' ORDER BY seq DESC LIMIT ?1",
+        )?;
+        let rows = statement.query_map([i64::try_from(count).unwrap_or(i64::MAX)], |row| credits(row, 0))?;
+        let mut costs: Vec<_> = rows.collect::<Result<_, _>>()?;
+        costs.reverse();
+        Ok(costs)
+    }
+
+    /// The latest charges of a team, the newest first.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn recent_charges(&self, team: &str, count: usize) -> rusqlite::Result<Vec<Charge>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT request_id, response_id, at, key_id, credits, basis, reason FROM entries
+             WHERE kind IN ('settled', 'voided') AND team = ?1 ORDER BY seq DESC LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![team, i64::try_from(count).unwrap_or(i64::MAX)], |row| {
+            let at = jiff::Timestamp::from_microsecond(row.get(2)?).unwrap_or_default();
+            Ok(Charge {
+                request_id: row.get(0)?,
+                response_id: row.get(1)?,
+                at: format!("{at:.3}"),
+                key_id: row.get(3)?,
+                credits: credits(row, 4)?,
+                basis: row.get(5)?,
+                reason: row.get(6)?,
+            })
+        })?;
+        rows.collect()
+    }
+
+    /// What was settled, by the upstream's id of the response.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn settled_by_response(&self) -> rusqlite::Result<BTreeMap<String, Credits>> {
+        let mut statement = self.connection.prepare(
+            "SELECT response_id, sum(credits) FROM entries WHERE kind = 'settled' AND response_id IS NOT NULL GROUP BY 1",
+        )?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, credits(row, 1)?)))?;
+        rows.collect()
+    }
+
+    /// What is booked by estimate, over all time.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn in_doubt(&self) -> rusqlite::Result<Credits> {
+        self.connection
+            .query_row("SELECT coalesce(sum(estimated), 0) FROM day_sums", [], |row| credits(row, 0))
+    }
+
+    /// Changes whenever another connection has written.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn data_version(&self) -> rusqlite::Result<i64> {
+        self.connection.query_row("PRAGMA data_version", [], |row| row.get(0))
+    }
+
+    /// Recomputes every sum from the entries and checks the invariants. Returns what is wrong.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn verify(&self) -> rusqlite::Result<Vec<String>> {
+        // Each query yields a sentence per violation.
+        const CHECKS: [&str; 7] = [
+            "SELECT 'SQLite finds the file damaged: ' || integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
+            "SELECT 'entry ' || e.seq || ' ends call ' || e.call || ', which was never held before' FROM entries e
+             WHERE e.kind IN ('settled', 'voided')
+               AND NOT EXISTS (SELECT 1 FROM entries h WHERE h.kind = 'hold' AND h.call = e.call AND h.seq < e.seq)",
+            "SELECT 'call ' || call || ' has ' || count(*) || ' endings' FROM entries
+             WHERE kind IN ('settled', 'voided') GROUP BY call HAVING count(*) > 1",
+            "SELECT 'entry ' || e.seq || ' books call ' || e.call || ' on another day, team or key than its hold' FROM entries e
+             JOIN entries h ON h.kind = 'hold' AND h.call = e.call
+             WHERE e.kind IN ('settled', 'voided') AND (e.day <> h.day OR e.team <> h.team OR e.key_id <> h.key_id)",
+            "SELECT 'entry ' || e.seq || ' settles call ' || e.call || ' by estimate at another amount than was held' FROM entries e
+             JOIN entries h ON h.kind = 'hold' AND h.call = e.call
+             WHERE e.kind = 'settled' AND e.basis = 'estimated' AND e.credits <> h.credits",
+            "SELECT 'call ' || coalesce(o.call, h.call) || ' is open in one place and not in the other' FROM open_calls o
+             FULL JOIN (SELECT call FROM entries h WHERE kind = 'hold' AND NOT EXISTS
+               (SELECT 1 FROM entries e WHERE e.kind IN ('settled', 'voided') AND e.call = h.call)) h ON h.call = o.call
+             WHERE o.call IS NULL OR h.call IS NULL",
+            "SELECT 'the sums of ' || coalesce(s.day, e.day) || ', team ' || coalesce(s.team, e.team) || ' are '
+                    || coalesce(s.amount, 0) || ' millionths, the entries say ' || coalesce(e.amount, 0)
+             FROM (SELECT day, team, sum(final + estimated) AS amount FROM day_sums GROUP BY day, team) s
+             FULL JOIN (SELECT day, team, sum(credits) AS amount FROM entries WHERE kind IN ('settled', 'voided', 'adjusted')
+                        GROUP BY day, team) e
+               ON e.day = s.day AND e.team = s.team
+             WHERE coalesce(s.amount, 0) <> coalesce(e.amount, 0)",
+        ];
+        let mut wrong = Vec::new();
+        for check in CHECKS {
+            let mut statement = self.connection.prepare(check)?;
+            let found = statement.query_map([], |row| row.get::<_, String>(0))?;
+            wrong.extend(found.take(100).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(wrong)
+    }
+}
+
+fn credits(row: &Row<'_>, at: usize) -> rusqlite::Result<Credits> {
+    row.get::<_, i64>(at).map(|amount| Credits::from_millionths(u64::try_from(amount).unwrap_or(0)))
+}
+
+fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0))
+}
