@@ -4,10 +4,11 @@
 //! The monotonic side is tokio's, so that a test with a paused runtime owns it. Nothing else in
 //! this crate may ask the system for the time.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock as GovernorClock;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// A source of both kinds of time. Cheap to copy.
@@ -20,8 +21,8 @@ pub struct Clock {
 #[derive(Clone, Copy, Debug)]
 enum Wall {
     System,
-    /// The wall moves with the monotonic clock, from this time on.
-    Tied(Timestamp),
+    /// The wall moves with the monotonic clock, from this time on, pushed by so many seconds.
+    Tied(Timestamp, &'static AtomicI64),
 }
 
 impl Clock {
@@ -37,7 +38,18 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub fn starting_at(wall: Timestamp) -> Self {
-        Self { origin: Instant::now(), wall: Wall::Tied(wall) }
+        static STILL: AtomicI64 = AtomicI64::new(0);
+        Self { origin: Instant::now(), wall: Wall::Tied(wall, &STILL) }
+    }
+
+    /// This clock with a wall that a test pushes about: `seconds` are added to its time.
+    #[must_use]
+    pub fn pushed_by(self, seconds: &'static AtomicI64) -> Self {
+        let wall = match self.wall {
+            Wall::Tied(start, _) => Wall::Tied(start, seconds),
+            Wall::System => Wall::Tied(self.wall(), seconds),
+        };
+        Self { wall, ..self }
     }
 
     /// Monotonic now.
@@ -53,7 +65,13 @@ impl Clock {
     pub fn wall(&self) -> Timestamp {
         match self.wall {
             Wall::System => Timestamp::now(),
-            Wall::Tied(start) => start.saturating_add(self.since_origin()).unwrap_or(start),
+            Wall::Tied(start, pushed) => {
+                let pushed = SignedDuration::from_secs(pushed.load(Ordering::Relaxed));
+                start
+                    .saturating_add(self.since_origin())
+                    .and_then(|at| at.saturating_add(pushed))
+                    .unwrap_or(start)
+            }
         }
     }
 

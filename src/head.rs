@@ -182,7 +182,9 @@ fn judge(head: &Parts) -> Result<Target, Refusal> {
     authority(head)?;
     framing(head)?;
     let looped = head.headers.get_all(header::VIA).iter().any(|via| {
-        via.as_bytes().split(|&b| b == b',').any(|hop| hop.trim_ascii().ends_with(b"mavera-gateway"))
+        let hops = via.as_bytes().split(|&b| b == b',');
+        hops.filter_map(|hop| hop.trim_ascii().rsplit(|&b| b == b' ').next())
+            .any(|hop| hop == b"mavera-gateway")
     });
     if looped {
         return Err(Refusal::LoopDetected);
@@ -301,11 +303,10 @@ fn list_query(query: &str) -> Result<Arc<str>, Refusal> {
 #[must_use]
 pub(crate) fn onward(caller: &Parts, id: &RequestId, route: Route) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
-    if let Some(accept) = caller.headers.get(header::ACCEPT) {
-        headers.insert(header::ACCEPT, accept.clone());
-    }
-    for name in [TRACEPARENT, TRACESTATE] {
-        if let Some(value) = caller.headers.get(&name) {
+    for name in [header::ACCEPT, TRACEPARENT, TRACESTATE] {
+        // Visible ASCII and short, or not at all: what a caller writes here is copied.
+        let value = caller.headers.get(&name).filter(|value| value.len() <= 512 && value.to_str().is_ok());
+        if let Some(value) = value {
             headers.insert(name, value.clone());
         }
     }
@@ -337,6 +338,42 @@ pub(crate) fn tell_credits_left(headers: &mut HeaderMap, left: Option<Credits>) 
     if let Some(left) = left.and_then(|left| HeaderValue::from_str(&left.to_string()).ok()) {
         headers.insert(X_CREDITS_REMAINING, left);
     }
+}
+
+/// Whether a response is framed in the one way that hyper undoes: any other transfer coding would reach
+/// the caller as if it were content.
+#[must_use]
+pub(crate) fn has_plain_framing(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let plain =
+        codings.next().is_none_or(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    plain && codings.next().is_none()
+}
+
+/// The `Trailer` fields of a head; almost always none.
+pub(crate) fn trailers_announced(headers: &HeaderMap) -> HeaderMap {
+    headers.get_all(header::TRAILER).iter().map(|value| (header::TRAILER, value.clone())).collect()
+}
+
+/// The trailers that go back: those that the upstream announced and that could not be taken for a field of
+/// the head (RFC 9110 §6.5.1).
+pub(crate) fn trailers_back(announced: &HeaderMap, mut trailers: HeaderMap) -> HeaderMap {
+    let is_announced = |name: &HeaderName| {
+        announced
+            .get_all(header::TRAILER)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|listed| listed.trim().eq_ignore_ascii_case(name.as_str())))
+    };
+    let unfit: Vec<_> = trailers
+        .keys()
+        .filter(|name| **name == header::SET_COOKIE || **name == header::AUTHORIZATION || !is_announced(name))
+        .cloned()
+        .collect();
+    for name in unfit {
+        trailers.remove(name);
+    }
+    trailers
 }
 
 /// Whether an answer of the upstream may be passed on as it is. An interim or switching answer, a

@@ -15,6 +15,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const CAPACITY: usize = 4 << 20;
 /// After the first line wakes the writer, it waits this long for company: one write for many lines.
 const GATHER: Duration = Duration::from_millis(10);
+/// How long the end of the program waits for the output.
+const FLUSH: Duration = Duration::from_secs(5);
 
 /// A handle to the log. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -63,15 +65,15 @@ impl Log {
         }
     }
 
-    /// Returns when everything queued so far has been handed to the system, or could not be.
+    /// Returns when everything queued so far has been handed to the system, or the output has not taken it
+    /// for a few seconds: nobody must wait for a pipe without a reader.
     pub fn flush(&self) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.flush = true;
         self.shared.changed.notify_all();
-        while !state.waiting.is_empty() || state.writing {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.flush = false;
+        let unwritten = |state: &mut State| !state.waiting.is_empty() || state.writing;
+        let waited = self.shared.changed.wait_timeout_while(state, FLUSH, unwritten);
+        waited.unwrap_or_else(PoisonError::into_inner).0.flush = false;
     }
 }
 

@@ -12,6 +12,7 @@
 mod support;
 
 mod admin;
+mod budgets;
 mod callers_that_leave;
 mod clients;
 mod configuration;

@@ -113,15 +113,17 @@ async fn trailers_survive() {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntrailer: x-checksum\r\ntransfer-encoding: chunked\r\n\r\n";
         write(&mut io, head).await;
         write(&mut io, chunk(completed(1))).await;
-        write(&mut io, "0\r\nx-checksum: abc\r\n\r\n").await;
+        write(&mut io, "0\r\nx-checksum: abc\r\nset-cookie: a=b\r\n\r\n").await;
     });
     let mut request = rig.chat(chat_body(true, ""));
     request.headers_mut().insert("te", "trailers".parse().unwrap());
     let response = rig.connect().await.send_request(request).await.unwrap();
     let collected = response.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers().unwrap()["x-checksum"], "abc");
+    assert!(collected.trailers().unwrap().get("set-cookie").is_none());
     assert_eq!(collected.to_bytes(), completed(1));
-    assert_eq!(rig.record().await["credits"], 1);
+    let record = rig.record().await;
+    assert_eq!((&record["credits"], &record["outcome"]), (&1.into(), &"completed".into()));
 }
 
 #[tokio::test(start_paused = true)]

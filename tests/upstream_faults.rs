@@ -83,6 +83,14 @@ async fn what_is_no_answer_to_pass_on_becomes_a_502() {
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: foo\r\nconnection: upgrade\r\n\r\n".to_owned(),
         ),
         ("a status that is none", "HTTP/1.1 999 What\r\ncontent-length: 0\r\n\r\n".to_owned()),
+        (
+            "another coding",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, identity\r\n\r\n2\r\n{}\r\n0\r\n\r\n".to_owned(),
+        ),
+        (
+            "a coding within",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n".to_owned(),
+        ),
         ("no HTTP", "SSH-2.0-OpenSSH_9.2\r\n".to_owned()),
         ("nothing", String::new()),
         ("two lengths", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}".to_owned()),

@@ -47,7 +47,7 @@ struct State {
     /// until when they count.
     others: (u32, Instant),
     /// The upstream's own word on its limit, where it is lower than ours.
-    stated_limit: Option<u32>,
+    stated_limit: Option<(u32, Instant)>,
     /// The upstream has refused: nothing is sent before this.
     closed_until: Instant,
 }
@@ -77,7 +77,8 @@ impl Window {
     pub fn take(self: &Arc<Self>, limit: u32) -> Result<Slot, (Duration, u32)> {
         let now = self.clock.now();
         let mut state = self.at(now);
-        let limit = state.stated_limit.map_or(limit, |stated| stated.min(limit));
+        let stated = state.stated_limit.filter(|(_, until)| now < *until).map(|(stated, _)| stated);
+        let limit = stated.map_or(limit, |stated| stated.min(limit));
         if now < state.closed_until {
             return Err((state.closed_until - now, limit));
         }
@@ -122,10 +123,17 @@ impl Window {
         let reset = headers
             .get("x-ratelimit-reset")
             .and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok())
-            .map(|at| Duration::from_secs(u64::try_from(at - self.clock.wall().as_second()).unwrap_or(0)));
+            .map(|at| {
+                Duration::from_secs(
+                    u64::try_from(at.saturating_sub(self.clock.wall().as_second())).unwrap_or(0),
+                )
+            })
+            // Beyond a window it is no time of ours, but a figure in another unit.
+            .map(|reset| reset.min(WINDOW));
         let mut state = self.at(now);
-        if limit.is_some_and(|limit| limit > 0) {
-            state.stated_limit = limit;
+        if let Some(limit) = limit.filter(|limit| *limit > 0) {
+            // It holds for as long as what it was said about: an answer without the field says nothing.
+            state.stated_limit = Some((limit, now + WINDOW));
         }
         if let (Some(limit), Some(remaining)) = (limit, remaining) {
             // What the upstream has counted beyond what can be ours was somebody else's.

@@ -28,7 +28,7 @@ pub struct File {
     pub(super) limits: Limits,
     /// Holds and the organisation's budget.
     pub(super) credits: Credits,
-    /// What is written to standard error besides the record of each request.
+    /// What is written to standard output besides the record of each request.
     pub(super) log: Log,
     /// One table per internal team.
     pub(super) team: Vec<Team>,
@@ -55,7 +55,7 @@ pub struct Server {
     pub(super) write_timeout: Leaf<DurationText>,
     /// Largest request head, target and fields together. Default "16KiB".
     pub(super) max_head: Leaf<SizeText>,
-    /// Connections open at the same time, over all callers. Default 10000.
+    /// Connections open at the same time, over all callers. Default 10000. Read at start only.
     pub(super) max_connections: Leaf<u32>,
     /// Concurrent HTTP/2 streams of one connection. Default 100.
     pub(super) max_streams: Leaf<u32>,

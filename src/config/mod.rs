@@ -42,7 +42,7 @@ pub struct Config {
     pub credits: Credits,
     /// In the order of the file.
     pub teams: Vec<Team>,
-    /// Diagnostics on standard error.
+    /// Diagnostics, beside the records.
     pub log_level: LogLevel,
 }
 

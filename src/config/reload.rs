@@ -107,15 +107,7 @@ impl Snapshot {
     }
 
     fn files(&self, path: &Path) -> Vec<PathBuf> {
-        let mut files = vec![path.to_owned()];
-        if let KeySource::File(key) = &self.config.upstream.api_key {
-            files.push(key.clone());
-        }
-        files.extend(self.config.upstream.ca_file.clone());
-        if let Some(tls) = &self.config.server.tls {
-            files.extend([tls.cert.clone(), tls.key.clone()]);
-        }
-        files
+        files_of(&self.config, path)
     }
 }
 
@@ -126,7 +118,13 @@ pub struct Live {
     metrics: Arc<Metrics>,
     current: ArcSwap<Snapshot>,
     /// The files as last loaded or refused. Its lock also keeps reloads one at a time.
-    seen: Mutex<Fingerprint>,
+    seen: Mutex<Seen>,
+}
+
+/// The files that the latest configuration names, in force or refused, as they were before it was read.
+struct Seen {
+    files: Vec<PathBuf>,
+    fingerprint: Fingerprint,
 }
 
 impl fmt::Debug for Live {
@@ -141,8 +139,10 @@ impl Live {
     /// # Errors
     /// Every problem of the file and of what it names.
     pub fn load(path: &Path, metrics: Arc<Metrics>, clock: Clock) -> Result<Arc<Self>, Problems> {
+        let files = files_named_by(path).unwrap_or_else(|| vec![path.to_owned()]);
+        let fingerprint = fingerprint(files.iter().map(PathBuf::as_path));
         let snapshot = Snapshot::load(path, None, &metrics, clock)?;
-        let seen = Mutex::new(paths_of(&snapshot, path));
+        let seen = Mutex::new(Seen { files, fingerprint });
         let current = ArcSwap::from_pointee(snapshot);
         let live = Self { path: path.to_owned(), clock, metrics, current, seen };
         live.report(true);
@@ -163,14 +163,15 @@ impl Live {
     pub fn reload(&self) -> Result<(), Problems> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current();
-        *seen = paths_of(&before, &self.path);
+        // The files as they are before they are read: what changes meanwhile is the next change.
+        seen.files = files_named_by(&self.path).unwrap_or_else(|| before.files(&self.path));
+        seen.fingerprint = fingerprint(seen.files.iter().map(PathBuf::as_path));
         let loaded = Snapshot::load(&self.path, Some(&before), &self.metrics, self.clock);
         self.report(loaded.is_ok());
         match loaded {
             Ok(snapshot) => {
                 warn_of_what_needs_a_restart(&before.config, &snapshot.config);
                 tracing::info!(file = %self.path.display(), teams = snapshot.config.teams.len(), "configuration reloaded");
-                *seen = paths_of(&snapshot, &self.path);
                 self.current.store(Arc::new(snapshot));
                 Ok(())
             }
@@ -195,8 +196,12 @@ impl Live {
         let mut pending: Option<Fingerprint> = None;
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = paths_of(&self.current(), &self.path);
-            let changed = *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != now;
+            let (now, changed) = {
+                let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                let now = fingerprint(seen.files.iter().map(PathBuf::as_path));
+                let changed = now != seen.fingerprint;
+                (now, changed)
+            };
             if !changed {
                 pending = None;
             } else if pending.as_ref() == Some(&now) {
@@ -218,14 +223,30 @@ impl Live {
     }
 }
 
-fn paths_of(snapshot: &Snapshot, path: &Path) -> Fingerprint {
-    fingerprint(snapshot.files(path).iter().map(PathBuf::as_path))
+/// The files that the configuration at `path` names, if it is valid in itself: also those that are not there
+/// yet, whose coming is a change.
+fn files_named_by(path: &Path) -> Option<Vec<PathBuf>> {
+    let config = parse(path, &fs::read_to_string(path).ok()?).ok()?;
+    Some(files_of(&config, path))
+}
+
+fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {
+    let mut files = vec![path.to_owned()];
+    if let KeySource::File(key) = &config.upstream.api_key {
+        files.push(key.clone());
+    }
+    files.extend(config.upstream.ca_file.clone());
+    if let Some(tls) = &config.server.tls {
+        files.extend([tls.cert.clone(), tls.key.clone()]);
+    }
+    files
 }
 
 fn warn_of_what_needs_a_restart(before: &Config, after: &Config) {
     let changed = [
         ("server.listen", before.server.listen != after.server.listen),
         ("server.tls", before.server.tls.is_some() != after.server.tls.is_some()),
+        ("server.max_connections", before.server.max_connections != after.server.max_connections),
         ("server.workers", before.server.workers != after.server.workers),
         ("admin.listen", before.admin.listen != after.admin.listen),
         ("ledger", before.ledger != after.ledger),

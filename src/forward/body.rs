@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -17,6 +18,7 @@ use super::deadline::Deadline;
 use super::drain::Drain;
 use super::pool::Pool;
 use crate::admit::concurrency::Permit;
+use crate::head;
 use crate::meter::{Meter, Reading};
 use crate::record::Exchange;
 
@@ -48,6 +50,8 @@ pub(super) struct Passage<C: Connect> {
     pub(super) meter: Option<Meter>,
     pub(super) exchange: Exchange,
     pub(super) permit: Permit,
+    /// The head's `Trailer` fields.
+    pub(super) announced: HeaderMap,
     pub(super) deadline: Deadline,
     pub(super) drain: Drain,
     /// The caller's leaving cancels the exchange; otherwise it is read on.
@@ -88,6 +92,10 @@ fn reading(meter: Option<Meter>, whole: bool) -> Reading {
 
 impl<C: Connect> Passage<C> {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // Also while frames come: a caller that reads a little now and then must not hold them for ever.
+        if let Some(bound) = self.deadline.is_over() {
+            return Poll::Ready(Some(Err(BodyError::TimedOut(bound))));
+        }
         let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
         if frame.is_pending() {
             self.connection.drive(cx);
@@ -133,10 +141,20 @@ impl<C: Connect> Body for AnswerBody<C> {
         let frame = std::task::ready!(passage.poll_frame(cx));
         match frame {
             Some(Ok(frame)) => {
-                // The server may not ask again after the last frame.
-                if passage.incoming.is_end_stream() {
-                    self.end(true);
-                }
+                // The server may not ask again after the last frame, and does not after trailers.
+                let frame = match frame.into_trailers() {
+                    Ok(trailers) => {
+                        let trailers = head::trailers_back(&passage.announced, trailers);
+                        self.end(true);
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => {
+                        if passage.incoming.is_end_stream() {
+                            self.end(true);
+                        }
+                        frame
+                    }
+                };
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {

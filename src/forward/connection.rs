@@ -37,8 +37,8 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: http1::Connection<TokioIo<I>, Full<Bytes>>,
-    closed: bool,
+    /// Gone once the connection has ended: dropping it is what makes hyper give a queued request back.
+    driver: Option<http1::Connection<TokioIo<I>, Full<Bytes>>>,
     pub(super) origin: Arc<Origin>,
     pub(super) born: Instant,
     pub(super) idle_since: Instant,
@@ -67,13 +67,15 @@ where
         let mut builder = http1::Builder::new();
         builder.max_header_size(MAX_HEAD).max_headers(MAX_FIELDS).max_buf_size(READ_AHEAD);
         let (sender, driver) = builder.handshake(TokioIo::new(io)).await?;
-        Ok(Self { sender, driver, closed: false, origin, born: now, idle_since: now, _open: Open::new(open) })
+        Ok(Self { sender, driver: Some(driver), origin, born: now, idle_since: now, _open: Open::new(open) })
     }
 
     /// Lets the connection do what it can now: write, read, notice that it was closed.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.closed {
-            self.closed = Pin::new(&mut self.driver).poll(cx).is_ready();
+        if let Some(driver) = &mut self.driver
+            && Pin::new(driver).poll(cx).is_ready()
+        {
+            self.driver = None;
         }
     }
 
@@ -81,7 +83,7 @@ where
     /// closed meanwhile is not taken for a good one.
     pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
         self.drive(cx);
-        !self.closed && self.sender.is_ready()
+        self.driver.is_some() && self.sender.is_ready()
     }
 
     /// Sends a request and waits for the head of the response.

@@ -41,6 +41,11 @@ impl Deadline {
         self.patience = self.timeouts.idle;
     }
 
+    /// Whether the exchange has had its time in all, however busy it is.
+    pub(super) fn is_over(&self) -> Option<Duration> {
+        (self.clock.now() >= self.began + self.timeouts.total).then_some(self.timeouts.total)
+    }
+
     /// To be called when the upstream has nothing to read. Ready with the bound that was exceeded.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
         if self.waiting.is_none() {

@@ -198,7 +198,7 @@ async fn fly<C: Connect>(
         );
         return Err(Flown::Refused(Refused::new(exchange, Refusal::UpstreamCredentials)));
     }
-    if !head::is_final_answer(head.status) {
+    if !head::is_final_answer(head.status) || !head::has_plain_framing(&head.headers) {
         tracing::warn!(request_id = %exchange.id(), status = head.status.as_u16(), "the upstream gave an answer that cannot be passed on");
         return Err(Flown::Refused(Refused::new(exchange, Refusal::UpstreamProtocol)));
     }
@@ -211,6 +211,7 @@ async fn fly<C: Connect>(
             meter: Some(Meter::for_head(&head.headers)),
             exchange,
             permit,
+            announced: head::trailers_announced(&head.headers),
             deadline,
             drain,
             cancels: snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel,

@@ -3,19 +3,20 @@
 
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
 
 use super::io::CallerIo;
+use super::streams::Streams;
 use crate::config::Server;
 use crate::forward::connect::Connect;
 use crate::gateway::{Gateway, Stack};
@@ -42,28 +43,30 @@ where
     C: Connect,
     S: Stack<C, Incoming>,
 {
-    let snapshot = gateway.live.current();
-    let server = &snapshot.config.server;
-    let Some(tls) = &snapshot.tls else {
-        return serve_clear(io, service, gateway, server).await;
+    // Copied out: a connection may live long, and must not keep an old configuration and its key alive.
+    let (server, tls) = {
+        let snapshot = gateway.live.current();
+        (snapshot.config.server.clone(), snapshot.tls.clone())
     };
-    let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(io);
-    match timeout(server.head_timeout, handshake).await {
-        Ok(Ok(io)) => {
-            let h2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
-            let io = CallerIo::new(io, Bytes::new(), server.write_timeout);
-            if h2 {
-                serve_h2(io, service, gateway, server).await;
-            } else {
-                serve_h1(io, service, gateway, server).await;
-            }
-        }
+    let Some(tls) = tls else {
+        return serve_protocol(io, service, gateway, &server).await;
+    };
+    let handshake = timeout(server.head_timeout, TlsAcceptor::from(tls).accept(io));
+    let shaken = tokio::select! {
+        biased;
+        shaken = handshake => shaken,
+        () = gateway.draining.cancelled() => return,
+    };
+    match shaken {
+        Ok(Ok(io)) => serve_protocol(io, service, gateway, &server).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
     }
 }
 
-async fn serve_clear<T, C, S>(mut io: T, service: S, gateway: &Gateway, server: &Server)
+/// Tells the protocol by its first bytes, with TLS too: a peer that negotiated HTTP/2 and then says nothing
+/// is cut like any other.
+async fn serve_protocol<T, C, S>(mut io: T, service: S, gateway: &Gateway, server: &Server)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     C: Connect,
@@ -135,7 +138,10 @@ where
     C: Connect,
     S: Stack<C, Incoming>,
 {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let bound = gateway.live.current().config.upstream.timeouts.total + server.write_timeout;
+    let streams = Streams::new(gateway.tasks.clone(), bound);
+    let service = streams.counting(service);
+    let mut builder = http2::Builder::new(Tracked(gateway.tasks.clone()));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(server.max_streams)
@@ -156,8 +162,26 @@ where
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = streams.idle_for(server.head_timeout) => {
+            connection.as_mut().graceful_shutdown();
+            // A peer that does not take the farewell has had its time.
+            timeout(server.head_timeout, connection).await.unwrap_or(Ok(()))
+        }
     };
     log_end(ended);
+}
+
+/// Runs the tasks of an HTTP/2 connection's streams where the shutdown waits for them.
+#[derive(Clone)]
+struct Tracked(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Tracked
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
 }
 
 /// What ends a connection is the caller's affair; the calls on it have their own records.

@@ -95,8 +95,9 @@ async fn next(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    // In this order, so that a worker without callers keeps no place from one that has them.
     let (tcp, _) = listener.accept().await?;
+    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
     Ok((tcp, permit))
 }
 

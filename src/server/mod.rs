@@ -7,6 +7,7 @@ pub mod admin;
 pub mod connection;
 pub mod io;
 pub mod listen;
+mod streams;
 pub mod tls;
 
 use std::future::Future;

@@ -98,6 +98,14 @@ impl Drop for Process {
     }
 }
 
+impl Drop for Pair {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            super::checker::check(&self.folder.path().join("ledger.db"), &super::checker::Budgets::default());
+        }
+    }
+}
+
 /// A simulator and a gateway in processes of their own.
 pub struct Pair {
     pub gateway: Process,

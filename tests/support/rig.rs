@@ -23,7 +23,7 @@ use mavera_gateway::forward::connect::Connect;
 use mavera_gateway::forward::origin::Origin;
 use mavera_gateway::forward::pool::Pool;
 use mavera_gateway::gateway::Gateway;
-use mavera_gateway::ledger::{Command, Ledger, NewEnding, NewHold, Store, Unavailable};
+use mavera_gateway::ledger::{Command, Ledger, NewEnding, NewHold, Reader, Store, Unavailable};
 use mavera_gateway::log::Log;
 use mavera_gateway::metrics::Metrics;
 use mavera_gateway::record::Recorder;
@@ -294,6 +294,26 @@ impl Rig {
         records.into_iter().next().unwrap()
     }
 
+    /// The budgets in force, for the checker: the organisation's, and the team's.
+    fn budgets(&self) -> super::checker::Budgets {
+        let snapshot = self.gateway.live.current();
+        let millionths = |budget: &mavera_gateway::account::Budget| budget.credits.millionths() as i64;
+        super::checker::Budgets {
+            organisation: snapshot.config.credits.budget.as_ref().map(millionths),
+            teams: snapshot
+                .config
+                .teams
+                .iter()
+                .filter_map(|team| Some((team.name.clone(), millionths(team.budget.as_ref()?))))
+                .collect(),
+        }
+    }
+
+    /// The ledger, for reading.
+    pub fn reader(&self) -> Reader {
+        Reader::open(&self.folder.path().join("ledger.db")).unwrap()
+    }
+
     /// The metrics as scraped.
     pub fn metrics(&self) -> String {
         String::from_utf8(self.gateway.recorder.metrics().render().1).unwrap()
@@ -308,6 +328,7 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         if !std::thread::panicking() {
+            super::checker::check(&self.folder.path().join("ledger.db"), &self.budgets());
             self.log.flush();
             assert_no_canary("the log", &self.sink.0.lock().unwrap());
             assert_no_canary("the metrics", self.metrics().as_bytes());

@@ -1,0 +1,299 @@
+//! Budgets: never overspent, never refused wrongly, explained when they bind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use mavera_gateway::account::period::Period;
+use mavera_gateway::account::{Accounts, Asked, Budget, Budgets, Closing, Grant, Hold, Whose};
+use mavera_gateway::clock::Clock;
+use mavera_gateway::config::{Credits as Settings, Reserve};
+use mavera_gateway::credits::Credits;
+use mavera_gateway::ledger::{self, Basis, Ending, Ledger, NewEnding, NewHold, Unavailable};
+use mavera_gateway::meter::Usage;
+use mavera_gateway::refuse::Refusal;
+use tokio::sync::oneshot;
+
+use crate::support::chat_body;
+use crate::support::rig::{Rig, Setup};
+
+/// A ledger that only counts, and answers after a while of its own choosing.
+#[derive(Debug, Default)]
+struct Counting {
+    seed: AtomicUsize,
+    holds: AtomicUsize,
+    endings: AtomicUsize,
+}
+
+impl Ledger for Counting {
+    fn hold(&self, _: NewHold) -> oneshot::Receiver<Result<(), Unavailable>> {
+        self.holds.fetch_add(1, Ordering::Relaxed);
+        let (answer, receiver) = oneshot::channel();
+        let wait = self.seed.fetch_add(7919, Ordering::Relaxed) % 13;
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(wait as u64)).await;
+            let _ = answer.send(Ok(()));
+        });
+        receiver
+    }
+
+    fn end(&self, _: NewEnding) {
+        self.endings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn flush(&self) {}
+}
+
+fn settings(reserve: u64, wait: u64) -> Settings {
+    Settings {
+        zone: TimeZone::get("Europe/Berlin").unwrap(),
+        reserve: Reserve::Fixed(Credits::whole(reserve)),
+        wait: Duration::from_secs(wait),
+        budget: None,
+    }
+}
+
+fn asked(team: &str, budgets: &[(Whose, u64, Period)]) -> Asked {
+    let budgets = budgets.iter().map(|(whose, credits, period)| {
+        (whose.clone(), Budget { credits: Credits::whole(*credits), period: *period })
+    });
+    Asked {
+        account: ledger::Account { team: team.into(), key_id: "k7f3a9c2".into(), route: "video_chat" },
+        request_id: "r".into(),
+        budgets: Budgets(budgets.collect()),
+    }
+}
+
+fn settle(hold: Hold, credits: u64) {
+    hold.end(Closing {
+        ending: Ending::Settled { credits: Credits::whole(credits), basis: Basis::Final, reason: "" },
+        outcome: "completed",
+        response_id: None,
+        usage: Usage::default(),
+        sent_at: None,
+    });
+}
+
+fn accounts_at(wall: &str, pushed: &'static AtomicI64) -> (Arc<Accounts>, Arc<Counting>) {
+    let clock = Clock::starting_at(wall.parse().unwrap()).pushed_by(pushed);
+    let ledger = Arc::new(Counting::default());
+    let zone = TimeZone::get("Europe/Berlin").unwrap();
+    (Accounts::new(Arc::clone(&ledger) as _, clock, &zone, 0, &[]), ledger)
+}
+
+fn accounts() -> (Arc<Accounts>, Arc<Counting>) {
+    static STILL: AtomicI64 = AtomicI64::new(0);
+    accounts_at("2030-01-15T12:00:00Z", &STILL)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_for_a_hundred_calls_admits_exactly_a_hundred_of_a_thousand_at_once() {
+    for seed in 0..200 {
+        let (accounts, ledger) = accounts();
+        ledger.seed.store(seed, Ordering::Relaxed);
+        // Three reserves for three budgets, of which the team's is the tightest.
+        let budgets =
+            [(Whose::Organisation, 1000, Period::Month), (Whose::Team("growth".into()), 300, Period::Week)];
+        let calls: Vec<_> = (0..1000)
+            .map(|n: usize| {
+                let (accounts, asked) = (Arc::clone(&accounts), asked("growth", &budgets));
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis((n * (seed + 1) % 17) as u64)).await;
+                    let hold = accounts.hold(asked, &settings(3, 2)).await.ok()?;
+                    tokio::time::sleep(Duration::from_millis((n * 31 % 23) as u64)).await;
+                    settle(hold, 3);
+                    Some(())
+                })
+            })
+            .collect();
+        let mut admitted = 0;
+        for call in calls {
+            admitted += usize::from(call.await.unwrap().is_some());
+        }
+        assert_eq!(admitted, 100, "seed {seed}");
+        assert_eq!((accounts.open_holds(), accounts.held(&Whose::Organisation)), (0, Credits::ZERO));
+        let (holds, endings) = (ledger.holds.load(Ordering::Relaxed), ledger.endings.load(Ordering::Relaxed));
+        assert_eq!((holds, endings), (100, 100), "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_for_what_others_hold_and_is_not_refused_wrongly() {
+    let (accounts, _) = accounts();
+    let budget = [(Whose::Team("growth".into()), 6, Period::Day)];
+    let first = accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap();
+    let waiting = tokio::spawn({
+        let (accounts, asked) = (Arc::clone(&accounts), asked("growth", &budget));
+        async move { accounts.hold(asked, &settings(5, 10)).await.map(drop) }
+    });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!waiting.is_finished(), "one credit is free, five are held: it may yet fit");
+    settle(first, 1);
+    assert_eq!(waiting.await.unwrap(), Ok(()));
+    // Spent, and nothing held: refused at once, with the numbers.
+    let hold = accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap();
+    settle(hold, 4);
+    let before = tokio::time::Instant::now();
+    let refusal = accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap_err();
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(
+        refusal.message(),
+        "Team growth has used 5 of 6 credits of this day, and 0 are held for calls in flight; a call needs 5 to be \
+         free. The budget resets at 2030-01-16T00:00:00+01:00."
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_has_its_bound() {
+    let (accounts, _) = accounts();
+    let budget = [(Whose::Organisation, 5, Period::Day)];
+    let _held = accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap();
+    let before = tokio::time::Instant::now();
+    let refusal = accounts.hold(asked("research", &budget), &settings(5, 10)).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::BudgetExceeded { .. }));
+    assert_eq!(before.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_at_any_await_a_hold_ends_once_and_frees_what_it_took() {
+    for polls in 0..6 {
+        let (accounts, ledger) = accounts();
+        let budget = [(Whose::Organisation, 5, Period::Day)];
+        let settings_in_force = settings(5, 10);
+        let mut holding = Box::pin(accounts.hold(asked("growth", &budget), &settings_in_force));
+        for _ in 0..polls {
+            if let std::task::Poll::Ready(held) = futures_poll(&mut holding) {
+                drop(held);
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+        drop(holding);
+        assert_eq!(
+            (accounts.open_holds(), accounts.held(&Whose::Organisation)),
+            (0, Credits::ZERO),
+            "{polls}"
+        );
+        let (holds, endings) = (ledger.holds.load(Ordering::Relaxed), ledger.endings.load(Ordering::Relaxed));
+        assert_eq!(holds, endings, "after {polls} polls");
+        assert!(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.is_ok());
+    }
+}
+
+fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
+    std::pin::Pin::new(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn periods_follow_the_calendar_forwards_and_never_back() {
+    static PUSHED: AtomicI64 = AtomicI64::new(0);
+    const DAY: i64 = 86_400;
+    // 30 January 2028, a leap year, 23:30 in Berlin.
+    let (accounts, _) = accounts_at("2028-01-30T22:30:00Z", &PUSHED);
+    let month = [(Whose::Organisation, 10, Period::Month)];
+    let day = [(Whose::Organisation, 10, Period::Day)];
+    let spend = async |budget: &[(Whose, u64, Period)], credits: u64| {
+        let hold = accounts.hold(asked("growth", budget), &settings(5, 0)).await?;
+        settle(hold, credits);
+        Ok::<_, Refusal>(())
+    };
+    assert!(spend(&month, 10).await.is_ok());
+    assert!(spend(&month, 10).await.is_err(), "January is spent");
+    PUSHED.store(3600, Ordering::Relaxed);
+    assert!(spend(&day, 1).await.is_ok(), "the 31st is a new day");
+    assert!(spend(&month, 1).await.is_err(), "and still January");
+    PUSHED.store(DAY + 3600, Ordering::Relaxed);
+    assert!(spend(&month, 10).await.is_ok(), "February");
+    PUSHED.store(0, Ordering::Relaxed);
+    assert!(
+        spend(&month, 1).await.is_err(),
+        "back in January by the clock: February's budget goes on to be spent"
+    );
+    assert!(spend(&day, 1).await.is_err(), "and the 1st's");
+    // To the leap day and past it.
+    PUSHED.store(30 * DAY, Ordering::Relaxed);
+    assert!(spend(&day, 1).await.is_ok(), "29 February is a day");
+    assert!(spend(&month, 1).await.is_err(), "of February");
+    PUSHED.store(31 * DAY, Ordering::Relaxed);
+    assert!(spend(&month, 1).await.is_ok(), "1 March");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_ends_after_midnight_is_booked_on_the_day_it_was_held() {
+    static PUSHED: AtomicI64 = AtomicI64::new(0);
+    let (accounts, _) = accounts_at("2028-01-31T22:59:00Z", &PUSHED);
+    let month = [(Whose::Organisation, 10, Period::Month)];
+    let january = accounts.hold(asked("growth", &month), &settings(5, 0)).await.unwrap();
+    PUSHED.store(3600, Ordering::Relaxed);
+    settle(january, 9);
+    let standing = &accounts.standings(&asked("growth", &month).budgets, &settings(5, 0).zone)[0];
+    assert_eq!((standing.used, standing.held), (Credits::ZERO, Credits::ZERO), "February is untouched");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_raises_a_budget_while_it_lasts() {
+    static PUSHED: AtomicI64 = AtomicI64::new(0);
+    let (accounts, _) = accounts_at("2030-01-15T12:00:00Z", &PUSHED);
+    let budget = [(Whose::Team("growth".into()), 5, Period::Day)];
+    let today = "2030-01-15".parse().unwrap();
+    accounts.set_grants(vec![Grant {
+        team: "growth".into(),
+        credits: Credits::whole(5),
+        from: today,
+        until: today,
+    }]);
+    settle(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.unwrap(), 5);
+    settle(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.unwrap(), 5);
+    assert!(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.is_err());
+    PUSHED.store(86_400, Ordering::Relaxed);
+    settle(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.unwrap(), 5);
+    assert!(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.is_err(), "the grant is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_learned_reserve_is_what_the_dearest_recent_calls_cost() {
+    let (accounts, _) = accounts();
+    let learned = Settings { reserve: Reserve::Learned { floor: Credits::whole(2) }, ..settings(0, 0) };
+    assert_eq!(accounts.reserve(&learned), Credits::whole(2), "nothing learned yet");
+    for n in 0..200 {
+        let hold = accounts.hold(asked("growth", &[]), &learned).await.unwrap();
+        settle(hold, if n % 10 == 0 { 4 } else { 1 });
+    }
+    assert_eq!(accounts.reserve(&learned), Credits::whole(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spent_budget_is_a_402_with_the_numbers_and_what_is_left_is_told_on_every_answer() {
+    let setup = Setup {
+        credits: "reserve = 1\nbudget = { credits = 3, period = \"month\" }\ntime_zone = \"Europe/Berlin\""
+            .into(),
+        ..Setup::default()
+    };
+    let (rig, simulator) = Rig::with_simulator(&setup);
+    for left in ["2", "1", "0"] {
+        let answer = rig.send(rig.chat(chat_body(left == "1", ""))).await;
+        assert_eq!((answer.status().as_u16(), answer.header("x-credits-remaining")), (200, left));
+    }
+    let refused = rig.send(rig.chat(chat_body(false, ""))).await;
+    assert_eq!((refused.status().as_u16(), refused.code().as_str()), (402, "budget_exceeded"));
+    assert_eq!((refused.header("x-should-retry"), refused.header("retry-after")), ("false", ""));
+    let error = &refused.json()["error"];
+    assert_eq!(error["type"], "insufficient_credits");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("The organisation has used 3 of 3 credits of this month"), "{message}");
+    assert!(message.ends_with("resets at 2030-02-01T00:00:00+01:00."), "{message}");
+    assert_eq!(simulator.books(|books| books.received.len()), 3);
+    // A reload that changes the budget keeps what was used.
+    rig.reconfigure(&Setup {
+        credits: "reserve = 1\nbudget = { credits = 4, period = \"week\" }".into(),
+        ..Setup::default()
+    });
+    assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.header("x-credits-remaining"), "0");
+    assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 402);
+    assert_eq!(
+        rig.send(rig.request(http::Method::GET, "/api/v1/video-analyses", "")).await.status(),
+        200,
+        "reads are free"
+    );
+}
