@@ -47,7 +47,7 @@ pub struct Answer<S> {
 
 impl<B, S, A> Service<Request<B>> for Answer<S>
 where
-    S: Service<Arrival<B>, Response = Response<A>, Error = Refused>,
+    S: Service<Arrival<B>, Response = Response<AnsweredBody<A>>, Error = Refused>,
 {
     type Response = Response<AnsweredBody<A>>;
     type Error = Infallible;
@@ -87,7 +87,7 @@ pin_project! {
 
 impl<F, A> Future for AnswerFuture<F>
 where
-    F: Future<Output = Result<Response<A>, Refused>>,
+    F: Future<Output = Result<Response<AnsweredBody<A>>, Refused>>,
 {
     type Output = Result<Response<AnsweredBody<A>>, Infallible>;
 
@@ -99,10 +99,9 @@ where
             (None, None) => unreachable!("an answer comes from the stages or from a refusal"),
         };
         let mut response = match answered {
-            Ok(response) => response.map(AnsweredBody::Upstream),
+            Ok(response) => response,
             Err(Refused { exchange, refusal }) => {
-                let mut response =
-                    refusal.response(*this.clock).map(|body| AnsweredBody::Refusal(body.into()));
+                let mut response = refusal.response(*this.clock).map(|body| AnsweredBody::Own(body.into()));
                 if matches!(*refusal, Refusal::Draining) {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -116,12 +115,12 @@ where
     }
 }
 
-/// A body that came from upstream, or the words of a refusal.
+/// A body that came from upstream, or one of ours.
 pub enum AnsweredBody<A> {
     /// In passage.
     Upstream(A),
-    /// Ours.
-    Refusal(Full<Bytes>),
+    /// Ours: a refusal, or an answer of the gateway itself.
+    Own(Full<Bytes>),
 }
 
 impl<A: Body<Data = Bytes> + Unpin> Body for AnsweredBody<A> {
@@ -134,21 +133,21 @@ impl<A: Body<Data = Bytes> + Unpin> Body for AnsweredBody<A> {
     ) -> Poll<Option<Result<Frame<Bytes>, A::Error>>> {
         match self.get_mut() {
             Self::Upstream(body) => Pin::new(body).poll_frame(cx),
-            Self::Refusal(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Upstream(body) => body.is_end_stream(),
-            Self::Refusal(body) => body.is_end_stream(),
+            Self::Own(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Upstream(body) => body.size_hint(),
-            Self::Refusal(body) => body.size_hint(),
+            Self::Own(body) => body.size_hint(),
         }
     }
 }

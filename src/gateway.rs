@@ -26,6 +26,7 @@ use crate::forward::pool::Pool;
 use crate::head::Head;
 use crate::identify::Identify;
 use crate::inject::Inject;
+use crate::own::OwnLayer;
 use crate::record::Recorder;
 use crate::stage::check;
 
@@ -95,6 +96,8 @@ impl Gateway {
             .layer(check(Identify))
             // The cheapest limit first; a caller in a loop costs no more than this.
             .layer(check(Rate))
+            // Within the rate, and short of all that guards the upstream: what the gateway answers itself.
+            .layer(OwnLayer { gateway: self.clone() })
             // Before the body, so that a team's bodies in memory are bounded too.
             .layer(check(Concurrency))
             // Only for callers within their limits: reads the body, and refuses what could not succeed.

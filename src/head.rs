@@ -19,6 +19,8 @@ use crate::stage::{Arrival, Check, Refused, Routed};
 
 /// The prefix of every path we serve, the same as upstream, so that a base URL is all that changes.
 const PREFIX: &str = "/api/v1/";
+/// The paths that are answered here.
+const OWN: [(&str, Route); 2] = [("/gateway/v1/me", Route::Me), ("/gateway/v1/explain", Route::Explain)];
 /// Our pseudonym in `Via` (RFC 9110 §7.6.3).
 const VIA: &str = "1.1 mavera-gateway";
 /// How we name ourselves to the upstream.
@@ -57,9 +59,16 @@ pub enum Route {
     VideoList,
     /// `GET /api/v1/video-analyses/{id}`
     VideoGet,
+    /// `GET /gateway/v1/me`: answered here.
+    Me,
+    /// `POST /gateway/v1/explain`: answered here.
+    Explain,
 }
 
 impl Route {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::VideoChat, Self::VideoList, Self::VideoGet, Self::Me, Self::Explain];
+
     /// Name in metrics and logs.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -67,13 +76,15 @@ impl Route {
             Self::VideoChat => "video_chat",
             Self::VideoList => "video_list",
             Self::VideoGet => "video_get",
+            Self::Me => "me",
+            Self::Explain => "explain",
         }
     }
 
     /// The route of that name.
     #[must_use]
     pub fn named(label: &str) -> Option<Self> {
-        [Self::VideoChat, Self::VideoList, Self::VideoGet].into_iter().find(|route| route.label() == label)
+        Self::ALL.into_iter().find(|route| route.label() == label)
     }
 
     /// Whether calls of it cost credits. Reads are free (source: Mavera's credit guide).
@@ -84,8 +95,8 @@ impl Route {
 
     const fn method(self) -> Method {
         match self {
-            Self::VideoChat => Method::POST,
-            Self::VideoList | Self::VideoGet => Method::GET,
+            Self::VideoChat | Self::Explain => Method::POST,
+            Self::VideoList | Self::VideoGet | Self::Me => Method::GET,
         }
     }
 }
@@ -113,6 +124,8 @@ impl Target {
                 Some(query) => format!("/video-analyses?{query}"),
                 None => "/video-analyses".to_owned(),
             },
+            // Never sent.
+            Route::Me | Route::Explain => String::new(),
         }
     }
 }
@@ -242,6 +255,16 @@ fn framing(head: &Parts) -> Result<(), Refusal> {
 /// The exact route table. Nothing is normalised: a path either is one of ours or is not.
 fn route(head: &Parts) -> Result<Target, Refusal> {
     let path = head.uri.path();
+    let own = OWN.iter().find(|(own, _)| *own == path).map(|(_, route)| *route);
+    if let Some(route) = own {
+        if head.method != route.method() {
+            return Err(Refusal::MethodNotAllowed { allow: route.method() });
+        }
+        if head.uri.query().is_some() {
+            return Err(Refusal::InvalidRequest { reason: "this route takes no query parameters" });
+        }
+        return Ok(Target { route, analysis_id: None, query: None });
+    }
     let mut segments = path.strip_prefix(PREFIX).ok_or(Refusal::UnknownRoute)?.split('/');
     let found = (segments.next(), segments.next(), segments.next(), segments.next());
     let (route, id) = match found {

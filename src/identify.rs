@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{self, HeaderValue};
 
 use crate::caller::Caller;
-use crate::head::X_API_KEY;
+use crate::head::{Route, X_API_KEY};
 use crate::refuse::Refusal;
 use crate::stage::{Check, Identified, Refused, Routed};
 
@@ -26,7 +26,7 @@ impl<B> Check<Routed<B>> for Identify {
             may_ask(&caller, &routed.target).map(|()| caller)
         });
         match allowed {
-            Ok(caller) => Ok(Identified { routed, caller }),
+            Ok(caller) => Ok(Identified { routed, caller, rate_left: 0 }),
             Err(refusal) => Err(Refused::new(routed.arrival.exchange, refusal)),
         }
     }
@@ -68,7 +68,9 @@ fn may_ask(caller: &Caller, target: &crate::head::Target) -> Result<(), Refusal>
     let what = match &target.analysis_id {
         Some(id) if !caller.team.analyses.allow(id) => format!("ask about analysis {id}"),
         // The list names every analysis of the organisation.
-        None if !matches!(caller.team.analyses, crate::config::Analyses::All) => {
+        None if target.route == Route::VideoList
+            && !matches!(caller.team.analyses, crate::config::Analyses::All) =>
+        {
             "list all analyses".to_owned()
         }
         _ => return Ok(()),

@@ -32,7 +32,7 @@ impl Check<Admitted> for Inject {
         let mut request = Request::new(Full::new(judged.body));
         *request.method_mut() = match route {
             Route::VideoChat => Method::POST,
-            Route::VideoList | Route::VideoGet => Method::GET,
+            _ => Method::GET,
         };
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;

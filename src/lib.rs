@@ -25,6 +25,7 @@ pub mod identify;
 pub mod inject;
 pub mod ledger;
 pub mod meter;
+pub mod own;
 pub mod record;
 pub mod refuse;
 pub mod stage;

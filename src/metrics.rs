@@ -28,8 +28,14 @@ const STATUSES: [u16; 24] = [
     504, 508, 0,
 ];
 
-const ROUTES: [Option<Route>; 4] =
-    [Some(Route::VideoChat), Some(Route::VideoList), Some(Route::VideoGet), None];
+const ROUTES: [Option<Route>; 6] = [
+    Some(Route::VideoChat),
+    Some(Route::VideoList),
+    Some(Route::VideoGet),
+    Some(Route::Me),
+    Some(Route::Explain),
+    None,
+];
 
 /// Seconds, for whole requests: from a refusal to a long stream.
 const REQUEST_BUCKETS: [f64; 15] =

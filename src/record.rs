@@ -256,6 +256,13 @@ impl Exchange {
         draft.end(outcome, Some(refusal), false, &Reading::default());
     }
 
+    /// Ends the record of a call that was answered here.
+    pub fn served(mut self, status: StatusCode) {
+        let Some(mut draft) = self.0.take() else { return };
+        draft.status = Some(status);
+        draft.end(Outcome::Completed, None, true, &Reading::default());
+    }
+
     /// Ends the record of a call that the upstream answered. `whole` if its body came to its end.
     pub fn ended(mut self, whole: bool, reading: &Reading) {
         let Some(draft) = self.0.take() else { return };

@@ -42,12 +42,14 @@ pub struct Routed<B> {
     pub target: Target,
 }
 
-/// A request by a caller we know. With its permit once it has passed the limits of its team.
+/// A request by a caller we know.
 pub struct Identified<B> {
     /// What came before.
     pub routed: Routed<B>,
     /// Who asks.
     pub caller: Caller,
+    /// Requests that the team's rate has left after this one; known once that was asked.
+    pub rate_left: u32,
 }
 
 /// A request within its team's limits.

@@ -18,6 +18,8 @@ mod clients;
 mod configuration;
 mod demo;
 mod leaks;
+mod ledger;
+mod own_answers;
 mod refusals;
 mod reload;
 mod shutdown;

@@ -216,7 +216,7 @@ impl Accounts {
                 Err(full) => {
                     let waited = full.may_fit && tokio::time::timeout_at(deadline, freed).await.is_ok();
                     if !waited {
-                        return Err(full.refusal(reserve, &settings.zone));
+                        return Err(full.standing.refusal(reserve, &settings.zone));
                     }
                 }
             }
@@ -398,9 +398,11 @@ impl State {
     }
 }
 
-impl Full {
-    fn refusal(self, reserve: Credits, zone: &TimeZone) -> Refusal {
-        let Standing { whose, budget, granted, used, held, resets } = self.standing;
+impl Standing {
+    /// The refusal of a call that needs `reserve`.
+    #[must_use]
+    pub fn refusal(&self, reserve: Credits, zone: &TimeZone) -> Refusal {
+        let Self { whose, budget, granted, used, held, resets } = self;
         Refusal::BudgetExceeded {
             whose: match whose {
                 Whose::Organisation => "The organisation".to_owned(),
@@ -408,9 +410,9 @@ impl Full {
                 Whose::Key(id) => format!("Key {id}"),
             },
             period: budget.period,
-            budget: budget.credits + granted,
-            used,
-            held,
+            budget: budget.credits + *granted,
+            used: *used,
+            held: *held,
             reserve,
             resets: format!("{:.0}", resets.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z")),
         }

@@ -12,7 +12,10 @@ use http_body_util::BodyExt;
 use tower::{Layer, Service};
 
 use super::chat;
+use crate::caller::Caller;
+use crate::config::reload::Snapshot;
 use crate::head::Route;
+use crate::record::Exchange;
 use crate::refuse::Refusal;
 use crate::stage::{Arrival, Identified, Judged, Permitted, Refused, Routed};
 
@@ -63,23 +66,38 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let Permitted { identified: Identified { routed, caller }, permit } = permitted;
+    let Permitted { identified: Identified { routed, caller, .. }, permit } = permitted;
     let Routed { arrival: Arrival { mut exchange, snapshot, head, body }, target } = routed;
     let body = match target.route {
         Route::VideoChat => {
-            let began = exchange.clock().now();
-            let read =
-                read(&head, body, caller.team.limits.max_body, snapshot.config.server.body_timeout).await;
-            exchange.uploaded(exchange.clock().now() - began);
+            let read = upload(&mut exchange, &snapshot, &head, body, &caller).await;
             match read.and_then(|body| chat::judge(&body).map(|_| body)) {
                 Ok(body) => body,
                 Err(refusal) => return Err(Refused::new(exchange, refusal)),
             }
         }
         // What a caller may send along with a GET has no meaning (RFC 9110 §9.3.1) and goes nowhere.
-        Route::VideoList | Route::VideoGet => Bytes::new(),
+        _ => Bytes::new(),
     };
     Ok(Judged { exchange, snapshot, head, target, caller, body, permit })
+}
+
+/// Reads a caller's body, and notes how long that took.
+pub(crate) async fn upload<B>(
+    exchange: &mut Exchange,
+    snapshot: &Snapshot,
+    head: &http::request::Parts,
+    body: B,
+    caller: &Caller,
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let began = exchange.clock().now();
+    let read = read(head, body, caller.team.limits.max_body, snapshot.config.server.body_timeout).await;
+    exchange.uploaded(exchange.clock().now() - began);
+    read
 }
 
 async fn read<B>(

@@ -47,11 +47,11 @@ impl TeamRate {
         }
     }
 
-    /// Takes one request, or says how long until there is one.
-    pub(crate) fn take(&self) -> Result<(), Duration> {
+    /// Takes one request and says how many are left at once, or says how long until there is one.
+    pub(crate) fn take(&self) -> Result<u32, Duration> {
         self.limiter
             .check()
-            .map(|_| ())
+            .map(|state| state.remaining_burst_capacity())
             .map_err(|not_until| not_until.wait_time_from(self.clock.since_origin()))
     }
 }
@@ -63,10 +63,13 @@ pub struct Rate;
 impl<B> Check<Identified<B>> for Rate {
     type Out = Identified<B>;
 
-    fn check(&self, identified: Identified<B>) -> Result<Identified<B>, Refused> {
+    fn check(&self, mut identified: Identified<B>) -> Result<Identified<B>, Refused> {
         let team = &identified.caller.team;
         match team.rate.take() {
-            Ok(()) => Ok(identified),
+            Ok(left) => {
+                identified.rate_left = left;
+                Ok(identified)
+            }
             Err(retry_after) => {
                 let refusal = Refusal::RateLimited {
                     team: team.name.to_string(),
@@ -100,13 +103,13 @@ mod tests {
     async fn a_burst_passes_and_the_wait_it_names_is_true() {
         let rate = TeamRate::new(&limits(60, 3), None, clock());
         for _ in 0..3 {
-            assert_eq!(rate.take(), Ok(()));
+            assert!(rate.take().is_ok());
         }
         let wait = rate.take().unwrap_err();
         tokio::time::advance(wait.checked_sub(Duration::from_millis(1)).unwrap()).await;
         assert!(rate.take().is_err(), "a moment earlier is too early");
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(rate.take(), Ok(()));
+        assert!(rate.take().is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -117,7 +120,7 @@ mod tests {
             rate.take().unwrap();
         }
         let reloaded = TeamRate::new(&limits(60, 5), Some(&rate), clock);
-        assert_eq!(reloaded.take(), Ok(()));
+        assert!(reloaded.take().is_ok());
         assert!(reloaded.take().is_err());
     }
 }

@@ -75,8 +75,24 @@ impl Window {
     /// # Errors
     /// The time until the next place is free, and the limit that is in force.
     pub fn take(self: &Arc<Self>, limit: u32) -> Result<Slot, (Duration, u32)> {
+        let mut state = self.room(limit)?;
+        let tick = state.leaving_tick(ARRIVAL);
+        state.enter(tick);
+        drop(state);
+        Ok(Slot { window: Arc::clone(self), tick, sent: false })
+    }
+
+    /// Whether there is a place, without taking it.
+    ///
+    /// # Errors
+    /// As [`Window::take`].
+    pub fn look(&self, limit: u32) -> Result<(), (Duration, u32)> {
+        self.room(limit).map(drop)
+    }
+
+    fn room(&self, limit: u32) -> Result<MutexGuard<'_, State>, (Duration, u32)> {
         let now = self.clock.now();
-        let mut state = self.at(now);
+        let state = self.at(now);
         let stated = state.stated_limit.filter(|(_, until)| now < *until).map(|(stated, _)| stated);
         let limit = stated.map_or(limit, |stated| stated.min(limit));
         if now < state.closed_until {
@@ -89,10 +105,7 @@ impl Window {
             let wait = own.into_iter().chain(theirs).min().unwrap_or(UNSAID);
             return Err((wait, limit));
         }
-        let tick = state.leaving_tick(ARRIVAL);
-        state.enter(tick);
-        drop(state);
-        Ok(Slot { window: Arc::clone(self), tick, sent: false })
+        Ok(state)
     }
 
     /// Places in use now, others' included.

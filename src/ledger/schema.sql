@@ -32,6 +32,7 @@ CREATE TABLE entries (
 CREATE UNIQUE INDEX one_hold ON entries (call) WHERE kind = 'hold';
 CREATE UNIQUE INDEX one_ending ON entries (call) WHERE kind IN ('settled', 'voided');
 CREATE INDEX by_response ON entries (response_id) WHERE response_id IS NOT NULL;
+CREATE INDEX by_team ON entries (team, seq) WHERE kind IN ('settled', 'voided');
 CREATE INDEX by_grant ON entries (team, until) WHERE kind = 'granted';
 
 CREATE TRIGGER entries_are_never_edited BEFORE UPDATE ON entries

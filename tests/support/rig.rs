@@ -23,7 +23,7 @@ use mavera_gateway::forward::connect::Connect;
 use mavera_gateway::forward::origin::Origin;
 use mavera_gateway::forward::pool::Pool;
 use mavera_gateway::gateway::Gateway;
-use mavera_gateway::ledger::{Command, Ledger, NewEnding, NewHold, Reader, Store, Unavailable};
+use mavera_gateway::ledger::{Command, Ledger, NewEnding, NewHold, Store, Unavailable};
 use mavera_gateway::log::Log;
 use mavera_gateway::metrics::Metrics;
 use mavera_gateway::record::Recorder;
@@ -307,11 +307,6 @@ impl Rig {
                 .filter_map(|team| Some((team.name.clone(), millionths(team.budget.as_ref()?))))
                 .collect(),
         }
-    }
-
-    /// The ledger, for reading.
-    pub fn reader(&self) -> Reader {
-        Reader::open(&self.folder.path().join("ledger.db")).unwrap()
     }
 
     /// The metrics as scraped.

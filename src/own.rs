@@ -1,0 +1,225 @@
+//! What the gateway answers itself: `GET /gateway/v1/me` tells a caller how it stands, and
+//! `POST /gateway/v1/explain` whether a chat would be admitted now, without sending or holding anything.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::PoisonError;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use serde_json::{Value, json};
+use tower::{Layer, Service};
+
+use crate::account::{Standing, Whose};
+use crate::admit::{body, chat};
+use crate::answer::AnsweredBody;
+use crate::caller::Caller;
+use crate::clock::ceil_seconds;
+use crate::config::{Analyses, Config};
+use crate::gateway::Gateway;
+use crate::head::Route;
+use crate::refuse::Refusal;
+use crate::stage::{Arrival, Identified, Refused, Routed};
+
+/// Charges that `me` lists.
+const CHARGES: usize = 20;
+
+/// The layer of [`Own`].
+#[derive(Clone, Debug)]
+pub struct OwnLayer {
+    pub(crate) gateway: Gateway,
+}
+
+impl<S> Layer<S> for OwnLayer {
+    type Service = Own<S>;
+
+    fn layer(&self, inner: S) -> Own<S> {
+        Own { inner, gateway: self.gateway.clone() }
+    }
+}
+
+/// The stage that answers what is asked about the gateway.
+#[derive(Clone, Debug)]
+pub struct Own<S> {
+    inner: S,
+    gateway: Gateway,
+}
+
+impl<B, S, A: Send + 'static> Service<Identified<B>> for Own<S>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: std::fmt::Display,
+    S: Service<Identified<B>, Response = Response<A>, Error = Refused>,
+{
+    type Response = Response<AnsweredBody<A>>;
+    type Error = Refused;
+    type Future = OwnFuture<S::Future, A>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, identified: Identified<B>) -> Self::Future {
+        match identified.routed.target.route {
+            Route::Me | Route::Explain => {
+                let answer = Box::pin(answer(self.gateway.clone(), identified));
+                OwnFuture { inner: None, answer: Some(answer) }
+            }
+            _ => OwnFuture { inner: Some(self.inner.call(identified)), answer: None },
+        }
+    }
+}
+
+/// An answer of the gateway itself on its way.
+type Answering<A> = Pin<Box<dyn Future<Output = Result<Response<AnsweredBody<A>>, Refused>> + Send>>;
+
+pin_project! {
+    /// Either our own answer, or what the inner service makes of the call; no box for the latter.
+    pub struct OwnFuture<F, A> {
+        #[pin]
+        inner: Option<F>,
+        answer: Option<Answering<A>>,
+    }
+}
+
+impl<F, A> Future for OwnFuture<F, A>
+where
+    F: Future<Output = Result<Response<A>, Refused>>,
+{
+    type Output = Result<Response<AnsweredBody<A>>, Refused>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match (this.inner.as_pin_mut(), this.answer) {
+            (Some(inner), _) => inner.poll(cx).map_ok(|response| response.map(AnsweredBody::Upstream)),
+            (None, Some(answer)) => answer.as_mut().poll(cx),
+            (None, None) => unreachable!("a call is answered here or by the stages behind"),
+        }
+    }
+}
+
+async fn answer<B, A>(
+    gateway: Gateway,
+    identified: Identified<B>,
+) -> Result<Response<AnsweredBody<A>>, Refused>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let Identified { routed, caller, rate_left } = identified;
+    let Routed { arrival: Arrival { mut exchange, snapshot, head, body }, target } = routed;
+    let config = &snapshot.config;
+    let document = if target.route == Route::Me {
+        me(&gateway, config, &caller)
+    } else {
+        match body::upload(&mut exchange, &snapshot, &head, body, &caller).await {
+            Ok(body) => explain(&gateway, config, &caller, rate_left, &body),
+            Err(refusal) => return Err(Refused::new(exchange, refusal)),
+        }
+    };
+    exchange.served(StatusCode::OK);
+    let mut response = Response::new(AnsweredBody::Own(Bytes::from(format!("{document:#}\n")).into()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// How a caller stands: its team, limits, budgets and latest charges.
+fn me(gateway: &Gateway, config: &Config, caller: &Caller) -> Value {
+    let team = &caller.team;
+    let reader = gateway.books.reader.lock().unwrap_or_else(PoisonError::into_inner);
+    let charges = reader.recent_charges(&team.name, CHARGES);
+    drop(reader);
+    if let Err(error) = &charges {
+        tracing::warn!(%error, "cannot read charges from the ledger");
+    }
+    json!({
+        "team": &*team.name,
+        "key_id": &*caller.key_id,
+        "limits": {
+            "requests_per_minute": team.limits.requests_per_minute,
+            "burst": team.limits.burst,
+            "concurrency": team.limits.concurrency,
+            "max_body_bytes": team.limits.max_body,
+            "all_analyses": matches!(team.analyses, Analyses::All),
+        },
+        "calls_in_flight": team.calls_in_flight(),
+        "budgets": standings(gateway, config, caller).iter().map(budget).collect::<Vec<_>>(),
+        "last_charges": charges.ok(),
+    })
+}
+
+/// Whether a chat would be admitted now, and every limit that has a say.
+fn explain(gateway: &Gateway, config: &Config, caller: &Caller, rate_left: u32, body: &[u8]) -> Value {
+    let team = &caller.team;
+    let reserve = gateway.books.accounts.reserve(&config.credits);
+    let in_flight = team.calls_in_flight();
+    let window_limit = config.upstream.requests_per_minute.get();
+    let window = gateway.window.look(window_limit);
+    let standings = standings(gateway, config, caller);
+
+    let mut refusals = Vec::new();
+    refusals.extend(chat::judge(body).err());
+    if rate_left == 0 {
+        let per_minute = team.limits.requests_per_minute.get();
+        let retry_after = std::time::Duration::from_secs(60) / per_minute;
+        refusals.push(Refusal::RateLimited { team: team.name.to_string(), per_minute, retry_after });
+    }
+    if in_flight >= team.limits.concurrency {
+        refusals.push(Refusal::ConcurrencyLimited {
+            team: team.name.to_string(),
+            limit: team.limits.concurrency,
+        });
+    }
+    if let Err((retry_after, per_minute)) = window {
+        refusals.push(Refusal::UpstreamWindowFull { per_minute, retry_after });
+    }
+    let tight = standings.iter().filter(|standing| standing.left() < reserve);
+    refusals.extend(tight.map(|standing| standing.refusal(reserve, &config.credits.zone)));
+
+    json!({
+        "admitted": refusals.is_empty(),
+        "holds": reserve,
+        "refusals": refusals.iter().map(refused).collect::<Vec<_>>(),
+        "limits": {
+            "rate": { "requests_per_minute": team.limits.requests_per_minute, "left_at_once": rate_left },
+            "concurrency": { "limit": team.limits.concurrency, "in_flight": in_flight },
+            "upstream_window": { "requests_per_minute": window_limit, "used": gateway.window.used() },
+            "budgets": standings.iter().map(budget).collect::<Vec<_>>(),
+        },
+    })
+}
+
+fn standings(gateway: &Gateway, config: &Config, caller: &Caller) -> Vec<Standing> {
+    gateway.books.accounts.standings(&caller.budgets, &config.credits.zone)
+}
+
+fn budget(standing: &Standing) -> Value {
+    json!({
+        "of": match &standing.whose {
+            Whose::Organisation => "organisation",
+            Whose::Team(_) => "team",
+            Whose::Key(_) => "key",
+        },
+        "period": standing.budget.period,
+        "credits": standing.budget.credits,
+        "granted": standing.granted,
+        "used": standing.used,
+        "held": standing.held,
+        "left": standing.left(),
+        "resets": format!("{:.0}", standing.resets),
+    })
+}
+
+fn refused(refusal: &Refusal) -> Value {
+    json!({
+        "status": refusal.status().as_u16(),
+        "code": refusal.code().as_str(),
+        "message": refusal.message(),
+        "retry_after_seconds": refusal.retry_after().map(ceil_seconds),
+    })
+}

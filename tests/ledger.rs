@@ -1,0 +1,419 @@
+//! The ledger: durable before sending, exact after kill -9, closed for money when it cannot write, and plain to
+//! read.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mavera_gateway::caller::NewKey;
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::support::http::chat;
+use crate::support::process::{
+    Pair, PairSetup, Process, binary, config, get, start_gateway, start_simulator, team,
+};
+use crate::support::{CANARY, chat_body, checker};
+
+/// Runs a `credits` command on a configuration.
+fn credits(config: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = binary().arg("credits").args(arguments).arg("--config").arg(config).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), said)
+}
+
+fn report(config: &Path, by: &str) -> Value {
+    let (code, said) = credits(config, &["report", "--by", by, "--format", "json"]);
+    assert_eq!(code, 0, "{said}");
+    serde_json::from_str(&said).unwrap()
+}
+
+/// Every sample of a metric, by its labels.
+fn samples(admin: std::net::SocketAddr, metric: &str) -> HashMap<String, f64> {
+    let metrics = get(admin, "/metrics").1;
+    let lines = metrics.lines().filter_map(|line| line.strip_prefix(metric)?.rsplit_once(' '));
+    lines.map(|(labels, value)| (labels.to_owned(), value.parse().unwrap())).collect()
+}
+
+/// Waits until a number of calls has a line in the simulator's books that is over.
+async fn settled(pair: &Pair) {
+    while samples(pair.admin, "mavera_gateway_ledger_open_holds").values().any(|open| *open > 0.0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_counters_and_the_upstreams_bill_agree_also_over_a_restart() {
+    let mut pair = Pair::start(&PairSetup::default());
+    for n in 0..20 {
+        chat(pair.address, &pair.key, chat_body(n % 2 == 0, if n % 5 == 0 { "usage=absent" } else { "" }))
+            .await
+            .unwrap();
+    }
+    settled(&pair).await;
+    let config = pair.config_path();
+    let before = samples(pair.admin, "mavera_gateway_credits_used_total");
+    let billed: u64 = pair.books()["charged"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+    let total = &report(&config, "team")["total"];
+    let (booked, doubt) = (total["credits"].as_u64().unwrap(), total["in_doubt"].as_u64().unwrap());
+    assert_eq!((total["calls"].as_u64(), doubt), (Some(20), 4 * 5), "four calls told no figure");
+    assert!(booked - doubt <= billed && billed <= booked, "settled ≤ billed ≤ settled + in doubt");
+    assert_eq!(booked as f64, before.values().sum::<f64>());
+
+    pair.gateway.signal("KILL");
+    pair.gateway.wait();
+    let (gateway, _, admin) = start_gateway(&config);
+    let after = samples(admin, "mavera_gateway_credits_used_total");
+    assert_eq!(before, after, "no credit counter fell");
+    assert_eq!(after.values().sum::<f64>(), report(&config, "day")["total"]["credits"].as_f64().unwrap());
+    for by in ["team", "route", "key", "day", "outcome"] {
+        for format in ["table", "csv", "json"] {
+            let (code, said) = credits(&config, &["report", "--by", by, "--format", format]);
+            assert!(code == 0 && said.contains(&booked.to_string()), "{by} {format}: {said}");
+        }
+    }
+    let (code, said) =
+        credits(&config, &["report", "--since", "2020-01-01", "--until", "2020-12-31", "--format", "csv"]);
+    assert_eq!((code, said.lines().count()), (0, 1), "nothing was spent then: {said}");
+    let (code, said) = credits(&config, &["verify"]);
+    assert_eq!(code, 0, "{said}");
+    drop(gateway);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_kill_9_open_holds_are_booked_in_doubt_and_listed() {
+    let mut pair = Pair::start(&PairSetup::default());
+    let (address, key) = (pair.address, pair.key.clone());
+    let hanging = tokio::spawn(async move { chat(address, &key, chat_body(true, "pace=60s")).await });
+    while samples(pair.admin, "mavera_gateway_ledger_open_holds").values().all(|open| *open < 1.0) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    pair.gateway.signal("KILL");
+    pair.gateway.wait();
+    assert!(hanging.await.unwrap().is_err());
+    let (gateway, address, _) = start_gateway(&pair.config_path());
+    assert!(gateway.output().contains("a call was in flight when the gateway ended"), "{}", gateway.output());
+    let total = &report(&pair.config_path(), "outcome")["lines"][0];
+    assert_eq!((total["name"].as_str(), total["in_doubt"].as_u64()), (Some("crashed"), Some(5)));
+    assert_eq!(chat(address, &pair.key, chat_body(false, "")).await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_that_cannot_write_forwards_nothing_and_recovers_without_a_restart() {
+    let pair = Pair::start(&PairSetup::default());
+    assert_eq!(chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status, 200);
+    settled(&pair).await;
+    // Another process holds the write lock for longer than the gateway waits for it.
+    let blocker = Connection::open(pair.folder.path().join("ledger.db")).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap();
+    assert_eq!(refused.status, 503);
+    let error: Value = serde_json::from_slice(&refused.body).unwrap();
+    assert_eq!(error["error"]["code"], "ledger_unavailable");
+    assert_eq!(pair.books()["received"].as_array().unwrap().len(), 1, "the upstream saw nothing of it");
+    let told =
+        pair.gateway.wait_for_message("the ledger cannot be written: nothing is forwarded until it can");
+    assert!(told["error"].as_str().unwrap().contains("locked"), "{told}");
+    assert_eq!(samples(pair.admin, "mavera_gateway_ledger_closed")[""], 1.0);
+    blocker.execute_batch("ROLLBACK").unwrap();
+    while chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status != 200 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    settled(&pair).await;
+    assert_eq!(samples(pair.admin, "mavera_gateway_ledger_closed")[""], 0.0);
+    assert_eq!(credits(&pair.config_path(), &["verify"]).0, 0);
+}
+
+#[test]
+fn a_ledger_that_is_not_one_is_refused_in_clear_words_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("key"), CANARY).unwrap();
+    let text = config(folder.path(), &PairSetup::default(), "base_url = \"http://127.0.0.1:1/api/v1\"", "");
+    std::fs::write(path("gateway.toml"), text).unwrap();
+    let starts = || {
+        let output = binary().arg("serve").arg("--config").arg(path("gateway.toml")).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    std::fs::write(path("ledger.db"), "this is not a database, whatever its name says".repeat(100)).unwrap();
+    let (code, said) = starts();
+    assert!(code == 1 && said.contains("is damaged"), "{said}");
+    std::fs::remove_file(path("ledger.db")).unwrap();
+    Connection::open(path("ledger.db")).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    let (code, said) = starts();
+    assert!(code == 1 && said.contains("not a ledger of this program"), "{said}");
+    std::fs::remove_file(path("ledger.db")).unwrap();
+    let newer = Connection::open(path("ledger.db")).unwrap();
+    newer
+        .execute_batch(
+            "CREATE TABLE entries (x); PRAGMA user_version = 99; PRAGMA application_id = 0x4d764777",
+        )
+        .unwrap();
+    drop(newer);
+    let (code, said) = starts();
+    assert!(code == 1 && said.contains("written by a newer version (schema 99"), "{said}");
+}
+
+#[test]
+fn two_gateways_do_not_share_a_ledger() {
+    let pair = Pair::start(&PairSetup::default());
+    let output = binary().arg("serve").arg("--config").arg(pair.config_path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("in use by another gateway"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_from_the_command_line_is_in_force_within_two_seconds() {
+    let pair = Pair::start(&PairSetup::default());
+    let text = std::fs::read_to_string(pair.config_path()).unwrap();
+    let text = text.replace("[[team]]", "[credits]\nreserve = 1\nwait = \"0s\"\n[[team]]")
+        + "budget = { credits = 1, period = \"month\" }\n";
+    std::fs::write(pair.config_path(), text).unwrap();
+    pair.gateway.wait_for_message("configuration reloaded");
+    assert_eq!(chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status, 200);
+    assert_eq!(chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status, 402);
+    for wrong in [
+        ["--team", "nobody", "--credits", "2", "--until", "2099-12-31"],
+        ["--team", "growth", "--credits", "-2", "--until", "2099-12-31"],
+        ["--team", "growth", "--credits", "2", "--until", "2020-12-31"],
+        ["--team", "organisation", "--credits", "2", "--until", "2099-12-31"],
+    ] {
+        let (code, said) = credits(&pair.config_path(), &[&["grant", "--why", "x"][..], &wrong].concat());
+        assert_eq!(code, 64, "{wrong:?}: {said}");
+    }
+    let grant =
+        ["grant", "--team", "growth", "--credits", "2", "--until", "2099-12-31", "--why", "launch week"];
+    assert_eq!(credits(&pair.config_path(), &grant).0, 0);
+    let began = std::time::Instant::now();
+    while chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(2));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let by_hand = Connection::open(pair.folder.path().join("ledger.db")).unwrap();
+    let why: String =
+        by_hand.query_row("SELECT why FROM grants WHERE team = 'growth'", [], |row| row.get(0)).unwrap();
+    assert_eq!(why, "launch week");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_upstreams_list_of_charges_is_reconciled_by_id() {
+    let pair = Pair::start(&PairSetup::default());
+    for _ in 0..4 {
+        chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap();
+    }
+    settled(&pair).await;
+    let received = pair.books()["received"].as_array().unwrap().clone();
+    let line = |index: usize, credits: u64| {
+        format!("{},{credits}\n", received[index]["response_id"].as_str().unwrap())
+    };
+    let csv = pair.folder.path().join("charges.csv");
+    let reconcile = |text: String| {
+        std::fs::write(&csv, text).unwrap();
+        credits(&pair.config_path(), &["reconcile", "--csv", csv.to_str().unwrap()])
+    };
+    let (code, said) =
+        reconcile(format!("id,credits\n{}{}{}{}", line(0, 1), line(1, 1), line(2, 1), line(3, 1)));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("4 match, 0 differ, 0 are missing here, 0 are missing upstream"), "{said}");
+    let (code, said) = reconcile(format!("{}{}resp_of_somebody_else,7\n", line(0, 1), line(1, 3)));
+    assert_eq!(code, 1);
+    assert!(said.contains("1 match, 1 differ, 1 are missing here, 2 are missing upstream"), "{said}");
+    assert!(
+        said.contains("upstream 3, ledger 1") && said.contains("missing  resp_of_somebody_else"),
+        "{said}"
+    );
+    let (code, said) = reconcile("id,credits\nresp_x\n".into());
+    assert!(code == 64 && said.contains("charges.csv:2"), "{said}");
+}
+
+#[test]
+fn a_tampered_ledger_is_found_out() {
+    let pair = Pair::start(&PairSetup::default());
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap();
+        settled(&pair).await;
+    });
+    let by_hand = Connection::open(pair.folder.path().join("ledger.db")).unwrap();
+    let edit = by_hand.execute("UPDATE entries SET credits = 0 WHERE kind = 'settled'", []);
+    assert!(edit.unwrap_err().to_string().contains("never edited"));
+    by_hand.execute("UPDATE day_sums SET final = final + 1000000", []).unwrap();
+    let (code, said) = credits(&pair.config_path(), &["verify"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("team growth are 2000000 millionths, the entries say 1000000"), "{said}");
+}
+
+/// Callers of two teams that race, leave, and meet every fault, until told to stop.
+async fn rage(address: std::net::SocketAddr, key: String, stop: Arc<AtomicBool>, mut seed: u64) {
+    const QUIRKS: [&str; 9] = [
+        "",
+        "pace=2ms",
+        "answer=500",
+        "answer=reset_before",
+        "fault=close",
+        "fault=reset",
+        "usage=absent",
+        "answer=slow_body",
+        "fault=failed",
+    ];
+    while !stop.load(Ordering::Relaxed) {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let quirk = QUIRKS[(seed >> 33) as usize % QUIRKS.len()];
+        let call = chat(address, &key, chat_body(seed >> 40 & 1 == 0, quirk));
+        if seed >> 41 & 3 == 0 {
+            let _ = tokio::time::timeout(Duration::from_millis(seed >> 50 & 15), call).await;
+        } else {
+            let _ = call.await;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// How often the chaos test kills the gateway: a dozen and a half in the suite, a thousand in `make chaos`.
+fn rounds() -> usize {
+    std::env::var("CHAOS_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(24)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chaos_never_loses_a_credit() {
+    let (_simulator, simulator_address) = start_simulator("");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.toml");
+    std::fs::write(folder.path().join("key"), CANARY).unwrap();
+    let keys = [NewKey::generate().unwrap(), NewKey::generate().unwrap()];
+    // Small budgets, so that the teams race on them and are refused.
+    let teams: String = keys
+        .iter()
+        .zip(["growth", "research"])
+        .map(|(key, name)| format!("{}budget = {{ credits = 100000, period = \"day\" }}\n", team(name, key)))
+        .collect::<Vec<_>>()
+        .concat();
+    let base_url = format!("base_url = \"http://{simulator_address}/api/v1\"");
+    std::fs::write(&path, config(folder.path(), &PairSetup::default(), &base_url, &teams)).unwrap();
+    let books = || -> Value { serde_json::from_str(&get(simulator_address, "/sim/books").1).unwrap() };
+    let ledger = folder.path().join("ledger.db");
+    let mut gateway: Option<Process> = None;
+    for round in 0..rounds() {
+        let (mut started, address, _) = start_gateway(&path);
+        checker::check(&ledger, &checker::Budgets::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let callers: Vec<_> = (0..8)
+            .map(|n| {
+                tokio::spawn(rage(
+                    address,
+                    keys[n % 2].text.to_string(),
+                    Arc::clone(&stop),
+                    (round * 8 + n) as u64,
+                ))
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(60 + (round as u64 * 37) % 120)).await;
+        stop.store(true, Ordering::Relaxed);
+        started.signal("KILL");
+        started.wait();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        gateway = Some(started);
+    }
+    drop(gateway);
+    // Once more, without faults: what was left open is settled.
+    let (last, address, admin) = start_gateway(&path);
+    for key in &keys {
+        assert_eq!(chat(address, &key.text, chat_body(false, "")).await.unwrap().status, 200);
+    }
+    while samples(admin, "mavera_gateway_ledger_open_holds").values().any(|open| *open > 0.0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    checker::check(&ledger, &checker::Budgets::default());
+    let (code, said) = credits(&path, &["verify"]);
+    assert_eq!(code, 0, "{said}");
+
+    // Each chat that the upstream saw is in the ledger exactly once, and never settled for less than its bill.
+    let connection = Connection::open(&ledger).unwrap();
+    let mut statement =
+        connection.prepare("SELECT request_id, state, coalesce(credits, 0), basis FROM calls").unwrap();
+    let rows = statement.query_map([], |row| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, f64>(2)?,
+            row.get::<_, Option<String>>(3)?,
+        ))
+    });
+    let mut booked = HashMap::new();
+    for (id, state, credits, basis) in rows.unwrap().map(Result::unwrap) {
+        assert!(booked.insert(id, (state, credits, basis)).is_none(), "a request id twice");
+    }
+    let books = books();
+    let (mut billed, mut settled, mut doubt, mut seen) = (0.0, 0.0, 0.0, HashSet::new());
+    for received in books["received"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|r| r["target"].as_str().unwrap().ends_with("/chat"))
+    {
+        let field = |name: &str| {
+            received["headers"].as_array().unwrap().iter().find(|field| field[0] == name).unwrap()[1]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        let id = field("x-request-id");
+        let charged = received["charged"].as_f64().unwrap();
+        let (state, credits, basis) =
+            booked.get(&id).unwrap_or_else(|| panic!("{id} was sent without a hold"));
+        assert!(seen.insert(id.clone()), "{id} was sent twice");
+        assert!(*credits >= charged, "{id}: {credits} booked ({state}, {basis:?}), {charged} billed");
+        billed += charged;
+    }
+    for (state, credits, basis) in booked.values() {
+        assert_ne!(state, "open");
+        match basis.as_deref() {
+            Some("final") => settled += credits,
+            Some("estimated") => doubt += credits,
+            _ => assert_eq!(*credits, 0.0),
+        }
+    }
+    assert!(settled <= billed && billed <= settled + doubt, "{settled} ≤ {billed} ≤ {settled} + {doubt}");
+    assert!(seen.len() > rounds() * 3, "only {} calls came through", seen.len());
+    drop(last);
+}
+
+#[test]
+fn a_start_reads_sums_and_not_five_million_entries() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.toml");
+    std::fs::write(folder.path().join("key"), CANARY).unwrap();
+    let text = config(folder.path(), &PairSetup::default(), "base_url = \"http://127.0.0.1:1/api/v1\"", "");
+    std::fs::write(&path, text).unwrap();
+    drop(start_gateway(&path));
+    let calls = 2_500_000;
+    let connection = Connection::open(folder.path().join("ledger.db")).unwrap();
+    connection
+        .execute_batch(&format!(
+            "PRAGMA synchronous = OFF; BEGIN;
+             DROP INDEX one_hold; DROP INDEX one_ending; DROP INDEX by_response;
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {calls})
+             INSERT INTO entries (kind, call, at, day, team, key_id, route, request_id, credits)
+               SELECT 'hold', i, i * 1000000, '2026-01-01', 'growth', 'k7f3a9c2', 'video_chat', 'r', 5000000 FROM n;
+             INSERT INTO entries (kind, call, at, day, team, key_id, route, request_id, credits, basis, outcome, sent_at)
+               SELECT 'settled', call, at + 1, day, team, key_id, route, request_id, 3000000, 'final', 'completed', at FROM entries;
+             CREATE UNIQUE INDEX one_hold ON entries (call) WHERE kind = 'hold';
+             CREATE UNIQUE INDEX one_ending ON entries (call) WHERE kind IN ('settled', 'voided');
+             INSERT INTO day_sums VALUES ('2026-01-01', 'growth', 'k7f3a9c2', 'video_chat', 'completed', {calls}, {calls} * 3000000, 0, 0, 0);
+             COMMIT;"
+        ))
+        .unwrap();
+    drop(connection);
+    let (gateway, _, admin) = start_gateway(&path);
+    // Work is counted, not time: what the start reads does not grow with the entries.
+    let read = gateway.bytes_read();
+    let size = std::fs::metadata(folder.path().join("ledger.db")).unwrap().len();
+    assert!(size > 500 << 20 && read < 4 << 20, "{read} of {size} bytes were read");
+    assert_eq!(
+        samples(admin, "mavera_gateway_credits_used_total").values().sum::<f64>(),
+        f64::from(calls) * 3.0
+    );
+}
