@@ -1,10 +1,12 @@
 //! The only place that reads the secret: builds the request that goes upstream and puts the
 //! organisation's key into its head.
 
-use http::header::{self, HeaderValue};
-use http::{Method, Request, Version};
+use bytes::Bytes;
+use http::header;
+use http::{HeaderMap, Method, Request, Version};
 use http_body_util::Full;
 
+use crate::config::reload::Snapshot;
 use crate::head::{self, Route};
 use crate::refuse::Refusal;
 use crate::stage::{Admitted, Check, Outbound, Refused};
@@ -12,6 +14,22 @@ use crate::stage::{Admitted, Check, Outbound, Refused};
 /// The stage that swaps the caller's key, which ends here, for the organisation's.
 #[derive(Clone, Copy, Debug)]
 pub struct Inject;
+
+/// The gateway's own question for the upstream's usage.
+#[must_use]
+pub(crate) fn usage_request(snapshot: &Snapshot) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = snapshot.origin.uri("/usage").unwrap_or_default();
+    *request.headers_mut() = head::own();
+    authorize(request.headers_mut(), snapshot);
+    request
+}
+
+/// Host and key of the upstream: the one place that puts the secret anywhere.
+fn authorize(headers: &mut HeaderMap, snapshot: &Snapshot) {
+    headers.insert(header::HOST, snapshot.origin.host().clone());
+    headers.insert(header::AUTHORIZATION, snapshot.key.authorization());
+}
 
 impl Check<Admitted> for Inject {
     type Out = Outbound;
@@ -25,10 +43,7 @@ impl Check<Admitted> for Inject {
             return Err(Refused::new(judged.exchange, Refusal::InvalidRequest { reason }));
         };
         let mut headers = head::onward(&judged.head, judged.exchange.id(), route);
-        headers.insert(header::HOST, origin.host().clone());
-        let mut authorization: HeaderValue = judged.snapshot.key.authorization();
-        authorization.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, authorization);
+        authorize(&mut headers, &judged.snapshot);
         let mut request = Request::new(Full::new(judged.body));
         *request.method_mut() = match route {
             Route::VideoChat => Method::POST,

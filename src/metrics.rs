@@ -12,7 +12,10 @@ use prometheus::{
     IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
+use jiff::Timestamp;
+
 use crate::account::Standing;
+use crate::account::upstream::Comparison;
 use crate::credits::Credits;
 use crate::head::Route;
 use crate::ledger::{Basis, Spend};
@@ -77,6 +80,9 @@ pub struct Metrics {
     budget_used: GaugeVec,
     budget_reset: GaugeVec,
     reserve_ratio: Histogram,
+    upstream_pool: GaugeVec,
+    upstream_drift: Gauge,
+    upstream_usage_timestamp: Gauge,
     durations: Vec<[Histogram; 2]>,
     first_bytes: Vec<[Histogram; 2]>,
     overheads: Vec<Histogram>,
@@ -242,6 +248,30 @@ impl Metrics {
                     &RATIO_BUCKETS,
                 )),
             ),
+            upstream_pool: register(
+                r,
+                GaugeVec::new(
+                    opts(
+                        "upstream_pool_credits",
+                        "The upstream's pool in its billing period: included in the plan, used by everybody, remaining, used by the API alone; and ours, booked here for the same days.",
+                    ),
+                    &["kind"],
+                ),
+            ),
+            upstream_drift: register(
+                r,
+                Gauge::with_opts(opts(
+                    "upstream_drift_credits",
+                    "Credits of the upstream's API bill that the ledger cannot explain, in-doubt ones taken into account; negative where the bill is lower.",
+                )),
+            ),
+            upstream_usage_timestamp: register(
+                r,
+                Gauge::with_opts(opts(
+                    "upstream_usage_timestamp_seconds",
+                    "When the upstream's usage was last read, in seconds since the epoch; 0 for never.",
+                )),
+            ),
             ledger_commit: register(
                 r,
                 Histogram::with_opts(histogram_opts(
@@ -344,6 +374,23 @@ impl Metrics {
         if actual > Credits::ZERO {
             self.reserve_ratio.observe(reserve.as_f64() / actual.as_f64());
         }
+    }
+
+    /// What the upstream says was spent, beside the ledger.
+    pub(crate) fn upstream_usage_is(&self, comparison: &Comparison, at: Timestamp) {
+        let Comparison { theirs, settled, in_doubt } = comparison;
+        for (kind, amount) in [
+            ("included", theirs.included),
+            ("used", theirs.used),
+            ("remaining", theirs.remaining),
+            ("api_used", theirs.api_used),
+            ("ours", *settled + *in_doubt),
+        ] {
+            self.upstream_pool.with_label_values(&[kind]).set(amount.as_f64());
+        }
+        self.upstream_drift.set(comparison.drift());
+        #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit a float")]
+        self.upstream_usage_timestamp.set(at.as_second() as f64);
     }
 
     /// What a team, or the organisation, holds now.

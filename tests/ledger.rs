@@ -224,8 +224,60 @@ async fn the_upstreams_list_of_charges_is_reconciled_by_id() {
         said.contains("upstream 3, ledger 1") && said.contains("missing  resp_of_somebody_else"),
         "{said}"
     );
+    // Booked at their figures, they agree.
+    let theirs = format!("{}{}{}{}", line(0, 1), line(1, 3), line(2, 1), line(3, 1));
+    std::fs::write(&csv, theirs).unwrap();
+    let book = ["reconcile", "--book", "--csv", csv.to_str().unwrap()];
+    let (code, said) = credits(&pair.config_path(), &book);
+    assert!(code == 0 && said.contains("1 calls are booked at the upstream's figures now"), "{said}");
+    assert_eq!(report(&pair.config_path(), "team")["total"]["credits"], 6);
+    assert_eq!(credits(&pair.config_path(), &["verify"]).0, 0);
+    assert_eq!(credits(&pair.config_path(), &book).1.matches("4 match").count(), 1, "and only once");
     let (code, said) = reconcile("id,credits\nresp_x\n".into());
     assert!(code == 64 && said.contains("charges.csv:2"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doubt_goes_to_zero_by_reconciliation() {
+    let pair = Pair::start(&PairSetup::default());
+    chat(pair.address, &pair.key, chat_body(true, "usage=absent")).await.unwrap();
+    settled(&pair).await;
+    assert_eq!(report(&pair.config_path(), "team")["total"]["in_doubt"], 5);
+    let (code, said) = credits(&pair.config_path(), &["reconcile"]);
+    assert_eq!(code, 0, "five in doubt explain a bill of one: {said}");
+    let books = pair.books();
+    let chats =
+        books["received"].as_array().unwrap().iter().filter(|received| !received["response_id"].is_null());
+    let list: Vec<_> =
+        chats.map(|chat| format!("{},{}", chat["response_id"].as_str().unwrap(), chat["charged"])).collect();
+    let csv = pair.folder.path().join("charges.csv");
+    std::fs::write(&csv, list.join("\n")).unwrap();
+    let (code, said) = credits(&pair.config_path(), &["reconcile", "--book", "--csv", csv.to_str().unwrap()]);
+    assert!(code == 0 && said.contains("0 credits are booked in doubt"), "{said}");
+    let total = &report(&pair.config_path(), "team")["total"];
+    assert_eq!((total["credits"].as_u64(), total["in_doubt"].as_u64()), (Some(1), Some(0)));
+    assert_eq!(credits(&pair.config_path(), &["verify"]).0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_upstreams_usage_is_read_while_serving_and_drift_is_exported() {
+    let pair = Pair::start(&PairSetup { reads_usage: true, ..PairSetup::default() });
+    for _ in 0..3 {
+        chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap();
+    }
+    let pool = || samples(pair.admin, "mavera_gateway_upstream_pool_credits");
+    while pool().get("{kind=\"api_used\"}") != Some(&3.0) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!((pool()["{kind=\"ours\"}"], pool()["{kind=\"included\"}"]), (3.0, 1_000_000.0));
+    assert_eq!(samples(pair.admin, "mavera_gateway_upstream_drift_credits")[""], 0.0);
+    // Somebody spends with the key past the gateway.
+    chat(pair.simulator_address, CANARY, chat_body(false, "")).await.unwrap();
+    while samples(pair.admin, "mavera_gateway_upstream_drift_credits")[""] != 1.0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (code, said) = credits(&pair.config_path(), &["reconcile"]);
+    assert!(code == 1 && said.contains("They differ by 1 credits"), "{said}");
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Proxy {
         fs::write(&secret, "mvra_live_bench_plainly_fake_00000000000").map_err(|error| error.to_string())?;
         let text = format!(
             "[server]\nlisten = \"{address}\"\nworkers = 2\n[admin]\nlisten = \"{admin}\"\n[upstream]\n\
-             base_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 100000000\n\
+             base_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 100000000\nusage_interval = \"0s\"\n\
              [ledger]\npath = '{}'\ndurability = \"os\"\n[credits]\nbudget = {{ credits = 1000000000, period = \"month\" }}\n\
              [limits]\nrequests_per_minute = 100000000\nburst = 1000000\nconcurrency = 100000\n[[team]]{table}",
             secret.display(),

@@ -6,6 +6,7 @@
 pub mod ending;
 pub mod open;
 pub mod period;
+pub mod upstream;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -173,6 +174,18 @@ impl Accounts {
             }
         }
         Arc::new(Self { ledger, clock, state: Mutex::new(state), freed: Notify::new() })
+    }
+
+    /// Takes up a correction of what was spent.
+    pub fn adjust(&self, day: Date, team: &Arc<str>, key_id: &Arc<str>, millionths: i64) {
+        let amount = Credits::from_millionths(millionths.unsigned_abs());
+        let mut state = self.state();
+        for whose in scopes_of(team, key_id) {
+            let used = &mut state.sums(whose, day).used;
+            *used = if millionths < 0 { used.saturating_sub(amount) } else { *used + amount };
+        }
+        drop(state);
+        self.freed.notify_waiters();
     }
 
     /// Replaces the grants in force.

@@ -3,7 +3,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::ToSpan;
@@ -130,24 +130,33 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 }
 
 impl Books {
-    /// Takes up grants that the command line has written. Never returns.
-    pub async fn watch_grants(&self, clock: Clock) {
+    fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up grants and corrections that the command line has written. Never returns.
+    pub async fn watch_entries(&self, clock: Clock) {
         let mut seen = None;
+        let mut last = self.reader().last_entry().unwrap_or(0);
         loop {
             tokio::time::sleep(LOOK).await;
-            let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let reader = self.reader();
             let version = reader.data_version().ok();
             if version == seen {
                 continue;
             }
             // A day early, so that no zone is left out; whether a grant is in force is decided at each call.
             let since = clock.wall().to_zoned(jiff::tz::TimeZone::UTC).date();
-            match reader.grants(since.yesterday().unwrap_or(since)) {
-                Ok(grants) => {
-                    seen = version;
+            let grants = reader.grants(since.yesterday().unwrap_or(since));
+            match grants.and_then(|grants| Ok((grants, reader.adjustments_after(last)?))) {
+                Ok((grants, (latest, adjustments))) => {
+                    (seen, last) = (version, latest);
                     self.accounts.set_grants(grants);
+                    for (day, team, key_id, millionths) in adjustments {
+                        self.accounts.adjust(day, &team.into(), &key_id.into(), millionths);
+                    }
                 }
-                Err(error) => tracing::warn!(%error, "cannot read grants from the ledger"),
+                Err(error) => tracing::warn!(%error, "cannot read new entries of the ledger"),
             }
         }
     }

@@ -111,6 +111,9 @@ pub struct Upstream {
     /// What happens upstream when a caller leaves: "drain" reads on to learn the cost, "cancel"
     /// closes the connection. Default "drain".
     pub(super) on_disconnect: Leaf<OnDisconnect>,
+    /// How often the upstream's usage is read and compared with the ledger; "0s" never. Default "5m". Each reading
+    /// is one request of the window.
+    pub(super) usage_interval: Leaf<DurationText>,
     /// How long an idle upstream connection is kept for reuse. Default "30s".
     pub(super) keep_alive_idle: Leaf<DurationText>,
     /// The age past which an upstream connection is not used again. Default "10m".

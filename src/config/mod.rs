@@ -102,6 +102,8 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// What a caller that leaves sets off.
     pub on_disconnect: OnDisconnect,
+    /// How often the upstream's usage is read; zero for never.
+    pub usage_interval: Duration,
     /// How long a connection may lie idle.
     pub keep_alive_idle: Duration,
     /// How old a connection may get.

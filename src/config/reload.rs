@@ -149,6 +149,12 @@ impl Live {
         Ok(Arc::new(live))
     }
 
+    /// The clock of the gateway.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// The snapshot in force now.
     #[must_use]
     pub fn current(&self) -> Arc<Snapshot> {

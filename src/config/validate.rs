@@ -177,6 +177,7 @@ impl Validator<'_, '_> {
             idle_timeout,
             total_timeout,
             on_disconnect,
+            usage_interval,
             keep_alive_idle,
             keep_alive_lifetime,
         } = upstream;
@@ -200,6 +201,7 @@ impl Validator<'_, '_> {
                 total: self.duration("upstream.total_timeout", total_timeout, 600, 1..=86_400),
             },
             on_disconnect: self.value("upstream.on_disconnect", on_disconnect, OnDisconnect::Drain, ""),
+            usage_interval: self.duration("upstream.usage_interval", usage_interval, 300, 0..=86_400),
             keep_alive_idle: self.duration("upstream.keep_alive_idle", keep_alive_idle, 30, 0..=3600),
             keep_alive_lifetime: self.duration(
                 "upstream.keep_alive_lifetime",

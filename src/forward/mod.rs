@@ -7,6 +7,7 @@ pub mod connect;
 mod connection;
 mod deadline;
 pub mod drain;
+pub mod fetch;
 pub mod origin;
 pub mod pool;
 mod tls;

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio::sync::oneshot;
 
-pub use read::{Reader, Span, Spend};
+pub use read::{Booked, Reader, Span, Spend};
 pub use store::{OpenHold, Store, StoreError};
 pub use writer::SqliteLedger;
 
@@ -117,6 +117,19 @@ impl Basis {
             Self::Estimated => "estimated",
         }
     }
+}
+
+/// A correction of what a call was booked at, by the upstream's own list.
+#[derive(Clone, Debug)]
+pub struct Adjustment {
+    /// The call as it is booked.
+    pub booked: Booked,
+    /// What the upstream says it cost.
+    pub figure: Credits,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// One thing to write.

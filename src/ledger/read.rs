@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use rusqlite::{Connection, OpenFlags, Row, params};
 use serde::Serialize;
 
+use super::CallId;
 use super::store::date;
 use crate::account::Grant;
 use crate::credits::Credits;
@@ -62,6 +63,31 @@ impl Spend {
     pub fn credits(&self) -> Credits {
         self.settled + self.estimated
     }
+}
+
+/// How a call is booked, its corrections included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// The call.
+    pub call: CallId,
+    /// The day it is booked on.
+    pub day: Date,
+    /// Whose.
+    pub team: String,
+    /// By which key.
+    pub key_id: String,
+    /// On which route.
+    pub route: String,
+    /// The id that the caller saw.
+    pub request_id: String,
+    /// The upstream's id of the response.
+    pub response_id: String,
+    /// How the call ended.
+    pub outcome: String,
+    /// What is booked.
+    pub credits: Credits,
+    /// By estimate, and not corrected since.
+    pub in_doubt: bool,
 }
 
 /// One charge, as a caller may see it.
@@ -178,16 +204,65 @@ impl Reader {
         rows.collect()
     }
 
-    /// What was settled, by the upstream's id of the response.
+    /// What is booked, corrections included, by the upstream's id of the response.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn settled_by_response(&self) -> rusqlite::Result<BTreeMap<String, Credits>> {
+    pub fn booked_by_response(&self) -> rusqlite::Result<BTreeMap<String, Booked>> {
         let mut statement = self.connection.prepare(
-            "SELECT response_id, sum(credits) FROM entries WHERE kind = 'settled' AND response_id IS NOT NULL GROUP BY 1",
+            "SELECT e.call, e.day, e.team, e.key_id, e.route, e.request_id, e.response_id, e.outcome,
+                    e.credits + coalesce((SELECT sum(credits) FROM entries a WHERE a.kind = 'adjusted' AND a.call = e.call), 0),
+                    e.basis = 'estimated'
+                      AND NOT EXISTS (SELECT 1 FROM entries a WHERE a.kind = 'adjusted' AND a.call = e.call)
+             FROM entries e WHERE e.kind = 'settled' AND e.response_id IS NOT NULL",
         )?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, credits(row, 1)?)))?;
-        rows.collect()
+        let rows = statement.query_map([], |row| {
+            Ok(Booked {
+                call: row.get(0)?,
+                day: date(&row.get::<_, String>(1)?),
+                team: row.get(2)?,
+                key_id: row.get(3)?,
+                route: row.get(4)?,
+                request_id: row.get(5)?,
+                response_id: row.get(6)?,
+                outcome: row.get(7)?,
+                credits: credits(row, 8)?,
+                in_doubt: row.get(9)?,
+            })
+        })?;
+        rows.map(|booked| booked.map(|booked| (booked.response_id.clone(), booked))).collect()
+    }
+
+    /// Corrections written after entry `seq`: the last of them, and day, team, key and millionths of each.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn adjustments_after(&self, seq: i64) -> rusqlite::Result<(i64, Vec<(Date, String, String, i64)>)> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, day, team, key_id, credits FROM entries WHERE kind = 'adjusted' AND seq > ?1 ORDER BY seq",
+        )?;
+        let mut last = seq;
+        let rows = statement.query_map([seq], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                (date(&row.get::<_, String>(1)?), row.get(2)?, row.get(3)?, row.get(4)?),
+            ))
+        })?;
+        let mut adjustments = Vec::new();
+        for row in rows {
+            let (seq, adjustment) = row?;
+            last = seq;
+            adjustments.push(adjustment);
+        }
+        Ok((last, adjustments))
+    }
+
+    /// The last entry.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn last_entry(&self) -> rusqlite::Result<i64> {
+        self.connection.query_row("SELECT coalesce(max(seq), 0) FROM entries", [], |row| row.get(0))
     }
 
     /// What is booked by estimate, over all time.

@@ -33,6 +33,7 @@ CREATE UNIQUE INDEX one_hold ON entries (call) WHERE kind = 'hold';
 CREATE UNIQUE INDEX one_ending ON entries (call) WHERE kind IN ('settled', 'voided');
 CREATE INDEX by_response ON entries (response_id) WHERE response_id IS NOT NULL;
 CREATE INDEX by_team ON entries (team, seq) WHERE kind IN ('settled', 'voided');
+CREATE INDEX by_adjustment ON entries (call, seq) WHERE kind = 'adjusted';
 CREATE INDEX by_grant ON entries (team, until) WHERE kind = 'granted';
 
 CREATE TRIGGER entries_are_never_edited BEFORE UPDATE ON entries
@@ -66,7 +67,8 @@ SELECT h.call,
        h.day, h.team, h.key_id, h.route, h.request_id, e.response_id,
        h.credits / 1e6 AS reserved,
        coalesce(e.kind, 'open') AS state,
-       CASE e.kind WHEN 'settled' THEN e.credits / 1e6 WHEN 'voided' THEN 0.0 END AS credits,
+       CASE e.kind WHEN 'settled' THEN e.credits / 1e6 WHEN 'voided' THEN 0.0 END
+         + coalesce((SELECT sum(a.credits) FROM entries a WHERE a.kind = 'adjusted' AND a.call = h.call), 0) / 1e6 AS credits,
        e.basis, e.reason, e.outcome, e.input_tokens, e.output_tokens
 FROM entries h
 LEFT JOIN entries e ON e.call = h.call AND e.kind IN ('settled', 'voided')

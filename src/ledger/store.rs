@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
-use super::{Basis, CallId, Command, Ending, NewEnding, NewHold};
+use super::{Adjustment, Basis, CallId, Command, Ending, NewEnding, NewHold};
 use crate::account::Grant;
 use crate::config::Durability;
 use crate::credits::Credits;
@@ -177,7 +177,7 @@ impl Store {
         let read = || {
             let mut statement = self.connection.prepare(
                 "SELECT h.call, h.team, h.key_id, h.route, h.request_id, h.credits, h.day
-                 FROM open_calls o JOIN entries h ON h.call = o.call AND h.kind = 'hold' ORDER BY h.call",
+                 FROM open_calls o CROSS JOIN entries h ON h.call = o.call AND h.kind = 'hold' ORDER BY o.call",
             )?;
             let rows = statement.query_map([], |row| {
                 Ok(OpenHold {
@@ -208,6 +208,21 @@ impl Store {
             )
             .map(|_| ())
             .map_err(|error| Self::failure(&self.path, error))
+    }
+
+    /// Writes corrections, all of them or none. What was in doubt is final then.
+    ///
+    /// # Errors
+    /// What SQLite says; nothing has been written then.
+    pub fn adjust(&mut self, adjustments: &[Adjustment]) -> Result<(), StoreError> {
+        let mut write = || {
+            let change = self.connection.transaction()?;
+            for adjustment in adjustments {
+                write_adjustment(&change, adjustment)?;
+            }
+            change.commit()
+        };
+        write().map_err(|error| Self::failure(&self.path, error))
     }
 
     /// Writes commands, all of them or none.
@@ -320,6 +335,43 @@ fn write_ending(change: &Transaction<'_>, ending: &NewEnding) -> rusqlite::Resul
             input.unwrap_or(0),
             output.unwrap_or(0),
         ])?;
+    Ok(())
+}
+
+fn write_adjustment(change: &Transaction<'_>, adjustment: &Adjustment) -> rusqlite::Result<()> {
+    let Adjustment { booked, figure, reason, at } = adjustment;
+    let difference = signed(*figure) - signed(booked.credits);
+    change.execute(
+        "INSERT INTO entries (kind, call, at, day, team, key_id, route, request_id, response_id, credits, basis, reason)
+         VALUES ('adjusted', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'final', ?10)",
+        params![
+            booked.call,
+            micros(*at),
+            booked.day.to_string(),
+            booked.team,
+            booked.key_id,
+            booked.route,
+            booked.request_id,
+            booked.response_id,
+            difference,
+            reason
+        ],
+    )?;
+    // What was estimated moves over to the final figures with all of it.
+    let doubt = if booked.in_doubt { signed(booked.credits) } else { 0 };
+    change.execute(
+        "UPDATE day_sums SET final = final + ?1, estimated = estimated - ?2
+         WHERE day = ?3 AND team = ?4 AND key_id = ?5 AND route = ?6 AND outcome = ?7",
+        params![
+            difference + doubt,
+            doubt,
+            booked.day.to_string(),
+            booked.team,
+            booked.key_id,
+            booked.route,
+            booked.outcome
+        ],
+    )?;
     Ok(())
 }
 

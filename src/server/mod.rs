@@ -19,6 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::account;
 use crate::forward::connect::{Connect, Tcp};
 use crate::forward::pool::Pool;
 use crate::gateway::Gateway;
@@ -101,13 +102,21 @@ pub async fn run(
     let admin = tokio::spawn(admin::serve(admin, gateway.clone(), stopped.clone()));
     let live = Arc::clone(&gateway.live);
     let watch = tokio::spawn(async move { live.watch().await });
+    let usage = tokio::spawn(account::upstream::watch(
+        Pool::new(Tcp, gateway.recorder.clock(), gateway.recorder.metrics().upstream_connections.clone()),
+        Arc::clone(&gateway.live),
+        gateway.books.clone(),
+        Arc::clone(&gateway.window),
+        Arc::clone(gateway.recorder.metrics()),
+    ));
     let (books, clock) = (gateway.books.clone(), gateway.recorder.clock());
-    let grants = tokio::spawn(async move { books.watch_grants(clock).await });
+    let grants = tokio::spawn(async move { books.watch_entries(clock).await });
 
     stop.await;
     let drained = drain(gateway, hurry).await;
     watch.abort();
     grants.abort();
+    usage.abort();
     stopped.cancel();
     let _ = admin.await;
     for worker in workers {

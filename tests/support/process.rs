@@ -129,6 +129,8 @@ pub struct PairSetup<'a> {
     pub server: &'a str,
     pub upstream: &'a str,
     pub quirks: &'a str,
+    /// Whether the gateway reads the upstream's usage, every second.
+    pub reads_usage: bool,
 }
 
 pub const WIDE_LIMITS: &str = "requests_per_minute = 1000000\nburst = 100000\nconcurrency = 10000\n";
@@ -203,9 +205,10 @@ pub fn team(name: &str, key: &NewKey) -> String {
 
 pub fn config(folder: &Path, setup: &PairSetup<'_>, base_url: &str, teams: &str) -> String {
     let PairSetup { server, upstream, .. } = setup;
+    let usage_interval = if setup.reads_usage { "1s" } else { "0s" };
     format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n\
-         [upstream]\n{base_url}\napi_key = {{ file = '{}' }}\nrequests_per_minute = 1000000\n{upstream}\n\n\
+         [upstream]\n{base_url}\napi_key = {{ file = '{}' }}\nrequests_per_minute = 1000000\nusage_interval = \"{usage_interval}\"\n{upstream}\n\n\
          [ledger]\npath = '{}'\ndurability = \"os\"\n\n{teams}",
         folder.join("key").display(),
         folder.join("ledger.db").display()

@@ -26,10 +26,12 @@ pub(super) enum CreditsCommand {
     ///
     /// The grant is an entry of the ledger like any other, and a running gateway takes it up within two seconds.
     Grant(grant::GrantArguments),
-    /// Compare the ledger with an export of the upstream's figures.
+    /// Compare the ledger with the upstream's figures.
     ///
-    /// Takes a CSV file of upstream response ids and credits, and lists which calls match, which differ, which
-    /// are missing here, and which are missing there.
+    /// Alone, asks the upstream for its usage: shows theirs, ours, and whether what is in doubt explains the
+    /// difference. With --csv, takes a list of upstream response ids and credits, and lists which calls match, which
+    /// differ, and which are missing here or there; --book then corrects those that differ. Exits with 1 where the
+    /// two do not agree.
     Reconcile(reconcile::ReconcileArguments),
 }
 

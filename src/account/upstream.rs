@@ -1,0 +1,208 @@
+//! What the upstream says was spent, beside what the ledger says: `GET /usage`, the one machine-readable
+//! balance there is (source: `get-usage-statistics` in Mavera's API reference).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::open::Books;
+use super::period::day_of;
+use crate::admit::window::Window;
+use crate::config::reload::{Live, Snapshot};
+use crate::credits::Credits;
+use crate::forward::connect::Connect;
+use crate::forward::fetch::{FetchError, fetch};
+use crate::forward::pool::Pool;
+use crate::inject;
+use crate::ledger::{Reader, Span, Spend};
+use crate::metrics::Metrics;
+
+/// The upstream's account of the running billing period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamUsage {
+    /// First moment of the billing period.
+    pub start: Timestamp,
+    /// Last moment of it.
+    pub end: Timestamp,
+    /// Credits of the plan, with what was bought.
+    pub included: Credits,
+    /// Spent by everybody, dashboard users too.
+    pub used: Credits,
+    /// What is left of the pool.
+    pub remaining: Credits,
+    /// Spent by API calls alone.
+    pub api_used: Credits,
+}
+
+/// The ledger beside it, for the same days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// The upstream's account.
+    pub theirs: UpstreamUsage,
+    /// Settled here at the upstream's figures.
+    pub settled: Credits,
+    /// Booked here by estimate.
+    pub in_doubt: Credits,
+}
+
+impl Comparison {
+    /// Whether settled ≤ billed ≤ settled + in doubt.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        (self.settled..=self.settled + self.in_doubt).contains(&self.theirs.api_used)
+    }
+
+    /// How far the bill is outside of what the ledger can explain; positive where it is dearer.
+    #[must_use]
+    pub fn drift(&self) -> f64 {
+        let most = self.settled + self.in_doubt;
+        let over = self.theirs.api_used.saturating_sub(most).as_f64();
+        over - self.settled.saturating_sub(self.theirs.api_used).as_f64()
+    }
+}
+
+/// Why there is nothing to compare.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// No answer.
+    #[error("the upstream gave no usage: {0}")]
+    Fetch(#[from] FetchError),
+    /// An answer that is no usage.
+    #[error("the upstream answered its usage with {0}")]
+    Status(StatusCode),
+    /// A document of another shape.
+    #[error("the upstream's usage cannot be read: {0}")]
+    Shape(#[from] serde_json::Error),
+    /// The ledger cannot be read.
+    #[error("the ledger cannot be read: {0}")]
+    Ledger(#[from] rusqlite::Error),
+}
+
+#[derive(Deserialize)]
+struct Document {
+    billing_period: Billing,
+    credits: Pooled,
+    api_requests: Api,
+}
+
+#[derive(Deserialize)]
+struct Billing {
+    start: Timestamp,
+    end: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Pooled {
+    used: serde_json::Number,
+    included: serde_json::Number,
+    remaining: serde_json::Number,
+}
+
+#[derive(Deserialize)]
+struct Api {
+    credits_used: serde_json::Number,
+}
+
+impl UpstreamUsage {
+    fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
+        let Document { billing_period, credits, api_requests } = serde_json::from_slice(body)?;
+        // What cannot be booked, a negative balance say, is none.
+        let amount =
+            |number: serde_json::Number| Credits::from_json_number(&number.to_string()).unwrap_or_default();
+        Ok(Self {
+            start: billing_period.start,
+            end: billing_period.end,
+            included: amount(credits.included),
+            used: amount(credits.used),
+            remaining: amount(credits.remaining),
+            api_used: amount(api_requests.credits_used),
+        })
+    }
+}
+
+/// Asks the upstream, and adds up the ledger over the same days of the configured zone.
+///
+/// # Errors
+/// When either has no answer.
+pub async fn compare_with<C: Connect>(
+    pool: &Pool<C>,
+    snapshot: &Snapshot,
+    reader: &Mutex<Reader>,
+) -> Result<Comparison, UsageError> {
+    let (status, _, body) = fetch(pool, snapshot, inject::usage_request(snapshot)).await?;
+    if status != StatusCode::OK {
+        return Err(UsageError::Status(status));
+    }
+    let theirs = UpstreamUsage::parse(&body)?;
+    let zone = &snapshot.config.credits.zone;
+    let span = Span { since: day_of(theirs.start, zone), until: day_of(theirs.end, zone) };
+    let spends = reader.lock().unwrap_or_else(PoisonError::into_inner).spends(span)?;
+    let sum = |amount: fn(&Spend) -> Credits| spends.iter().map(amount).fold(Credits::ZERO, |a, b| a + b);
+    Ok(Comparison { theirs, settled: sum(|spend| spend.settled), in_doubt: sum(|spend| spend.estimated) })
+}
+
+/// Asks again and again, as often as configured, and exports what it finds. Never returns.
+pub async fn watch<C: Connect>(
+    pool: Pool<C>,
+    live: Arc<Live>,
+    books: Books,
+    window: Arc<Window>,
+    metrics: Arc<Metrics>,
+) {
+    loop {
+        let snapshot = live.current();
+        let every = snapshot.config.upstream.usage_interval;
+        if every.is_zero() {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            continue;
+        }
+        // It counts against the window like any call; callers come first.
+        if let Ok(mut slot) = window.take(snapshot.config.upstream.requests_per_minute.get()) {
+            slot.sent();
+            match compare_with(&pool, &snapshot, &books.reader).await {
+                Ok(comparison) => metrics.upstream_usage_is(&comparison, live.clock().wall()),
+                Err(error) => tracing::warn!(%error, "cannot compare the ledger with the upstream's usage"),
+            }
+        }
+        drop(snapshot);
+        tokio::time::sleep(every).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_body_is_read() {
+        let body = br#"{"object":"usage","billing_period":{"start":"2024-03-01T00:00:00.000Z","end":"2024-03-31T23:59:59.999Z"},
+            "credits":{"used":2500,"included":5000,"remaining":2500,"percentage_used":50},
+            "api_requests":{"total_requests":1250,"credits_used":2400.5},"rate_limit":{"requests_per_minute":120}}"#;
+        let usage = UpstreamUsage::parse(body).unwrap();
+        assert_eq!((usage.used, usage.included), (Credits::whole(2500), Credits::whole(5000)));
+        assert_eq!(usage.api_used.to_string(), "2400.5");
+    }
+
+    #[test]
+    fn drift_is_what_doubt_cannot_explain() {
+        let theirs = |api| UpstreamUsage {
+            start: Timestamp::UNIX_EPOCH,
+            end: Timestamp::UNIX_EPOCH,
+            included: Credits::ZERO,
+            used: Credits::ZERO,
+            remaining: Credits::ZERO,
+            api_used: Credits::whole(api),
+        };
+        for (api, drift) in [(100, 0.0), (105, 0.0), (110, 0.0), (112, 2.0), (97, -3.0)] {
+            let comparison = Comparison {
+                theirs: theirs(api),
+                settled: Credits::whole(100),
+                in_doubt: Credits::whole(10),
+            };
+            assert!((comparison.drift() - drift).abs() < 1e-9, "{api}");
+            assert_eq!(comparison.agrees(), drift == 0.0, "{api}");
+        }
+    }
+}
