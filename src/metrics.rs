@@ -78,6 +78,7 @@ pub struct Metrics {
     held: GaugeVec,
     budget: GaugeVec,
     budget_used: GaugeVec,
+    budget_threshold: GaugeVec,
     budget_reset: GaugeVec,
     reserve_ratio: Histogram,
     upstream_pool: GaugeVec,
@@ -231,6 +232,10 @@ impl Metrics {
             budget: by_team(
                 "budget_credits",
                 "Budget of the running period with its grants, by team; organisation for the whole.",
+            ),
+            budget_threshold: by_team(
+                "budget_threshold_percent",
+                "The highest of 50, 75, 90 and 100 percent that is spent of the running period's budget, by team; 0 below all.",
             ),
             budget_used: by_team(
                 "budget_used_credits",
@@ -401,6 +406,8 @@ impl Metrics {
     /// How a team's budget, or the organisation's, stands now.
     pub(crate) fn budget_stands(&self, name: &str, standing: &Standing) {
         self.budget.with_label_values(&[name]).set((standing.budget.credits + standing.granted).as_f64());
+        #[expect(clippy::cast_precision_loss, reason = "at most a hundred")]
+        self.budget_threshold.with_label_values(&[name]).set(standing.threshold() as f64);
         self.budget_used.with_label_values(&[name]).set(standing.used.as_f64());
         #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit a float")]
         self.budget_reset.with_label_values(&[name]).set(standing.resets.as_second() as f64);

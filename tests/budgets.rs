@@ -297,3 +297,19 @@ async fn a_spent_budget_is_a_402_with_the_numbers_and_what_is_left_is_told_on_ev
         "reads are free"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_threshold_is_passed_when_its_percentage_is_spent() {
+    let (accounts, _) = accounts();
+    let budget = [(Whose::Team("growth".into()), 100, Period::Month)];
+    let threshold =
+        || accounts.standings(&asked("growth", &budget).budgets, &settings(1, 0).zone)[0].threshold();
+    let mut passed = Vec::new();
+    for _ in 0..100 {
+        settle(accounts.hold(asked("growth", &budget), &settings(1, 0)).await.unwrap(), 1);
+        passed.push(threshold());
+    }
+    for (spent, expected) in [(49, 0), (50, 50), (74, 50), (75, 75), (90, 90), (99, 90), (100, 100)] {
+        assert_eq!(passed[spent - 1], expected, "{spent}");
+    }
+}

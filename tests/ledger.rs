@@ -280,6 +280,27 @@ async fn the_upstreams_usage_is_read_while_serving_and_drift_is_exported() {
     assert!(code == 1 && said.contains("They differ by 1 credits"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_detail_is_exported_and_pruned_without_changing_a_sum() {
+    let pair = Pair::start(&PairSetup::default());
+    for _ in 0..5 {
+        chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap();
+    }
+    settled(&pair).await;
+    let before = report(&pair.config_path(), "team");
+    let export = pair.folder.path().join("old.csv");
+    let prune = ["prune", "--before", "2999-01-01", "--export", export.to_str().unwrap()];
+    let (code, said) = credits(&pair.config_path(), &prune);
+    assert!(code == 0 && said.starts_with("8 entries are in"), "all but the latest call: {said}");
+    assert_eq!(std::fs::read_to_string(&export).unwrap().lines().count(), 9);
+    assert_eq!(report(&pair.config_path(), "team"), before);
+    assert_eq!(credits(&pair.config_path(), &["verify"]).0, 0);
+    assert_eq!(credits(&pair.config_path(), &prune).0, 64, "an export is never overwritten");
+    chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap();
+    settled(&pair).await;
+    assert_eq!(credits(&pair.config_path(), &["verify"]).0, 0, "numbers go on");
+}
+
 #[test]
 fn a_tampered_ledger_is_found_out() {
     let pair = Pair::start(&PairSetup::default());

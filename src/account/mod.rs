@@ -76,7 +76,19 @@ pub struct Standing {
     pub resets: Timestamp,
 }
 
+/// Percentages of a budget that are worth a word when they are spent.
+const THRESHOLDS: [u64; 4] = [100, 90, 75, 50];
+
 impl Standing {
+    /// The highest threshold that is spent, in percent; 0 below all.
+    #[must_use]
+    pub fn threshold(&self) -> u64 {
+        let whole = u128::from((self.budget.credits + self.granted).millionths());
+        let spent = u128::from(self.used.millionths()) * 100;
+        let passed = |threshold: &&u64| whole > 0 && spent >= whole * u128::from(**threshold);
+        THRESHOLDS.iter().find(passed).copied().unwrap_or(0)
+    }
+
     /// What is free.
     #[must_use]
     pub fn left(&self) -> Credits {
@@ -117,6 +129,8 @@ struct State {
     scopes: HashMap<Whose, BTreeMap<Date, Sums>>,
     grants: Vec<Grant>,
     open: usize,
+    /// The highest threshold each budget was seen past, by the first day of its period.
+    passed: HashMap<Whose, (Date, u64)>,
     /// Recent final costs, for a learned reserve.
     costs: VecDeque<Credits>,
 }
@@ -164,6 +178,7 @@ impl Accounts {
             scopes: HashMap::new(),
             grants: Vec::new(),
             open: 0,
+            passed: HashMap::new(),
             costs: VecDeque::new(),
         };
         for spend in spent {
@@ -242,7 +257,9 @@ impl Accounts {
             request_id,
             reserve,
             day,
+            zone: settings.zone.clone(),
             left: (!budgets.0.is_empty()).then_some(left),
+            budgets,
             sent: false,
             ended: false,
         };
@@ -335,6 +352,9 @@ impl Accounts {
         if let Some(cost) = final_cost {
             state.learn(cost);
         }
+        for (whose, budget) in &hold.budgets.0 {
+            state.notice_threshold(whose, *budget, hold.day, &hold.zone);
+        }
         drop(state);
         self.freed.notify_waiters();
     }
@@ -391,6 +411,23 @@ impl State {
             .filter(|grant| Some(grant.team.as_str()) == name && (grant.from..=grant.until).contains(&today))
             .fold(Credits::ZERO, |sum, grant| sum + grant.credits);
         Standing { whose: whose.clone(), budget, granted, used, held, resets: period.resets(today, zone) }
+    }
+
+    /// Says, once per period, that a budget has passed a threshold.
+    fn notice_threshold(&mut self, whose: &Whose, budget: Budget, day: Date, zone: &TimeZone) {
+        let standing = self.standing(whose, budget, day, zone);
+        let threshold = standing.threshold();
+        let first = budget.period.first(day);
+        let passed =
+            self.passed.get(whose).filter(|(period, _)| *period == first).map_or(0, |(_, passed)| *passed);
+        if threshold > passed {
+            self.passed.insert(whose.clone(), (first, threshold));
+            tracing::warn!(
+                budget = ?whose, threshold_percent = threshold, used = %standing.used,
+                credits = %(budget.credits + standing.granted), resets = %standing.resets,
+                "a budget has passed a threshold"
+            );
+        }
     }
 
     fn learn(&mut self, cost: Credits) {
@@ -456,6 +493,8 @@ pub struct Hold {
     request_id: String,
     reserve: Credits,
     day: Date,
+    zone: TimeZone,
+    budgets: Budgets,
     left: Option<Credits>,
     sent: bool,
     ended: bool,

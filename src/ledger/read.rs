@@ -311,7 +311,8 @@ impl Reader {
              FULL JOIN (SELECT day, team, sum(credits) AS amount FROM entries WHERE kind IN ('settled', 'voided', 'adjusted')
                         GROUP BY day, team) e
                ON e.day = s.day AND e.team = s.team
-             WHERE coalesce(s.amount, 0) <> coalesce(e.amount, 0)",
+             WHERE coalesce(s.amount, 0) <> coalesce(e.amount, 0)
+               AND coalesce(s.day, e.day) >= coalesce((SELECT max(before) FROM pruned), '')",
         ];
         let mut wrong = Vec::new();
         for check in CHECKS {

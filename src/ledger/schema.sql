@@ -44,6 +44,11 @@ CREATE TABLE open_calls (
   call INTEGER PRIMARY KEY
 ) STRICT;
 
+-- Before which day entries have been removed: sums of earlier days stand without them.
+CREATE TABLE pruned (
+  before TEXT NOT NULL
+) STRICT;
+
 -- What was settled and adjusted, by calendar day: budgets of any period are sums of days.
 CREATE TABLE day_sums (
   day           TEXT NOT NULL,

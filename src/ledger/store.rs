@@ -1,9 +1,11 @@
 //! The SQLite file itself: opening it, its schema, and writing a batch as one transaction.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use super::{Adjustment, Basis, CallId, Command, Ending, NewEnding, NewHold};
@@ -58,6 +60,34 @@ pub enum StoreError {
         /// What SQLite found.
         what: String,
     },
+}
+
+/// Entries that may go: of calls that have ended, and not the latest, whose number goes on.
+const PRUNED: &str = "day < ?1 AND kind <> 'granted' AND call NOT IN (SELECT call FROM open_calls)
+    AND call < (SELECT max(call) FROM entries WHERE kind = 'hold')";
+
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// One value as CSV has it (RFC 4180).
+fn cell(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Text(text) => {
+            let text = String::from_utf8_lossy(text);
+            if text.contains([',', '"', '\n', '\r']) {
+                format!("\"{}\"", text.replace('"', "\"\""))
+            } else {
+                text.into_owned()
+            }
+        }
+        ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => String::new(),
+    }
 }
 
 /// An open ledger file that can be written.
@@ -208,6 +238,49 @@ impl Store {
             )
             .map(|_| ())
             .map_err(|error| Self::failure(&self.path, error))
+    }
+
+    /// Writes the entries that [`Store::prune`] would remove, as CSV with headings, and counts them.
+    ///
+    /// # Errors
+    /// What SQLite or the output says.
+    pub fn export(&self, before: Date, out: &mut impl Write) -> std::io::Result<usize> {
+        let mut export = || -> Result<usize, ExportError> {
+            let mut statement =
+                self.connection.prepare(&format!("SELECT * FROM entries WHERE {PRUNED} ORDER BY seq"))?;
+            writeln!(out, "{}", statement.column_names().join(","))?;
+            let columns = statement.column_count();
+            let mut rows = statement.query([before.to_string()])?;
+            let mut count = 0;
+            while let Some(row) = rows.next()? {
+                for column in 0..columns {
+                    let separator = if column == 0 { "" } else { "," };
+                    write!(out, "{separator}{}", cell(row.get_ref(column)?))?;
+                }
+                writeln!(out)?;
+                count += 1;
+            }
+            Ok(count)
+        };
+        export().map_err(|error| match error {
+            ExportError::Io(error) => error,
+            ExportError::Sqlite(error) => std::io::Error::other(error.to_string()),
+        })
+    }
+
+    /// Removes the entries of calls that were held before a day and have ended. No sum changes.
+    ///
+    /// # Errors
+    /// What SQLite says; nothing has been removed then.
+    pub fn prune(&mut self, before: Date) -> Result<usize, StoreError> {
+        let mut prune = || {
+            let change = self.connection.transaction()?;
+            let removed =
+                change.execute(&format!("DELETE FROM entries WHERE {PRUNED}"), [before.to_string()])?;
+            change.execute("INSERT INTO pruned (before) VALUES (?1)", [before.to_string()])?;
+            change.commit().map(|()| removed)
+        };
+        prune().map_err(|error| Self::failure(&self.path, error))
     }
 
     /// Writes corrections, all of them or none. What was in doubt is final then.

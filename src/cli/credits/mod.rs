@@ -1,6 +1,7 @@
 //! `credits`: what the ledger says, also while a gateway runs.
 
 mod grant;
+mod prune;
 mod reconcile;
 mod report;
 mod verify;
@@ -22,6 +23,11 @@ pub(super) enum CreditsCommand {
     ///
     /// Prints what is wrong, entry by entry, and exits with 1 if anything is.
     Verify(ConfigOnly),
+    /// Write old entries to a file, and remove them from the ledger.
+    ///
+    /// Sums by day, and with them every balance and report, stay as they are; calls in flight and the latest call
+    /// are kept.
+    Prune(prune::PruneArguments),
     /// Raise the budget of a team, or of the organisation, for a time.
     ///
     /// The grant is an entry of the ledger like any other, and a running gateway takes it up within two seconds.
@@ -47,6 +53,7 @@ pub(super) fn run(command: &CreditsCommand) -> Result<(), Failure> {
         CreditsCommand::Report(arguments) => report::run(arguments),
         CreditsCommand::Verify(arguments) => verify::run(&arguments.config),
         CreditsCommand::Grant(arguments) => grant::run(arguments),
+        CreditsCommand::Prune(arguments) => prune::run(arguments),
         CreditsCommand::Reconcile(arguments) => reconcile::run(arguments),
     }
 }

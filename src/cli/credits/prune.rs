@@ -1,0 +1,43 @@
+//! `credits prune`: old detail written to a file and removed; every sum and balance stays.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use jiff::civil::Date;
+
+use super::read_config;
+use crate::account::open::OpenError;
+use crate::cli::Failure;
+use crate::ledger::Store;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct PruneArguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
+    config: PathBuf,
+    /// Entries of calls held before this day are removed, like 2026-01-01.
+    #[arg(long, value_name = "DAY")]
+    before: Date,
+    /// Where they are written first, as CSV. Must not exist yet.
+    #[arg(long, value_name = "FILE")]
+    export: PathBuf,
+}
+
+pub(super) fn run(arguments: &PruneArguments) -> Result<(), Failure> {
+    let config = read_config(&arguments.config)?;
+    let shown = arguments.export.display();
+    let file = File::create_new(&arguments.export)
+        .map_err(|error| Failure::Usage(format!("{shown}: cannot be made: {error}")))?;
+    let mut out = BufWriter::new(file);
+    let mut store = Store::open(&config.ledger.path, config.ledger.durability).map_err(OpenError::from)?;
+    let written = store.export(arguments.before, &mut out)?;
+    out.flush()?;
+    // On disk before anything is removed.
+    out.get_ref().sync_all()?;
+    let removed = store.prune(arguments.before).map_err(OpenError::from)?;
+    println!(
+        "{written} entries are in {shown}, and {removed} were removed from the ledger. No sum has changed."
+    );
+    Ok(())
+}
