@@ -1,6 +1,6 @@
 # What people and CI run. Every target installs what it needs that is missing, or says what to do.
 
-.PHONY: test lint docs bench
+.PHONY: test lint bench chaos
 
 # All tests: units, behaviours over in-memory pipes, real processes, curl, the OpenAI SDKs.
 test:
@@ -21,3 +21,8 @@ bench:
 	scripts/setup bench
 	cargo build --release --workspace
 	target/release/bench target/release/mavera-gateway
+
+# The chaos test with a thousand kills instead of two dozen.
+chaos:
+	scripts/setup test
+	CHAOS_ROUNDS=1000 cargo test --test behaviour -- chaos_never_loses_a_credit --nocapture

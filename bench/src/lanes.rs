@@ -27,8 +27,10 @@ pub enum Answer {
 }
 
 /// The lanes of the design's speed table.
-pub const LANES: [Lane; 4] = [
-    Lane { name: "JSON, 8 callers", answer: Answer::Json, callers: 8, requests: 20_000, target: 1.0 },
+pub const LANES: [Lane; 6] = [
+    Lane { name: "JSON, 1 caller", answer: Answer::Json, callers: 1, requests: 4000, target: 1.0 },
+    Lane { name: "JSON, 16 callers", answer: Answer::Json, callers: 16, requests: 16_000, target: 1.0 },
+    Lane { name: "JSON, 256 callers", answer: Answer::Json, callers: 256, requests: 25_600, target: 1.0 },
     Lane {
         name: "stream, 100 events back to back",
         answer: Answer::Events { count: 100, bytes: 120, pause: Duration::ZERO },

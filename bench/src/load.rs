@@ -10,20 +10,27 @@ use tokio::runtime::Builder;
 use crate::lanes::Lane;
 use crate::proxies::Proxy;
 
-/// Makes `requests` calls of a lane through a proxy, and fails if any is not answered whole with 200.
-pub fn run(proxy: &Proxy, lane: &Lane, requests: u32) -> Result<(), String> {
+/// Makes `requests` calls of a lane through a proxy, and fails if any is not answered whole with 200. Returns
+/// what each took, in microseconds.
+pub fn run(proxy: &Proxy, lane: &Lane, requests: u32) -> Result<Vec<f64>, String> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let each = (requests / lane.callers).max(1);
     let request = request(proxy.address, &proxy.key, &lane.answer.marker());
     runtime.block_on(async {
         let callers: Vec<_> =
             (0..lane.callers).map(|_| tokio::spawn(call(proxy.address, request.clone(), each))).collect();
+        let mut latencies = Vec::with_capacity(requests as usize);
         for caller in callers {
             let called = caller.await.map_err(|error| error.to_string())?;
-            called.map_err(|error| format!("{}, {}: {error}", proxy.name, lane.name))?;
+            latencies.extend(called.map_err(|error| format!("{}, {}: {error}", proxy.name, lane.name))?);
         }
-        Ok(())
+        Ok(latencies)
     })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 fn request(address: SocketAddr, key: &str, marker: &str) -> Vec<u8> {
@@ -38,15 +45,18 @@ fn request(address: SocketAddr, key: &str, marker: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-async fn call(address: SocketAddr, request: Vec<u8>, times: u32) -> io::Result<()> {
+async fn call(address: SocketAddr, request: Vec<u8>, times: u32) -> io::Result<Vec<f64>> {
     let mut tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(1 << 20);
+    let mut latencies = Vec::with_capacity(times as usize);
     for _ in 0..times {
+        let began = now();
         tcp.write_all(&request).await?;
         answer(&mut tcp, &mut buffer).await?;
+        latencies.push((now() - began).as_secs_f64() * 1e6);
     }
-    Ok(())
+    Ok(latencies)
 }
 
 /// Reads one answer to its end.

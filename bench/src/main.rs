@@ -48,12 +48,24 @@ fn run(binary: &std::path::Path, rounds: usize) -> Result<(), String> {
         .map_err(|error| format!("target/bench.json: {error}"))
 }
 
-/// One lane: CPU microseconds per request, by round.
+/// One proxy in one lane, by round.
+#[derive(Default)]
+struct Cost {
+    /// CPU microseconds per request.
+    cpu: Vec<f64>,
+    /// Median time of a call in microseconds.
+    latency: Vec<f64>,
+}
+
+/// One lane.
 struct Measured {
     lane: &'static Lane,
-    gateway: Vec<f64>,
-    nginx: Vec<f64>,
+    nginx: Cost,
+    /// With the ledger at `os` and at `fsync`.
+    gateways: [Cost; 2],
 }
+
+const DURABILITIES: [&str; 2] = ["os", "fsync"];
 
 fn measure(
     binary: &std::path::Path,
@@ -61,51 +73,58 @@ fn measure(
     upstream: std::net::SocketAddr,
     folder: &std::path::Path,
 ) -> Result<Vec<Measured>, String> {
-    let nginx = Proxy::nginx(folder, upstream)?;
-    let gateway = Proxy::gateway(binary, folder, upstream)?;
+    let proxies = [
+        Proxy::nginx(folder, upstream)?,
+        Proxy::gateway(binary, folder, upstream, DURABILITIES[0])?,
+        Proxy::gateway(binary, folder, upstream, DURABILITIES[1])?,
+    ];
     let mut results = Vec::new();
     for lane in &LANES {
-        let mut measured = Measured { lane, gateway: Vec::new(), nginx: Vec::new() };
+        let mut costs: [Cost; 3] = Default::default();
         // Once for the caches, the connections and the allocators.
-        for proxy in [&nginx, &gateway] {
+        for proxy in &proxies {
             load::run(proxy, lane, lane.requests / 4)?;
         }
         for round in 0..rounds {
-            let order = if round % 2 == 0 { [&nginx, &gateway] } else { [&gateway, &nginx] };
-            for proxy in order {
+            for turn in 0..proxies.len() {
+                let index = (turn + round) % proxies.len();
+                let (proxy, cost) = (&proxies[index], &mut costs[index]);
                 let before = proxy.cpu()?;
-                load::run(proxy, lane, lane.requests)?;
+                let latencies = load::run(proxy, lane, lane.requests)?;
                 let spent = proxy.cpu()?.saturating_sub(before);
-                let each = spent.as_secs_f64() * 1e6 / f64::from(lane.requests);
-                if std::ptr::eq(proxy, &raw const nginx) {
-                    &mut measured.nginx
-                } else {
-                    &mut measured.gateway
-                }
-                .push(each);
+                cost.cpu.push(spent.as_secs_f64() * 1e6 / f64::from(lane.requests));
+                cost.latency.push(median(latencies));
             }
         }
         eprintln!("  {} done", lane.name);
-        results.push(measured);
+        let [nginx, os, fsync] = costs;
+        results.push(Measured { lane, nginx, gateways: [os, fsync] });
     }
     Ok(results)
 }
 
 impl Measured {
-    /// The gateway's cost as a multiple of nginx's: median over the rounds of the ratio within each.
-    fn ratio(&self) -> f64 {
-        median(self.gateway.iter().zip(&self.nginx).map(|(ours, theirs)| ours / theirs).collect())
+    /// A gateway's cost as a multiple of nginx's: median over the rounds of the ratio within each.
+    fn ratio(&self, gateway: &Cost) -> f64 {
+        median(gateway.cpu.iter().zip(&self.nginx.cpu).map(|(ours, theirs)| ours / theirs).collect())
     }
 
     fn json(&self) -> serde_json::Value {
+        let gateways = self.gateways.iter().zip(DURABILITIES).map(|(gateway, durability)| {
+            json!({
+                "ledger": durability,
+                "cpu_microseconds": gateway.cpu,
+                "median_latency_microseconds": gateway.latency,
+                "median_ratio": self.ratio(gateway),
+            })
+        });
         json!({
             "lane": self.lane.name,
             "requests_per_round": self.lane.requests,
             "callers": self.lane.callers,
-            "nginx_cpu_microseconds": self.nginx,
-            "gateway_cpu_microseconds": self.gateway,
-            "median_ratio": self.ratio(),
             "target_ratio": self.lane.target,
+            "nginx": { "cpu_microseconds": self.nginx.cpu, "median_latency_microseconds": self.nginx.latency },
+            "gateways": gateways.collect::<Vec<_>>(),
         })
     }
 }
@@ -117,21 +136,24 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn print(results: &[Measured], rounds: usize) {
     println!(
-        "CPU per request, all threads of one proxy process group; medians of {rounds} interleaved rounds\n"
+        "CPU per request, all threads of a proxy; median latency of a call. Medians of {rounds} interleaved rounds.\n"
     );
-    println!("{:<36} {:>12} {:>12} {:>8} {:>8}", "lane", "nginx", "gateway", "ratio", "target");
-    for measured in results {
-        println!(
-            "{:<36} {:>9.1} µs {:>9.1} µs {:>7.2}x {:>7.2}x",
-            measured.lane.name,
-            median(measured.nginx.clone()),
-            median(measured.gateway.clone()),
-            measured.ratio(),
-            measured.lane.target,
-        );
-    }
-    println!("\nnginx: proxy_pass with keep-alive, buffering off, no log, no checks.");
     println!(
-        "gateway: every check on (key, rate, concurrency, schema, window), meter, metrics, a record per request."
+        "{:<34} {:>21} {:>30} {:>30} {:>7}",
+        "lane", "nginx", "gateway, ledger at os", "gateway, ledger at fsync", "target"
+    );
+    for measured in results {
+        let cost = |cost: &Cost| (median(cost.cpu.clone()), median(cost.latency.clone()));
+        let (cpu, latency) = cost(&measured.nginx);
+        print!("{:<34} {cpu:>9.1} µs {latency:>7.0} µs", measured.lane.name);
+        for gateway in &measured.gateways {
+            let (cpu, latency) = cost(gateway);
+            print!(" {cpu:>9.1} µs {:>6.2}x {latency:>7.0} µs", measured.ratio(gateway));
+        }
+        println!(" {:>6.2}x", measured.lane.target);
+    }
+    println!("\nnginx: proxy_pass with keep-alive, buffering off, no log, no checks, no books.");
+    println!(
+        "gateway: every check on, budgets, a hold and an ending in the ledger, meter, metrics, a record per request."
     );
 }

@@ -42,7 +42,12 @@ impl Proxy {
     }
 
     /// The gateway with all its checks on and limits that do not bind.
-    pub fn gateway(binary: &Path, folder: &Path, upstream: SocketAddr) -> Result<Self, String> {
+    pub fn gateway(
+        binary: &Path,
+        folder: &Path,
+        upstream: SocketAddr,
+        durability: &str,
+    ) -> Result<Self, String> {
         let made = Command::new(binary)
             .args(["key", "new", "--team", "bench"])
             .output()
@@ -56,16 +61,16 @@ impl Proxy {
         let text = format!(
             "[server]\nlisten = \"{address}\"\nworkers = 2\n[admin]\nlisten = \"{admin}\"\n[upstream]\n\
              base_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 100000000\nusage_interval = \"0s\"\n\
-             [ledger]\npath = '{}'\ndurability = \"os\"\n[credits]\nbudget = {{ credits = 1000000000, period = \"month\" }}\n\
+             [ledger]\npath = '{}'\ndurability = \"{durability}\"\n[credits]\nbudget = {{ credits = 1000000000, period = \"month\" }}\n\
              [limits]\nrequests_per_minute = 100000000\nburst = 1000000\nconcurrency = 100000\n[[team]]{table}",
             secret.display(),
-            folder.join("ledger.db").display()
+            folder.join(format!("ledger-{durability}.db")).display()
         );
-        let path = folder.join("gateway.toml");
+        let path = folder.join(format!("gateway-{durability}.toml"));
         fs::write(&path, text).map_err(|error| error.to_string())?;
         let mut command = Command::new(binary);
         command.arg("serve").arg("--config").arg(&path);
-        let child = start(&mut command, folder, "gateway")?;
+        let child = start(&mut command, folder, &format!("gateway-{durability}"))?;
         Self { name: "gateway", address, key, child }.ready()
     }
 
