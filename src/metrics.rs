@@ -18,7 +18,7 @@ use crate::account::Standing;
 use crate::account::upstream::Comparison;
 use crate::credits::Credits;
 use crate::head::Route;
-use crate::ledger::{Basis, Spend};
+use crate::ledger::{Basis, Command, Ending, Spend};
 use crate::meter::Usage;
 use crate::refuse::Code;
 
@@ -124,7 +124,8 @@ pub struct TeamMetrics {
     streams: [IntCounter; 3],
     /// By route; final, then estimated.
     credits: Vec<[Counter; 2]>,
-    overrun: Counter,
+    /// Held so that the series exists from the start; counted where the ledger writes.
+    _overrun: Counter,
     unmetered: Vec<IntCounter>,
     tokens: Vec<[IntCounter; 2]>,
 }
@@ -374,13 +375,6 @@ impl Metrics {
         self.overheads[route_index(route)].observe(time.as_secs_f64());
     }
 
-    /// What was held for a call, beside what it came to.
-    pub(crate) fn reserve_was(&self, reserve: Credits, actual: Credits) {
-        if actual > Credits::ZERO {
-            self.reserve_ratio.observe(reserve.as_f64() / actual.as_f64());
-        }
-    }
-
     /// What the upstream says was spent, beside the ledger.
     pub(crate) fn upstream_usage_is(&self, comparison: &Comparison, at: Timestamp) {
         let Comparison { theirs, settled, in_doubt } = comparison;
@@ -396,6 +390,22 @@ impl Metrics {
         self.upstream_drift.set(comparison.drift());
         #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit a float")]
         self.upstream_usage_timestamp.set(at.as_second() as f64);
+    }
+
+    /// The ledger has written this: what it books is counted now.
+    pub fn ledger_wrote(&self, command: &Command) {
+        let Command::End(ending) = command else { return self.ledger_open_holds.inc() };
+        self.ledger_open_holds.dec();
+        if let Ending::Settled { credits, basis, .. } = ending.ending {
+            let team = &*ending.account.team;
+            let labels = [team, ending.account.route, basis.as_str()];
+            self.credits.with_label_values(&labels).inc_by(credits.as_f64());
+            let overrun = credits.saturating_sub(ending.reserve).as_f64();
+            self.overruns.with_label_values(&[team]).inc_by(overrun);
+            if basis == Basis::Final && credits > Credits::ZERO {
+                self.reserve_ratio.observe(ending.reserve.as_f64() / credits.as_f64());
+            }
+        }
     }
 
     /// What a team, or the organisation, holds now.
@@ -463,7 +473,7 @@ impl TeamMetrics {
                         .map(|basis| credits.with_label_values(&[team, route, basis.as_str()]))
                 })
                 .collect(),
-            overrun: overruns.with_label_values(&[team]),
+            _overrun: overruns.with_label_values(&[team]),
             unmetered: routes().map(|route| unmetered.with_label_values(&[team, route])).collect(),
             tokens: routes()
                 .map(|route| {
@@ -489,12 +499,6 @@ impl TeamMetrics {
         let route = route_index(route);
         self.tokens[route][0].inc_by(usage.input_tokens.unwrap_or(0));
         self.tokens[route][1].inc_by(usage.output_tokens.unwrap_or(0));
-    }
-
-    /// Credits were booked. What they cost beyond `reserve` is an overrun.
-    pub(crate) fn booked(&self, route: Option<Route>, basis: Basis, credits: Credits, reserve: Credits) {
-        self.credits[route_index(route)][usize::from(basis == Basis::Estimated)].inc_by(credits.as_f64());
-        self.overrun.inc_by(credits.saturating_sub(reserve).as_f64());
     }
 
     /// Takes up the counts of earlier runs, as the ledger has them.

@@ -18,7 +18,7 @@ use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::head::{RequestId, Route, Target};
-use crate::ledger::{Basis, Ending};
+use crate::ledger::Ending;
 use crate::log::Log;
 use crate::meter::{Finish, Reading};
 use crate::metrics::{Metrics, StreamOutcome, TeamMetrics};
@@ -325,12 +325,6 @@ impl Draft {
             usage: reading.usage,
             sent_at,
         });
-        if let Ending::Settled { credits, basis, .. } = ending {
-            self.team_metrics().booked(self.route(), basis, credits, reserve);
-            if basis == Basis::Final {
-                self.recorder.metrics.reserve_was(reserve, credits);
-            }
-        }
         Some(ending)
     }
 

@@ -61,14 +61,13 @@ pub enum OpenError {
 ///
 /// # Errors
 /// In words for the operator.
-pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Books, OpenError> {
+pub fn open(config: &Config, clock: Clock, metrics: &Arc<Metrics>) -> Result<Books, OpenError> {
     let path = &config.ledger.path;
     let failed = |error| OpenError::System { path: path.clone(), error };
     let store = Store::open(path, config.ledger.durability)?;
     let lock = lock(path)?;
     open_with(config, clock, metrics, store, |store| {
-        let (commit, closed) = (metrics.ledger_commit.clone(), metrics.ledger_closed.clone());
-        SqliteLedger::start(store, lock, clock, commit, closed)
+        SqliteLedger::start(store, lock, clock, Arc::clone(metrics))
             .map(|ledger| Arc::new(ledger) as _)
             .map_err(failed)
     })

@@ -64,6 +64,8 @@ pub struct NewEnding {
     pub account: Account,
     /// The id that the caller sees.
     pub request_id: String,
+    /// What was held.
+    pub reserve: Credits,
     /// The day of the hold.
     pub day: Date,
     /// When it ended.

@@ -298,20 +298,26 @@ impl Store {
         write().map_err(|error| Self::failure(&self.path, error))
     }
 
-    /// Writes commands, all of them or none.
+    /// Writes commands, all of them or none. Returns those that were written: an ending whose hold was never written
+    /// has nothing to end, and is left out.
     ///
     /// # Errors
     /// What SQLite says; nothing has been written then.
-    pub fn write<'c>(&mut self, commands: impl IntoIterator<Item = &'c Command>) -> Result<(), StoreError> {
+    pub fn write<'c>(
+        &mut self,
+        commands: impl IntoIterator<Item = &'c Command>,
+    ) -> Result<Vec<&'c Command>, StoreError> {
         let write = || {
             let change = self.connection.transaction()?;
+            let mut written = Vec::new();
             for command in commands {
-                match command {
-                    Command::Hold(hold) => write_hold(&change, hold)?,
+                let is_written = match command {
+                    Command::Hold(hold) => write_hold(&change, hold).map(|()| true)?,
                     Command::End(ending) => write_ending(&change, ending)?,
-                }
+                };
+                written.extend(is_written.then_some(command));
             }
-            change.commit()
+            change.commit().map(|()| written)
         };
         write().map_err(|error| Self::failure(&self.path, error))
     }
@@ -350,7 +356,7 @@ fn write_hold(change: &Transaction<'_>, hold: &NewHold) -> rusqlite::Result<()> 
     Ok(())
 }
 
-fn write_ending(change: &Transaction<'_>, ending: &NewEnding) -> rusqlite::Result<()> {
+fn write_ending(change: &Transaction<'_>, ending: &NewEnding) -> rusqlite::Result<bool> {
     let (kind, credits, basis, reason) = match ending.ending {
         Ending::Settled { credits, basis, reason } => {
             ("settled", signed(credits), Some(basis), (basis == Basis::Estimated).then_some(reason))
@@ -360,7 +366,7 @@ fn write_ending(change: &Transaction<'_>, ending: &NewEnding) -> rusqlite::Resul
     // The ending of a hold that was refused by the disk, and so never written, is none.
     let open = change.prepare_cached("DELETE FROM open_calls WHERE call = ?1")?.execute([ending.call])?;
     if open == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let day = ending.day.to_string();
     let (input, output) = (tokens(ending.usage.input_tokens), tokens(ending.usage.output_tokens));
@@ -408,7 +414,7 @@ fn write_ending(change: &Transaction<'_>, ending: &NewEnding) -> rusqlite::Resul
             input.unwrap_or(0),
             output.unwrap_or(0),
         ])?;
-    Ok(())
+    Ok(true)
 }
 
 fn write_adjustment(change: &Transaction<'_>, adjustment: &Adjustment) -> rusqlite::Result<()> {

@@ -1,4 +1,8 @@
-//! The one writer: a thread that takes what has gathered, writes it as one transaction, and says so.
+//! The one writer: a thread that takes what has gathered, writes it as one transaction, and says so. Holds are
+//! waited for and written at once; endings, which nobody waits for, go with the next hold or after a moment.
+//!
+//! Credits are counted in the metrics when their ending is written, not before: a counter never shows what a crash
+//! could take back.
 //!
 //! While it writes, more gathers: the slower the disk, the larger the groups. Holds that could not be
 //! written are refused; endings are kept and tried again until they are written, which is what makes
@@ -10,17 +14,19 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::{Histogram, IntGauge};
 use tokio::sync::oneshot;
 
 use super::store::Store;
 use super::{Command, Ledger, NewEnding, NewHold, Unavailable};
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 
 /// Commands written in one transaction at most.
 const GROUP: usize = 1024;
 /// How long to wait before endings that could not be written are tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long endings wait for a hold to go with.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// The ledger in a SQLite file.
 #[derive(Debug)]
@@ -34,8 +40,7 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     clock: Clock,
-    commit_seconds: Histogram,
-    closed: IntGauge,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
@@ -45,28 +50,19 @@ struct State {
     writing: bool,
     /// Endings wait for the disk.
     failing: bool,
+    /// A hold is among what waits.
+    urgent: bool,
+    /// Somebody waits for everything to be written.
+    flushing: bool,
 }
 
 impl SqliteLedger {
-    /// Starts the writer over an open file; `lock` keeps others from it meanwhile. `commit_seconds` times each transaction; `closed` is 1
-    /// while the file cannot be written.
+    /// Starts the writer over an open file; `lock` keeps others from it meanwhile.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(
-        store: Store,
-        lock: File,
-        clock: Clock,
-        commit_seconds: Histogram,
-        closed: IntGauge,
-    ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            clock,
-            commit_seconds,
-            closed,
-        });
+    pub fn start(store: Store, lock: File, clock: Clock, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), clock, metrics });
         let writer = Arc::clone(&shared);
         std::thread::Builder::new().name("ledger".into()).spawn(move || writer.run(store))?;
         Ok(Self { shared, _lock: lock })
@@ -74,10 +70,12 @@ impl SqliteLedger {
 
     fn enqueue(&self, command: Command, answer: Option<oneshot::Sender<Result<(), Unavailable>>>) {
         let mut state = self.shared.state();
-        let first = state.waiting.is_empty();
+        // The first of all, or the first that is waited for.
+        let wakes = state.waiting.is_empty() || (answer.is_some() && !state.urgent);
+        state.urgent |= answer.is_some();
         state.waiting.push_back((command, answer));
         drop(state);
-        if first {
+        if wakes {
             self.shared.changed.notify_all();
         }
     }
@@ -96,9 +94,12 @@ impl Ledger for SqliteLedger {
 
     fn flush(&self) {
         let mut state = self.shared.state();
+        state.flushing = true;
+        self.shared.changed.notify_all();
         while (!state.waiting.is_empty() || state.writing) && !state.failing {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.flushing = false;
     }
 }
 
@@ -114,24 +115,30 @@ impl Shared {
             while state.waiting.is_empty() {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            if state.failing && state.waiting.iter().all(|(_, answer)| answer.is_none()) {
-                // Only endings wait, and they could not be written a moment ago.
-                state = self.changed.wait_timeout(state, RETRY).unwrap_or_else(PoisonError::into_inner).0;
-            }
+            // Only endings: longer where they could not be written a moment ago.
+            let pause = if state.failing { RETRY } else { LINGER };
+            let only_endings = |state: &mut State| !state.flushing && !state.urgent;
+            let waited = self.changed.wait_timeout_while(state, pause, only_endings);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
             let count = state.waiting.len().min(GROUP);
             group.extend(state.waiting.drain(..count));
             state.writing = true;
+            state.urgent = state.waiting.iter().any(|(_, answer)| answer.is_some());
             drop(state);
 
             let began = self.clock.now();
             let written = store.write(group.iter().map(|(command, _)| command));
-            self.commit_seconds.observe((self.clock.now() - began).as_secs_f64());
+            self.metrics.ledger_commit.observe((self.clock.now() - began).as_secs_f64());
+            if let Ok(written) = &written {
+                written.iter().for_each(|command| self.metrics.ledger_wrote(command));
+            }
+            let written = written.map(drop);
 
             let mut state = self.state();
             state.writing = false;
             if state.failing != written.is_err() {
                 state.failing = written.is_err();
-                self.closed.set(i64::from(written.is_err()));
+                self.metrics.ledger_closed.set(i64::from(written.is_err()));
                 match &written {
                     Ok(()) => tracing::info!("the ledger can be written again"),
                     Err(error) => {

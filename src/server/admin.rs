@@ -79,7 +79,6 @@ fn credits(gateway: &Gateway) {
     let (metrics, accounts) = (gateway.recorder.metrics(), &gateway.books.accounts);
     let snapshot = gateway.live.current();
     let credits = &snapshot.config.credits;
-    metrics.ledger_open_holds.set(i64::try_from(accounts.open_holds()).unwrap_or(i64::MAX));
     let teams = snapshot
         .directory
         .teams()

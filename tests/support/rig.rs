@@ -23,7 +23,7 @@ use mavera_gateway::forward::connect::Connect;
 use mavera_gateway::forward::origin::Origin;
 use mavera_gateway::forward::pool::Pool;
 use mavera_gateway::gateway::Gateway;
-use mavera_gateway::ledger::{Command, Ledger, NewEnding, NewHold, Store, Unavailable};
+use mavera_gateway::ledger::{Command, Ledger, NewEnding, NewHold, Store, StoreError, Unavailable};
 use mavera_gateway::log::Log;
 use mavera_gateway::metrics::Metrics;
 use mavera_gateway::record::Recorder;
@@ -83,19 +83,27 @@ impl Write for Sink {
 }
 
 /// A ledger that writes on the spot, so that a paused clock does not run ahead of a thread.
-#[derive(Debug, Default)]
-pub struct Inline(Mutex<Option<Store>>);
+#[derive(Debug)]
+pub struct Inline(Mutex<Store>, Arc<Metrics>);
+
+impl Inline {
+    fn write(&self, command: &Command) -> Result<(), StoreError> {
+        let mut store = self.0.lock().unwrap();
+        store.write([command])?.iter().for_each(|command| self.1.ledger_wrote(command));
+        Ok(())
+    }
+}
 
 impl Ledger for Inline {
     fn hold(&self, hold: NewHold) -> oneshot::Receiver<Result<(), Unavailable>> {
         let (answer, receiver) = oneshot::channel();
-        let written = self.0.lock().unwrap().as_mut().unwrap().write(&[Command::Hold(hold)]);
+        let written = self.write(&Command::Hold(hold));
         let _ = answer.send(written.map_err(|error| Unavailable(error.to_string().into())));
         receiver
     }
 
     fn end(&self, ending: NewEnding) {
-        self.0.lock().unwrap().as_mut().unwrap().write(&[Command::End(ending)]).unwrap();
+        self.write(&Command::End(ending)).unwrap();
     }
 
     fn flush(&self) {}
@@ -190,10 +198,9 @@ impl Rig {
         let log = Log::start(sink.clone(), dropped).unwrap();
         let config = &live.current().config;
         let store = Store::open(&config.ledger.path, Durability::Os).unwrap();
-        let ledger: Arc<Inline> = Arc::default();
+        let counted = Arc::clone(&metrics);
         let books = open_with(config, clock, &metrics, store, |store| {
-            *ledger.0.lock().unwrap() = Some(store);
-            Ok(Arc::clone(&ledger) as _)
+            Ok(Arc::new(Inline(Mutex::new(store), counted)) as _)
         })
         .unwrap();
         let gateway =
