@@ -4,12 +4,13 @@
 //!  caller ─► server ─► answer ─► head ─► identify ─► admit ──────────► inject ─► forward ─► upstream
 //!            accept    record    route   whose       rate · concurrency   swap     pooled      │
 //!            TLS       refusal   shape   key is      body · chat schema   the key  HTTP/1.1    │
-//!            h1, h2    → words           this?       upstream window                           │
+//!            h1, h2    → words           this?       window · credits                          │
 //!  caller ◄─ record ◄─────────────────── meter: look at each frame, change none ◄──────────────┘
 //!            one line and one set of metrics per request
 //! ```
 //!
-//! Modules in reading order, which is the path of a request.
+//! Modules in three groups: what stands around the path of a request, the path itself and what it runs on, and the
+//! nouns that all of it shares.
 
 pub mod config;
 pub mod gateway;

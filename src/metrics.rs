@@ -68,13 +68,7 @@ pub enum StreamOutcome {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    refusals: IntCounterVec,
-    streams: IntCounterVec,
-    credits: CounterVec,
-    overruns: CounterVec,
-    unmetered: IntCounterVec,
-    tokens: IntCounterVec,
+    by_team: ByTeam,
     held: GaugeVec,
     budget: GaugeVec,
     budget_used: GaugeVec,
@@ -114,6 +108,18 @@ pub struct Metrics {
     pub(crate) log_lines_dropped: IntCounter,
     /// Series of callers that belong to no team.
     pub(crate) strangers: TeamMetrics,
+}
+
+/// The families that have a series per team.
+#[derive(Debug)]
+struct ByTeam {
+    requests: IntCounterVec,
+    refusals: IntCounterVec,
+    streams: IntCounterVec,
+    credits: CounterVec,
+    overruns: CounterVec,
+    unmetered: IntCounterVec,
+    tokens: IntCounterVec,
 }
 
 /// The series of one team, resolved once.
@@ -213,8 +219,8 @@ impl Metrics {
             counters(r, "upstream_responses_total", "Answers of the upstream, by status.", &["status"]);
         let build_info = counters_gauge(r, "build_info", "Always 1; the label tells the version.");
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let strangers =
-            TeamMetrics::new(OTHER, &requests, &refusals, &streams, &credits, &overruns, &unmetered, &tokens);
+        let families = ByTeam { requests, refusals, streams, credits, overruns, unmetered, tokens };
+        let strangers = TeamMetrics::new(OTHER, &families);
         Self {
             durations: by_route_and_stream(
                 "request_duration_seconds",
@@ -334,29 +340,14 @@ impl Metrics {
                 )),
             ),
             strangers,
-            requests,
-            refusals,
-            streams,
-            credits,
-            overruns,
-            unmetered,
-            tokens,
+            by_team: families,
             registry,
         }
     }
 
     /// The series of a team, made to exist.
     pub(crate) fn team(&self, name: &str) -> TeamMetrics {
-        TeamMetrics::new(
-            name,
-            &self.requests,
-            &self.refusals,
-            &self.streams,
-            &self.credits,
-            &self.overruns,
-            &self.unmetered,
-            &self.tokens,
-        )
+        TeamMetrics::new(name, &self.by_team)
     }
 
     pub(crate) fn upstream_answered(&self, status: u16) {
@@ -399,9 +390,9 @@ impl Metrics {
         if let Ending::Settled { credits, basis, .. } = ending.ending {
             let team = &*ending.account.team;
             let labels = [team, ending.account.route, basis.as_str()];
-            self.credits.with_label_values(&labels).inc_by(credits.as_f64());
+            self.by_team.credits.with_label_values(&labels).inc_by(credits.as_f64());
             let overrun = credits.saturating_sub(ending.reserve).as_f64();
-            self.overruns.with_label_values(&[team]).inc_by(overrun);
+            self.by_team.overruns.with_label_values(&[team]).inc_by(overrun);
             if basis == Basis::Final && credits > Credits::ZERO {
                 self.reserve_ratio.observe(ending.reserve.as_f64() / credits.as_f64());
             }
@@ -441,16 +432,8 @@ impl Default for Metrics {
 }
 
 impl TeamMetrics {
-    fn new(
-        team: &str,
-        requests: &IntCounterVec,
-        refusals: &IntCounterVec,
-        streams: &IntCounterVec,
-        credits: &CounterVec,
-        overruns: &CounterVec,
-        unmetered: &IntCounterVec,
-        tokens: &IntCounterVec,
-    ) -> Self {
+    fn new(team: &str, families: &ByTeam) -> Self {
+        let ByTeam { requests, refusals, streams, credits, overruns, unmetered, tokens } = families;
         let routes = || ROUTES.into_iter().map(route_label);
         Self {
             requests: routes()

@@ -166,7 +166,7 @@ fn explain(gateway: &Gateway, config: &Config, caller: &Caller, rate_left: u32, 
     refusals.extend(chat::judge(body).err());
     if rate_left == 0 {
         let per_minute = team.limits.requests_per_minute.get();
-        let retry_after = std::time::Duration::from_secs(60) / per_minute;
+        let retry_after = std::time::Duration::from_mins(1) / per_minute;
         refusals.push(Refusal::RateLimited { team: team.name.to_string(), per_minute, retry_after });
     }
     if in_flight >= team.limits.concurrency {

@@ -334,7 +334,7 @@ async fn rage(address: std::net::SocketAddr, key: String, stop: Arc<AtomicBool>,
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let quirk = QUIRKS[(seed >> 33) as usize % QUIRKS.len()];
         let call = chat(address, &key, chat_body(seed >> 40 & 1 == 0, quirk));
-        if seed >> 41 & 3 == 0 {
+        if (seed >> 41).is_multiple_of(4) {
             let _ = tokio::time::timeout(Duration::from_millis(seed >> 50 & 15), call).await;
         } else {
             let _ = call.await;

@@ -271,13 +271,11 @@ impl Accounts {
             at: self.clock.wall(),
             day,
         });
-        match written.await {
-            Ok(Ok(())) => Ok(hold),
-            Ok(Err(_)) | Err(_) => {
-                hold.give_back("hold_not_written");
-                Err(Refusal::LedgerUnavailable)
-            }
+        if let Ok(Ok(())) = written.await {
+            return Ok(hold);
         }
+        hold.give_back("hold_not_written");
+        Err(Refusal::LedgerUnavailable)
     }
 
     /// How the budgets stand, without taking anything: whether a call would be admitted now.

@@ -12,7 +12,7 @@ use super::period::day_of;
 use super::{Accounts, KEPT_DAYS, LEARNED_FROM, after_crash};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ledger::{Command, Ledger, Reader, Span, SqliteLedger, Store, StoreError};
+use crate::ledger::{Adjusted, Command, Ledger, Reader, Span, SqliteLedger, Store, StoreError};
 use crate::metrics::Metrics;
 
 /// How often grants of the command line are looked for.
@@ -148,11 +148,12 @@ impl Books {
             let since = clock.wall().to_zoned(jiff::tz::TimeZone::UTC).date();
             let grants = reader.grants(since.yesterday().unwrap_or(since));
             match grants.and_then(|grants| Ok((grants, reader.adjustments_after(last)?))) {
-                Ok((grants, (latest, adjustments))) => {
-                    (seen, last) = (version, latest);
+                Ok((grants, adjustments)) => {
+                    seen = version;
                     self.accounts.set_grants(grants);
-                    for (day, team, key_id, millionths) in adjustments {
+                    for Adjusted { seq, day, team, key_id, millionths } in adjustments {
                         self.accounts.adjust(day, &team.into(), &key_id.into(), millionths);
+                        last = seq;
                     }
                 }
                 Err(error) => tracing::warn!(%error, "cannot read new entries of the ledger"),

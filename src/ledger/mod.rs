@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio::sync::oneshot;
 
-pub use read::{Booked, Reader, Span, Spend};
+pub use read::{Adjusted, Booked, Reader, Span, Spend};
 pub use store::{OpenHold, Store, StoreError};
 pub use writer::SqliteLedger;
 

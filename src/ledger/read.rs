@@ -90,6 +90,21 @@ pub struct Booked {
     pub in_doubt: bool,
 }
 
+/// A correction that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adjusted {
+    /// The entry.
+    pub seq: i64,
+    /// The day whose sums it changed.
+    pub day: Date,
+    /// Whose.
+    pub team: String,
+    /// By which key.
+    pub key_id: String,
+    /// The difference, in millionths of a credit; negative where the call was cheaper.
+    pub millionths: i64,
+}
+
 /// One charge, as a caller may see it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Charge {
@@ -233,28 +248,24 @@ impl Reader {
         rows.map(|booked| booked.map(|booked| (booked.response_id.clone(), booked))).collect()
     }
 
-    /// Corrections written after entry `seq`: the last of them, and day, team, key and millionths of each.
+    /// Corrections written after entry `seq`, in order.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn adjustments_after(&self, seq: i64) -> rusqlite::Result<(i64, Vec<(Date, String, String, i64)>)> {
+    pub fn adjustments_after(&self, seq: i64) -> rusqlite::Result<Vec<Adjusted>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, day, team, key_id, credits FROM entries WHERE kind = 'adjusted' AND seq > ?1 ORDER BY seq",
         )?;
-        let mut last = seq;
         let rows = statement.query_map([seq], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                (date(&row.get::<_, String>(1)?), row.get(2)?, row.get(3)?, row.get(4)?),
-            ))
+            Ok(Adjusted {
+                seq: row.get(0)?,
+                day: date(&row.get::<_, String>(1)?),
+                team: row.get(2)?,
+                key_id: row.get(3)?,
+                millionths: row.get(4)?,
+            })
         })?;
-        let mut adjustments = Vec::new();
-        for row in rows {
-            let (seq, adjustment) = row?;
-            last = seq;
-            adjustments.push(adjustment);
-        }
-        Ok((last, adjustments))
+        rows.collect()
     }
 
     /// The last entry.

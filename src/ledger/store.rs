@@ -16,7 +16,7 @@ use crate::credits::Credits;
 /// The schema this program reads and writes.
 const VERSION: i64 = 1;
 const SCHEMA: &str = include_str!("schema.sql");
-/// `application_id` in the file's header, so that `file` and we know one when we see it: "MvGw".
+/// `application_id` in the file's header, so that `file` and we know one when we see it: four letters.
 const APPLICATION_ID: i64 = 0x4d76_4777;
 
 /// Why the file cannot be used.
@@ -53,7 +53,7 @@ pub enum StoreError {
         found: i64,
     },
     /// Damaged.
-    #[error("{path} is damaged: {what}; restore a backup (see docs), and keep the damaged file", path = path.display())]
+    #[error("{path} is damaged: {what}; keep the damaged file, and restore a backup", path = path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -43,9 +43,13 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
+/// Who waits for a hold to be written.
+type Asker = oneshot::Sender<Result<(), Unavailable>>;
+
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, each with its own reader")]
 struct State {
-    waiting: VecDeque<(Command, Option<oneshot::Sender<Result<(), Unavailable>>>)>,
+    waiting: VecDeque<(Command, Option<Asker>)>,
     /// A group is being written.
     writing: bool,
     /// Endings wait for the disk.
@@ -68,7 +72,7 @@ impl SqliteLedger {
         Ok(Self { shared, _lock: lock })
     }
 
-    fn enqueue(&self, command: Command, answer: Option<oneshot::Sender<Result<(), Unavailable>>>) {
+    fn enqueue(&self, command: Command, answer: Option<Asker>) {
         let mut state = self.shared.state();
         // The first of all, or the first that is waited for.
         let wakes = state.waiting.is_empty() || (answer.is_some() && !state.urgent);
@@ -130,7 +134,9 @@ impl Shared {
             let written = store.write(group.iter().map(|(command, _)| command));
             self.metrics.ledger_commit.observe((self.clock.now() - began).as_secs_f64());
             if let Ok(written) = &written {
-                written.iter().for_each(|command| self.metrics.ledger_wrote(command));
+                for command in written {
+                    self.metrics.ledger_wrote(command);
+                }
             }
             let written = written.map(drop);
 
@@ -142,7 +148,7 @@ impl Shared {
                 match &written {
                     Ok(()) => tracing::info!("the ledger can be written again"),
                     Err(error) => {
-                        tracing::error!(%error, "the ledger cannot be written: nothing is forwarded until it can")
+                        tracing::error!(%error, "the ledger cannot be written: nothing is forwarded until it can");
                     }
                 }
             }

@@ -79,10 +79,11 @@ where
     };
     let Ok(Ok((h2, ahead))) = told else { return };
     let io = CallerIo::new(io, ahead, server.write_timeout);
+    // Boxed, so that a connection takes the memory of its own protocol alone.
     if h2 {
-        serve_h2(io, service, gateway, server).await;
+        Box::pin(serve_h2(io, service, gateway, server)).await;
     } else {
-        serve_h1(io, service, gateway, server).await;
+        Box::pin(serve_h1(io, service, gateway, server)).await;
     }
 }
 
