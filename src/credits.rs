@@ -21,6 +21,9 @@ impl Credits {
     /// More than anybody has.
     pub const MAX: Self = Self(i64::MAX as u64);
 
+    /// The largest figure that is believed, far above any plan: sums of figures must fit a ledger.
+    const PLAUSIBLE: Self = Self::whole(1_000_000_000);
+
     /// So many millionths of a credit.
     #[must_use]
     pub const fn from_millionths(millionths: u64) -> Self {
@@ -74,7 +77,7 @@ impl Credits {
             let divisor = 10u128.checked_pow(shift.unsigned_abs());
             amount = divisor.map_or(u128::from(amount != 0), |d| amount.div_ceil(d));
         }
-        u64::try_from(amount).ok().map(Self)
+        u64::try_from(amount).ok().map(Self).filter(|amount| *amount <= Self::PLAUSIBLE)
     }
 
     /// The amount as a float, for Prometheus, whose samples are floats.
@@ -148,7 +151,9 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot_be_booked() {
-        for text in ["-1", "", ".", "1.", ".5", "null", "\"3\"", "1e400", "99999999999999999999", "NaN"] {
+        for text in
+            ["-1", "", ".", "1.", ".5", "null", "\"3\"", "1e400", "99999999999999999999", "1000000001", "NaN"]
+        {
             assert_eq!(Credits::from_json_number(text), None, "{text}");
         }
     }

@@ -19,7 +19,6 @@ use crate::account::upstream::Comparison;
 use crate::credits::Credits;
 use crate::head::Route;
 use crate::ledger::{Basis, Command, Ending, Spend};
-use crate::meter::Usage;
 use crate::refuse::Code;
 
 /// The label of what belongs to no configured team, route or status.
@@ -387,6 +386,12 @@ impl Metrics {
     pub fn ledger_wrote(&self, command: &Command) {
         let Command::End(ending) = command else { return self.ledger_open_holds.inc() };
         self.ledger_open_holds.dec();
+        for (direction, count) in
+            [("input", ending.usage.input_tokens), ("output", ending.usage.output_tokens)]
+        {
+            let labels = [&*ending.account.team, ending.account.route, direction];
+            self.by_team.tokens.with_label_values(&labels).inc_by(count.unwrap_or(0));
+        }
         if let Ending::Settled { credits, basis, .. } = ending.ending {
             let team = &*ending.account.team;
             let labels = [team, ending.account.route, basis.as_str()];
@@ -478,17 +483,11 @@ impl TeamMetrics {
         self.streams[outcome as usize].inc();
     }
 
-    pub(crate) fn tokens(&self, route: Option<Route>, usage: &Usage) {
-        let route = route_index(route);
-        self.tokens[route][0].inc_by(usage.input_tokens.unwrap_or(0));
-        self.tokens[route][1].inc_by(usage.output_tokens.unwrap_or(0));
-    }
-
     /// Takes up the counts of earlier runs, as the ledger has them.
     pub(crate) fn continue_from(&self, spend: &Spend) {
         let route = route_index(Route::named(&spend.route));
-        self.credits[route][0].inc_by(spend.settled.as_f64());
-        self.credits[route][1].inc_by(spend.estimated.as_f64());
+        self.credits[route][0].inc_by(spend.counted[0].as_f64());
+        self.credits[route][1].inc_by(spend.counted[1].as_f64());
         self.tokens[route][0].inc_by(spend.input_tokens);
         self.tokens[route][1].inc_by(spend.output_tokens);
     }

@@ -340,7 +340,6 @@ impl Draft {
         let (metrics, team, route) = (&self.recorder.metrics, self.team_metrics(), self.route());
         // A caller that left before any status was sent gets nginx's 499, which is `other` here.
         team.request_ended(route, self.status.map_or(0, |status| status.as_u16()));
-        team.tokens(route, &reading.usage);
         metrics.request_took(route, self.stream, times.total);
         metrics.first_byte_took(route, self.stream, times.head);
         metrics.overhead_was(route, times.ours);

@@ -11,7 +11,7 @@ use crate::meter::{Finish, Reading};
 ///
 /// Sources: Mavera's error guide lists 400, 401, 402, 403, 404 and 429 as refusals of the request itself,
 /// its credit guide charges "operations", and its rate limit guide has 429 answered in place of the
-/// operation. 405, 413, 415 and 422 are refusals by the definition of RFC 9110 §15.5.
+/// operation. 405, 409, 413, 415 and 422 say that the request could not be fulfilled (RFC 9110 §15.5).
 const FREE: [(StatusCode, &str); 11] = [
     (StatusCode::BAD_REQUEST, "refused_by_upstream"),
     (StatusCode::UNAUTHORIZED, "key_refused"),

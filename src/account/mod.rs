@@ -32,6 +32,8 @@ const KEPT_DAYS: i32 = 45;
 const LEARNED_FROM: usize = 1024;
 /// Fewer costs than this teach nothing; the floor holds.
 const LEARNED_LEAST: usize = 20;
+/// Days that the ledger may be ahead of the clock at a start: a step back, or another zone.
+const CARRY_OVER: i32 = 2;
 /// A leap of the wall clock against the monotonic one that is worth a word.
 const LEAP: Duration = Duration::from_mins(5);
 
@@ -181,9 +183,15 @@ impl Accounts {
             passed: HashMap::new(),
             costs: VecDeque::new(),
         };
+        let furthest = state.today.checked_add(CARRY_OVER.days()).unwrap_or(state.today);
         for spend in spent {
-            // A ledger that was written with the clock further on has closed the days before.
-            state.today = state.today.max(spend.day);
+            // A ledger that was written with the clock a little further on has closed the days before. Days further
+            // off were written under a wrong clock, and must not freeze the budgets until they come.
+            if spend.day <= furthest {
+                state.today = state.today.max(spend.day);
+            } else {
+                tracing::error!(day = %spend.day, team = spend.team, "the ledger has entries of the future: the clock was wrong; they count for their own day alone");
+            }
             for whose in scopes_of(&spend.team.as_str().into(), &spend.key_id.as_str().into()) {
                 state.sums(whose, spend.day).used += spend.credits();
             }
@@ -274,7 +282,9 @@ impl Accounts {
         if let Ok(Ok(())) = written.await {
             return Ok(hold);
         }
-        hold.give_back("hold_not_written");
+        // It is not there, so there is nothing to end but what is held in memory.
+        hold.ended = true;
+        self.release(&hold, Credits::ZERO, None);
         Err(Refusal::LedgerUnavailable)
     }
 
@@ -324,7 +334,9 @@ impl Accounts {
             let standing = state.standing(whose, *budget, today, zone);
             let left = standing.left();
             if left < reserve {
-                let may_fit = left + standing.held >= reserve && standing.held > Credits::ZERO;
+                let without_holds =
+                    (standing.budget.credits + standing.granted).saturating_sub(standing.used);
+                let may_fit = standing.held > Credits::ZERO && without_holds >= reserve;
                 return Err(Full { standing, may_fit });
             }
             least = least.min(left.saturating_sub(reserve));

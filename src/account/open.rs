@@ -3,10 +3,10 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jiff::ToSpan;
+use jiff::{Timestamp, ToSpan};
 
 use super::period::day_of;
 use super::{Accounts, KEPT_DAYS, LEARNED_FROM, after_crash};
@@ -25,6 +25,8 @@ pub struct Books {
     pub accounts: Arc<Accounts>,
     /// For reports of the running gateway.
     pub reader: Arc<Mutex<Reader>>,
+    /// The last entry that the accounts know of.
+    last_entry: i64,
 }
 
 /// Why the books cannot be opened.
@@ -99,6 +101,7 @@ pub fn open_with(
     let last_call = store.last_call()?;
 
     let reader = Reader::open(path).map_err(failed)?;
+    let last_entry = reader.last_entry().map_err(failed)?;
     let mut spent = reader.spends(Span::ALL).map_err(failed)?;
     for spend in &spent {
         metrics.team(&spend.team).continue_from(spend);
@@ -112,7 +115,7 @@ pub fn open_with(
     let accounts = Accounts::new(start(store)?, clock, zone, last_call, &spent);
     accounts.learn_from(costs);
     accounts.set_grants(grants);
-    Ok(Books { accounts, reader: Arc::new(Mutex::new(reader)) })
+    Ok(Books { accounts, reader: Arc::new(Mutex::new(reader)), last_entry })
 }
 
 /// Held for as long as the gateway runs, by the process: a crash releases it.
@@ -129,35 +132,53 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 }
 
 impl Books {
-    fn reader(&self) -> MutexGuard<'_, Reader> {
-        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes up grants and corrections that the command line has written. Never returns.
-    pub async fn watch_entries(&self, clock: Clock) {
-        let mut seen = None;
-        let mut last = self.reader().last_entry().unwrap_or(0);
+    /// Takes up grants and corrections that the command line has written. Never returns. Reads on a connection and a
+    /// thread of its own, so that nobody waits for it.
+    pub async fn watch_entries(&self, path: PathBuf, clock: Clock) {
+        let mut watch = Watch { reader: None, path, seen: None, last: self.last_entry };
         loop {
             tokio::time::sleep(LOOK).await;
-            let reader = self.reader();
-            let version = reader.data_version().ok();
-            if version == seen {
-                continue;
-            }
-            // A day early, so that no zone is left out; whether a grant is in force is decided at each call.
-            let since = clock.wall().to_zoned(jiff::tz::TimeZone::UTC).date();
-            let grants = reader.grants(since.yesterday().unwrap_or(since));
-            match grants.and_then(|grants| Ok((grants, reader.adjustments_after(last)?))) {
-                Ok((grants, adjustments)) => {
-                    seen = version;
-                    self.accounts.set_grants(grants);
-                    for Adjusted { seq, day, team, key_id, millionths } in adjustments {
-                        self.accounts.adjust(day, &team.into(), &key_id.into(), millionths);
-                        last = seq;
-                    }
+            let (accounts, now) = (Arc::clone(&self.accounts), clock.wall());
+            let looked = tokio::task::spawn_blocking(move || {
+                if let Err(error) = watch.look(&accounts, now) {
+                    tracing::warn!(%error, "cannot read new entries of the ledger");
                 }
-                Err(error) => tracing::warn!(%error, "cannot read new entries of the ledger"),
-            }
+                watch
+            });
+            let Ok(looked) = looked.await else { return };
+            watch = looked;
         }
+    }
+}
+
+/// How far the entries of others have been read.
+struct Watch {
+    reader: Option<Reader>,
+    path: PathBuf,
+    seen: Option<i64>,
+    last: i64,
+}
+
+impl Watch {
+    fn look(&mut self, accounts: &Accounts, now: Timestamp) -> rusqlite::Result<()> {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => none.insert(Reader::open(&self.path)?),
+        };
+        let version = reader.data_version()?;
+        if self.seen == Some(version) {
+            return Ok(());
+        }
+        // A day early, so that no zone is left out; whether a grant is in force is decided at each call.
+        let since = now.to_zoned(jiff::tz::TimeZone::UTC).date();
+        let grants = reader.grants(since.yesterday().unwrap_or(since))?;
+        let adjustments = reader.adjustments_after(self.last)?;
+        accounts.set_grants(grants);
+        for Adjusted { seq, day, team, key_id, millionths } in adjustments {
+            accounts.adjust(day, &team.into(), &key_id.into(), millionths);
+            self.last = seq;
+        }
+        self.seen = Some(version);
+        Ok(())
     }
 }

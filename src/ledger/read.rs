@@ -55,6 +55,8 @@ pub struct Spend {
     pub input_tokens: u64,
     /// Tokens out.
     pub output_tokens: u64,
+    /// Settled and estimated as they were before corrections: what counters have counted.
+    pub counted: [Credits; 2],
 }
 
 impl Spend {
@@ -142,7 +144,8 @@ impl Reader {
     /// What SQLite says.
     pub fn spends(&self, span: Span) -> rusqlite::Result<Vec<Spend>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT day, team, key_id, route, outcome, calls, final, estimated, input_tokens, output_tokens
+            "SELECT day, team, key_id, route, outcome, calls, final, estimated, input_tokens, output_tokens,
+                    final - adjusted_final, estimated - adjusted_estimated
              FROM day_sums WHERE day BETWEEN ?1 AND ?2 ORDER BY day, team, key_id, route, outcome",
         )?;
         let rows = statement.query_map(params![span.since.to_string(), span.until.to_string()], |row| {
@@ -157,6 +160,7 @@ impl Reader {
                 estimated: credits(row, 7)?,
                 input_tokens: count(row, 8)?,
                 output_tokens: count(row, 9)?,
+                counted: [credits(row, 10)?, credits(row, 11)?],
             })
         })?;
         rows.collect()
@@ -254,7 +258,8 @@ impl Reader {
     /// What SQLite says.
     pub fn adjustments_after(&self, seq: i64) -> rusqlite::Result<Vec<Adjusted>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT seq, day, team, key_id, credits FROM entries WHERE kind = 'adjusted' AND seq > ?1 ORDER BY seq",
+            "SELECT seq, day, team, key_id, credits FROM entries INDEXED BY adjustments
+             WHERE kind = 'adjusted' AND seq > ?1 ORDER BY seq",
         )?;
         let rows = statement.query_map([seq], |row| {
             Ok(Adjusted {
@@ -316,12 +321,12 @@ impl Reader {
              FULL JOIN (SELECT call FROM entries h WHERE kind = 'hold' AND NOT EXISTS
                (SELECT 1 FROM entries e WHERE e.kind IN ('settled', 'voided') AND e.call = h.call)) h ON h.call = o.call
              WHERE o.call IS NULL OR h.call IS NULL",
-            "SELECT 'the sums of ' || coalesce(s.day, e.day) || ', team ' || coalesce(s.team, e.team) || ' are '
+            "SELECT 'the sums of ' || coalesce(s.day, e.day) || ', team ' || coalesce(s.team, e.team) || ', key ' || coalesce(s.key_id, e.key_id) || ' are '
                     || coalesce(s.amount, 0) || ' millionths, the entries say ' || coalesce(e.amount, 0)
-             FROM (SELECT day, team, sum(final + estimated) AS amount FROM day_sums GROUP BY day, team) s
-             FULL JOIN (SELECT day, team, sum(credits) AS amount FROM entries WHERE kind IN ('settled', 'voided', 'adjusted')
-                        GROUP BY day, team) e
-               ON e.day = s.day AND e.team = s.team
+             FROM (SELECT day, team, key_id, sum(final + estimated) AS amount FROM day_sums GROUP BY day, team, key_id) s
+             FULL JOIN (SELECT day, team, key_id, sum(credits) AS amount FROM entries
+                        WHERE kind IN ('settled', 'voided', 'adjusted') GROUP BY day, team, key_id) e
+               ON e.day = s.day AND e.team = s.team AND e.key_id = s.key_id
              WHERE coalesce(s.amount, 0) <> coalesce(e.amount, 0)
                AND coalesce(s.day, e.day) >= coalesce((SELECT max(before) FROM pruned), '')",
         ];

@@ -4,7 +4,7 @@
 
 -- Every entry, in the order of writing. Entries are never changed.
 CREATE TABLE entries (
-  seq           INTEGER PRIMARY KEY,
+  seq           INTEGER PRIMARY KEY AUTOINCREMENT,
   kind          TEXT NOT NULL CHECK (kind IN ('hold', 'settled', 'voided', 'adjusted', 'granted')),
   -- Joins a hold and its ending; null for grants and for adjustments of no single call.
   call          INTEGER,
@@ -33,6 +33,7 @@ CREATE UNIQUE INDEX one_hold ON entries (call) WHERE kind = 'hold';
 CREATE UNIQUE INDEX one_ending ON entries (call) WHERE kind IN ('settled', 'voided');
 CREATE INDEX by_response ON entries (response_id) WHERE response_id IS NOT NULL;
 CREATE INDEX by_team ON entries (team, seq) WHERE kind IN ('settled', 'voided');
+CREATE INDEX adjustments ON entries (seq) WHERE kind = 'adjusted';
 CREATE INDEX by_adjustment ON entries (call, seq) WHERE kind = 'adjusted';
 CREATE INDEX by_grant ON entries (team, until) WHERE kind = 'granted';
 
@@ -61,6 +62,9 @@ CREATE TABLE day_sums (
   estimated     INTEGER NOT NULL,
   input_tokens  INTEGER NOT NULL,
   output_tokens INTEGER NOT NULL,
+  -- What corrections have added to `final` and `estimated`; counters continue without them, because they never fall.
+  adjusted_final     INTEGER NOT NULL DEFAULT 0,
+  adjusted_estimated INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (day, team, key_id, route, outcome)
 ) STRICT, WITHOUT ROWID;
 

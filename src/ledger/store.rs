@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{Adjustment, Basis, CallId, Command, Ending, NewEnding, NewHold};
 use crate::account::Grant;
@@ -62,9 +62,15 @@ pub enum StoreError {
     },
 }
 
-/// Entries that may go: of calls that have ended, and not the latest, whose number goes on.
-const PRUNED: &str = "day < ?1 AND kind <> 'granted' AND call NOT IN (SELECT call FROM open_calls)
-    AND call < (SELECT max(call) FROM entries WHERE kind = 'hold')";
+impl StoreError {
+    /// Whether one entry is at fault, and not the disk: trying again cannot help.
+    #[must_use]
+    pub fn is_of_one_entry(&self) -> bool {
+        use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+        let Self::Sqlite { error, .. } = self else { return false };
+        matches!(error.sqlite_error_code(), Some(ConstraintViolation | TooBig | TypeMismatch))
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 enum ExportError {
@@ -240,17 +246,25 @@ impl Store {
             .map_err(|error| Self::failure(&self.path, error))
     }
 
-    /// Writes the entries that [`Store::prune`] would remove, as CSV with headings, and counts them.
+    /// Settles which entries are to go, and writes them as CSV with headings. Returns how many they are.
     ///
     /// # Errors
     /// What SQLite or the output says.
-    pub fn export(&self, before: Date, out: &mut impl Write) -> std::io::Result<usize> {
+    pub fn export(&mut self, before: Date, out: &mut impl Write) -> std::io::Result<usize> {
         let mut export = || -> Result<usize, ExportError> {
-            let mut statement =
-                self.connection.prepare(&format!("SELECT * FROM entries WHERE {PRUNED} ORDER BY seq"))?;
+            self.connection.execute("DROP TABLE IF EXISTS temp.going", [])?;
+            self.connection.execute(
+                "CREATE TEMP TABLE going AS SELECT seq FROM entries
+                 WHERE day < ?1 AND kind <> 'granted' AND call NOT IN (SELECT call FROM open_calls)
+                   AND call < (SELECT max(call) FROM entries WHERE kind = 'hold')",
+                [before.to_string()],
+            )?;
+            let mut statement = self.connection.prepare(
+                "SELECT entries.* FROM temp.going CROSS JOIN entries ON entries.seq = going.seq ORDER BY going.seq",
+            )?;
             writeln!(out, "{}", statement.column_names().join(","))?;
             let columns = statement.column_count();
-            let mut rows = statement.query([before.to_string()])?;
+            let mut rows = statement.query([])?;
             let mut count = 0;
             while let Some(row) = rows.next()? {
                 for column in 0..columns {
@@ -268,17 +282,27 @@ impl Store {
         })
     }
 
-    /// Removes the entries of calls that were held before a day and have ended. No sum changes.
+    /// Removes the entries that [`Store::export`] has written, a few at a time, so that a running gateway need not
+    /// wait. No sum changes.
     ///
     /// # Errors
-    /// What SQLite says; nothing has been removed then.
+    /// What SQLite says; what is left can be exported and pruned again.
     pub fn prune(&mut self, before: Date) -> Result<usize, StoreError> {
-        let mut prune = || {
-            let change = self.connection.transaction()?;
-            let removed =
-                change.execute(&format!("DELETE FROM entries WHERE {PRUNED}"), [before.to_string()])?;
-            change.execute("INSERT INTO pruned (before) VALUES (?1)", [before.to_string()])?;
-            change.commit().map(|()| removed)
+        let prune = || {
+            // First, so that sums of those days are never held against what is still there of them.
+            self.connection.execute("INSERT INTO pruned (before) VALUES (?1)", [before.to_string()])?;
+            let mut removed = 0;
+            loop {
+                let change = self.connection.unchecked_transaction()?;
+                let some = "(SELECT seq FROM temp.going ORDER BY seq LIMIT 5000)";
+                let count = change.execute(&format!("DELETE FROM entries WHERE seq IN {some}"), [])?;
+                change.execute(&format!("DELETE FROM temp.going WHERE seq IN {some}"), [])?;
+                change.commit()?;
+                removed += count;
+                if count == 0 {
+                    return Ok(removed);
+                }
+            }
         };
         prune().map_err(|error| Self::failure(&self.path, error))
     }
@@ -289,13 +313,38 @@ impl Store {
     /// What SQLite says; nothing has been written then.
     pub fn adjust(&mut self, adjustments: &[Adjustment]) -> Result<(), StoreError> {
         let mut write = || {
-            let change = self.connection.transaction()?;
+            let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for adjustment in adjustments {
-                write_adjustment(&change, adjustment)?;
+                // Somebody may have corrected it since it was read: then it is left as it is.
+                let corrected: i64 = change.query_row(
+                    "SELECT coalesce(sum(credits), 0) + (SELECT credits FROM entries WHERE kind = 'settled' AND call = ?1)
+                     FROM entries WHERE kind = 'adjusted' AND call = ?1",
+                    [adjustment.booked.call],
+                    |row| row.get(0),
+                )?;
+                if corrected == signed(adjustment.booked.credits) {
+                    write_adjustment(&change, adjustment)?;
+                }
             }
             change.commit()
         };
         write().map_err(|error| Self::failure(&self.path, error))
+    }
+
+    /// Whether a command could be written, without writing it.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn try_write(&mut self, command: &Command) -> Result<(), StoreError> {
+        let mut attempt = || {
+            let change = self.connection.transaction()?;
+            match command {
+                Command::Hold(hold) => write_hold(&change, hold)?,
+                Command::End(ending) => drop(write_ending(&change, ending)?),
+            }
+            change.rollback()
+        };
+        attempt().map_err(|error| Self::failure(&self.path, error))
     }
 
     /// Writes commands, all of them or none. Returns those that were written: an ending whose hold was never written
@@ -439,7 +488,8 @@ fn write_adjustment(change: &Transaction<'_>, adjustment: &Adjustment) -> rusqli
     // What was estimated moves over to the final figures with all of it.
     let doubt = if booked.in_doubt { signed(booked.credits) } else { 0 };
     change.execute(
-        "UPDATE day_sums SET final = final + ?1, estimated = estimated - ?2
+        "UPDATE day_sums SET final = final + ?1, estimated = estimated - ?2, adjusted_final = adjusted_final + ?1,
+           adjusted_estimated = adjusted_estimated - ?2
          WHERE day = ?3 AND team = ?4 AND key_id = ?5 AND route = ?6 AND outcome = ?7",
         params![
             difference + doubt,

@@ -8,7 +8,7 @@
 //! written are refused; endings are kept and tried again until they are written, which is what makes
 //! the ledger recover by itself when, say, a full disk has room again.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::store::Store;
+use super::store::{Store, StoreError};
 use super::{Command, Ledger, NewEnding, NewHold, Unavailable};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -99,12 +99,48 @@ impl Ledger for SqliteLedger {
     fn flush(&self) {
         let mut state = self.shared.state();
         state.flushing = true;
+        // Whatever the last attempt came to, there is one more.
+        state.failing = false;
         self.shared.changed.notify_all();
         while (!state.waiting.is_empty() || state.writing) && !state.failing {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.flushing = false;
     }
+}
+
+impl State {
+    /// The disk does not take what was asked: every hold is refused, those that wait too; endings go back in
+    /// front, in order, but for those of the holds that were just refused.
+    fn refuse_holds(&mut self, group: &mut Vec<(Command, Option<Asker>)>, reason: &Arc<str>) {
+        let mut refused = HashSet::new();
+        let mut endings = VecDeque::new();
+        for (command, answer) in group.drain(..).chain(self.waiting.drain(..)) {
+            match (command, answer) {
+                (Command::Hold(hold), answer) => {
+                    refused.insert(hold.call);
+                    // Whoever asked may have left.
+                    answer.map(|answer| answer.send(Err(Unavailable(Arc::clone(reason)))));
+                }
+                (Command::End(ending), _) if refused.contains(&ending.call) => {}
+                (ending, _) => endings.push_back((ending, None)),
+            }
+        }
+        self.waiting = endings;
+        self.urgent = false;
+    }
+}
+
+/// One entry that can never be written must not keep the others from it: each is tried alone, and the one that
+/// is at fault is left out, with a word to the operator.
+fn set_aside(store: &mut Store, group: &mut Vec<(Command, Option<Asker>)>) {
+    group.retain(|(command, _)| match store.try_write(command) {
+        Err(error) if error.is_of_one_entry() => {
+            tracing::error!(%error, ?command, "an entry cannot be written and is left out of the ledger");
+            false
+        }
+        _ => true,
+    });
 }
 
 impl Shared {
@@ -131,7 +167,11 @@ impl Shared {
             drop(state);
 
             let began = self.clock.now();
-            let written = store.write(group.iter().map(|(command, _)| command));
+            let mut written = store.write(group.iter().map(|(command, _)| command));
+            if written.as_ref().is_err_and(StoreError::is_of_one_entry) {
+                set_aside(&mut store, &mut group);
+                written = store.write(group.iter().map(|(command, _)| command));
+            }
             self.metrics.ledger_commit.observe((self.clock.now() - began).as_secs_f64());
             if let Ok(written) = &written {
                 for command in written {
@@ -159,16 +199,7 @@ impl Shared {
                         let _ = answer.send(Ok(()));
                     }
                 }
-                Err(error) => {
-                    let reason: Arc<str> = error.to_string().into();
-                    // Back in front, in order, without the holds.
-                    for (command, answer) in group.drain(..).rev() {
-                        match answer {
-                            Some(answer) => drop(answer.send(Err(Unavailable(Arc::clone(&reason))))),
-                            None => state.waiting.push_front((command, None)),
-                        }
-                    }
-                }
+                Err(error) => state.refuse_holds(&mut group, &error.to_string().into()),
             }
             self.changed.notify_all();
         }

@@ -311,14 +311,19 @@ impl Scanner {
         if let Some(text) = self.token.text() {
             match (target, &mut self.found.usage) {
                 (Target::Credits, Some(usage)) => usage.credits = Credits::from_json_number(text),
-                (Target::InputTokens, Some(usage)) => usage.input_tokens = text.parse().ok(),
-                (Target::OutputTokens, Some(usage)) => usage.output_tokens = text.parse().ok(),
+                (Target::InputTokens, Some(usage)) => usage.input_tokens = tokens(text),
+                (Target::OutputTokens, Some(usage)) => usage.output_tokens = tokens(text),
                 (Target::Error, _) => self.found.error |= !matches!(text, "null" | "false" | "0"),
                 _ => {}
             }
         }
         self.token.clear();
     }
+}
+
+/// A count of tokens; what no answer can have is no figure.
+fn tokens(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|count| *count <= 1_000_000_000_000)
 }
 
 #[cfg(test)]

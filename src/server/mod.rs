@@ -110,7 +110,8 @@ pub async fn run(
         Arc::clone(gateway.recorder.metrics()),
     ));
     let (books, clock) = (gateway.books.clone(), gateway.recorder.clock());
-    let grants = tokio::spawn(async move { books.watch_entries(clock).await });
+    let ledger = gateway.live.current().config.ledger.path.clone();
+    let grants = tokio::spawn(async move { books.watch_entries(ledger, clock).await });
 
     stop.await;
     let drained = drain(gateway, hurry).await;

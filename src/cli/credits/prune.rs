@@ -8,7 +8,9 @@ use jiff::civil::Date;
 
 use super::read_config;
 use crate::account::open::OpenError;
+use crate::account::period::day_of;
 use crate::cli::Failure;
+use crate::clock::Clock;
 use crate::ledger::Store;
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +29,13 @@ pub(in crate::cli) struct PruneArguments {
 pub(super) fn run(arguments: &PruneArguments) -> Result<(), Failure> {
     let config = read_config(&arguments.config)?;
     let shown = arguments.export.display();
+    let today = day_of(Clock::system().wall(), &config.credits.zone);
+    if arguments.before > today {
+        return Err(Failure::Usage(format!(
+            "{} is in the future; today is {today} in the ledger's zone",
+            arguments.before
+        )));
+    }
     let file = File::create_new(&arguments.export)
         .map_err(|error| Failure::Usage(format!("{shown}: cannot be made: {error}")))?;
     let mut out = BufWriter::new(file);

@@ -11,7 +11,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let wrong = open_reader(&config)?.verify().map_err(|error| read_failed(path, &error))?;
     if wrong.is_empty() {
         println!(
-            "{}: fine. Every sum is what its entries say, and every hold has at most one ending.",
+            "{}: fine. The sums of every day, team and key are what their entries say, and every hold has at most one ending.",
             path.display()
         );
         return Ok(());
