@@ -52,6 +52,23 @@ const COMMIT_BUCKETS: [f64; 10] =
 /// Reserved as a multiple of actual.
 const RATIO_BUCKETS: [f64; 9] = [0.5, 0.75, 0.999, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0];
 
+/// Counts something in a gauge for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Counted(IntGauge);
+
+impl Counted {
+    pub(crate) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// How the stream of a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamOutcome {

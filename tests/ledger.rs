@@ -135,6 +135,50 @@ async fn a_ledger_that_cannot_write_forwards_nothing_and_recovers_without_a_rest
     assert_eq!(credits(&pair.config_path(), &["verify"]).0, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_closes_the_gateway_for_money_until_there_is_room() {
+    let (_simulator, simulator_address) = start_simulator("");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.toml");
+    std::fs::write(folder.path().join("key"), CANARY).unwrap();
+    let key = NewKey::generate().unwrap();
+    let base_url = format!("base_url = \"http://{simulator_address}/api/v1\"");
+    std::fs::write(&path, config(folder.path(), &PairSetup::default(), &base_url, &team("growth", &key)))
+        .unwrap();
+    // No file may grow past 300 KiB, as on a disk without room; the limit is soft and can be lifted from outside.
+    let limited = "trap '' XFSZ; ulimit -S -f 300; exec \"$0\" serve --config \"$1\"";
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["-c", limited, env!("CARGO_BIN_EXE_mavera-gateway")]).arg(&path);
+    let gateway = Process::start(&mut shell);
+    let serving = gateway.wait_for_message("serving");
+    let address = serving["listen"].as_str().unwrap().parse().unwrap();
+    let mut served = 0;
+    while chat(address, &key.text, chat_body(false, "")).await.unwrap().status == 200 {
+        served += 1;
+        assert!(served < 1000, "the disk never got full");
+    }
+    let told = gateway.wait_for_message("the ledger cannot be written: nothing is forwarded until it can");
+    let books: Value = serde_json::from_str(&get(simulator_address, "/sim/books").1).unwrap();
+    assert_eq!(books["received"].as_array().unwrap().len(), served, "nothing is sent unrecorded: {told}");
+    let lifted = std::process::Command::new("prlimit")
+        .args(["--fsize=unlimited", "--pid", &gateway.id().to_string()])
+        .status();
+    assert!(lifted.unwrap().success());
+    while chat(address, &key.text, chat_body(false, "")).await.unwrap().status != 200 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    gateway.signal("TERM");
+    gateway.wait_for_message("stopped");
+    drop(gateway);
+    checker::check(&folder.path().join("ledger.db"), &checker::Budgets::default());
+    assert_eq!(credits(&path, &["verify"]).0, 0);
+    assert_eq!(
+        report(&path, "outcome")["total"]["in_doubt"],
+        0,
+        "what was answered while the disk was full is booked"
+    );
+}
+
 #[test]
 fn a_ledger_that_is_not_one_is_refused_in_clear_words_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::origin::Origin;
+use crate::metrics::Counted;
 
 /// Bytes of one response head. Answers of an API are a few hundred; what is larger is an attack or a
 /// fault.
@@ -42,7 +43,7 @@ where
     pub(super) origin: Arc<Origin>,
     pub(super) born: Instant,
     pub(super) idle_since: Instant,
-    _open: Open,
+    _open: Counted,
 }
 
 /// Why there is no response head.
@@ -67,7 +68,14 @@ where
         let mut builder = http1::Builder::new();
         builder.max_header_size(MAX_HEAD).max_headers(MAX_FIELDS).max_buf_size(READ_AHEAD);
         let (sender, driver) = builder.handshake(TokioIo::new(io)).await?;
-        Ok(Self { sender, driver: Some(driver), origin, born: now, idle_since: now, _open: Open::new(open) })
+        Ok(Self {
+            sender,
+            driver: Some(driver),
+            origin,
+            born: now,
+            idle_since: now,
+            _open: Counted::new(open),
+        })
     }
 
     /// Lets the connection do what it can now: write, read, notice that it was closed.
@@ -105,23 +113,6 @@ where
             Some(request) => SendError::NotWritten(Box::new(request)),
             None => SendError::Broken(error.into_error()),
         })
-    }
-}
-
-/// Counts open connections.
-#[derive(Debug)]
-struct Open(IntGauge);
-
-impl Open {
-    fn new(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

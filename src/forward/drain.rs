@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::Flown;
 use super::body::AnswerBody;
 use super::connect::Connect;
+use crate::metrics::Counted;
 
 /// Exchanges read on at the same time.
 const MAX_EXCHANGES: usize = 1024;
@@ -94,20 +95,5 @@ async fn finish<C: Connect>(mut body: AnswerBody<C>) {
             Some(rest) => left = rest,
             None => return,
         }
-    }
-}
-
-struct Counted(IntGauge);
-
-impl Counted {
-    fn new(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

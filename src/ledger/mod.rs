@@ -8,6 +8,7 @@
 
 mod read;
 mod store;
+mod upkeep;
 mod writer;
 
 use std::fmt;
