@@ -9,6 +9,8 @@ pub struct Lane {
     pub name: &'static str,
     /// What the upstream answers.
     pub answer: Answer,
+    /// A read, which costs no credits and touches no ledger, instead of a chat.
+    pub read: bool,
     /// Callers, each with one connection and one call at a time.
     pub callers: u32,
     /// Requests per round, over all callers.
@@ -27,13 +29,43 @@ pub enum Answer {
 }
 
 /// The lanes of the design's speed table.
-pub const LANES: [Lane; 6] = [
-    Lane { name: "JSON, 1 caller", answer: Answer::Json, callers: 1, requests: 4000, target: 1.0 },
-    Lane { name: "JSON, 16 callers", answer: Answer::Json, callers: 16, requests: 16_000, target: 1.0 },
-    Lane { name: "JSON, 256 callers", answer: Answer::Json, callers: 256, requests: 25_600, target: 1.0 },
+pub const LANES: [Lane; 7] = [
+    Lane {
+        name: "JSON read, no ledger, 16 callers",
+        answer: Answer::Json,
+        read: true,
+        callers: 16,
+        requests: 16_000,
+        target: 1.0,
+    },
+    Lane {
+        name: "JSON, 1 caller",
+        answer: Answer::Json,
+        read: false,
+        callers: 1,
+        requests: 4000,
+        target: 1.0,
+    },
+    Lane {
+        name: "JSON, 16 callers",
+        answer: Answer::Json,
+        read: false,
+        callers: 16,
+        requests: 16_000,
+        target: 1.0,
+    },
+    Lane {
+        name: "JSON, 256 callers",
+        answer: Answer::Json,
+        read: false,
+        callers: 256,
+        requests: 25_600,
+        target: 1.0,
+    },
     Lane {
         name: "stream, 100 events back to back",
         answer: Answer::Events { count: 100, bytes: 120, pause: Duration::ZERO },
+        read: false,
         callers: 8,
         requests: 4000,
         target: 1.0,
@@ -41,6 +73,7 @@ pub const LANES: [Lane; 6] = [
     Lane {
         name: "stream, 50 events 5 ms apart",
         answer: Answer::Events { count: 50, bytes: 120, pause: Duration::from_millis(5) },
+        read: false,
         callers: 64,
         requests: 640,
         target: 1.0,
@@ -48,6 +81,7 @@ pub const LANES: [Lane; 6] = [
     Lane {
         name: "stream, 20 frames of 1 MiB",
         answer: Answer::Events { count: 20, bytes: 1 << 20, pause: Duration::ZERO },
+        read: false,
         callers: 2,
         requests: 60,
         target: 0.3,

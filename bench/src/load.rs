@@ -15,7 +15,7 @@ use crate::proxies::Proxy;
 pub fn run(proxy: &Proxy, lane: &Lane, requests: u32) -> Result<Vec<f64>, String> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let each = (requests / lane.callers).max(1);
-    let request = request(proxy.address, &proxy.key, &lane.answer.marker());
+    let request = request(proxy.address, &proxy.key, lane);
     runtime.block_on(async {
         let callers: Vec<_> =
             (0..lane.callers).map(|_| tokio::spawn(call(proxy.address, request.clone(), each))).collect();
@@ -33,7 +33,15 @@ fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-fn request(address: SocketAddr, key: &str, marker: &str) -> Vec<u8> {
+fn request(address: SocketAddr, key: &str, lane: &Lane) -> Vec<u8> {
+    if lane.read {
+        return format!(
+            "GET /api/v1/video-analyses/clx1demo HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
+             accept: */*\r\nuser-agent: bench\r\n\r\n"
+        )
+        .into_bytes();
+    }
+    let marker = lane.answer.marker();
     let body = format!(
         r#"{{"messages":[{{"role":"user","content":"Which moment loses viewers?"}}],"stream":true,"answer":"{marker}"}}"#
     );

@@ -10,9 +10,11 @@ use super::{Basis, CallId, Command, Ending, NewEnding, NewHold};
 use crate::config::Durability;
 use crate::credits::Credits;
 
+/// What brings a file from each version to the next; the first makes it. A released step is never changed.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 /// The schema this program reads and writes.
 const VERSION: i64 = 1;
-const SCHEMA: &str = include_str!("schema.sql");
+const _: () = assert!(VERSION.unsigned_abs() == MIGRATIONS.len() as u64, "one step per version");
 /// `application_id` in the file's header, so that `file` and we know one when we see it: four letters.
 const APPLICATION_ID: i64 = 0x4d76_4777;
 
@@ -141,16 +143,15 @@ impl Store {
             Durability::Os => "NORMAL",
         };
         connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
-        if version == 0 {
-            let make = |connection: &mut Connection| {
-                let change = connection.transaction()?;
-                change.execute_batch(SCHEMA)?;
-                change.pragma_update(None, "user_version", VERSION)?;
-                change.pragma_update(None, "application_id", APPLICATION_ID)?;
-                change.commit()
-            };
-            make(connection).map_err(failed)?;
-        }
+        let mut migrate = |(step, change): (i64, &&str)| {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(change)?;
+            transaction.pragma_update(None, "user_version", step + 1)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.commit()
+        };
+        let done = usize::try_from(version).unwrap_or(0);
+        (0..).zip(&MIGRATIONS).skip(done).try_for_each(&mut migrate).map_err(failed)?;
         Ok(())
     }
 
