@@ -424,13 +424,22 @@ async fn chaos_never_loses_a_credit() {
     let path = folder.path().join("gateway.toml");
     std::fs::write(folder.path().join("key"), CANARY).unwrap();
     let keys = [NewKey::generate().unwrap(), NewKey::generate().unwrap()];
-    // Small budgets, so that the teams race on them and are refused.
-    let teams: String = keys
+    // One team has plenty, the other races on a budget that it spends before the end.
+    let budgets = [("growth", 100_000 * rounds()), ("research", 30 * rounds())];
+    let teams: Vec<_> = keys
         .iter()
-        .zip(["growth", "research"])
-        .map(|(key, name)| format!("{}budget = {{ credits = 100000, period = \"day\" }}\n", team(name, key)))
-        .collect::<Vec<_>>()
-        .concat();
+        .zip(budgets)
+        .map(|(key, (name, credits))| {
+            format!("{}budget = {{ credits = {credits}, period = \"month\" }}\n", team(name, key))
+        })
+        .collect();
+    let teams = format!("[credits]\nwait = \"100ms\"\n\n{}", teams.concat());
+    let budgets = checker::Budgets {
+        organisation: None,
+        teams: budgets
+            .map(|(name, credits)| (name.to_owned(), credits.cast_signed() as i64 * 1_000_000))
+            .into(),
+    };
     let base_url = format!("base_url = \"http://{simulator_address}/api/v1\"");
     std::fs::write(&path, config(folder.path(), &PairSetup::default(), &base_url, &teams)).unwrap();
     let books = || -> Value { serde_json::from_str(&get(simulator_address, "/sim/books").1).unwrap() };
@@ -438,7 +447,7 @@ async fn chaos_never_loses_a_credit() {
     let mut gateway: Option<Process> = None;
     for round in 0..rounds() {
         let (mut started, address, _) = start_gateway(&path);
-        checker::check(&ledger, &checker::Budgets::default());
+        checker::check(&ledger, &budgets);
         let stop = Arc::new(AtomicBool::new(false));
         let callers: Vec<_> = (0..8)
             .map(|n| {
@@ -462,13 +471,16 @@ async fn chaos_never_loses_a_credit() {
     drop(gateway);
     // Once more, without faults: what was left open is settled.
     let (last, address, admin) = start_gateway(&path);
-    for key in &keys {
-        assert_eq!(chat(address, &key.text, chat_body(false, "")).await.unwrap().status, 200);
-    }
+    assert_eq!(chat(address, &keys[0].text, chat_body(false, "")).await.unwrap().status, 200);
+    assert_eq!(
+        chat(address, &keys[1].text, chat_body(false, "")).await.unwrap().status,
+        402,
+        "its budget is spent"
+    );
     while samples(admin, "mavera_gateway_ledger_open_holds").values().any(|open| *open > 0.0) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    checker::check(&ledger, &checker::Budgets::default());
+    checker::check(&ledger, &budgets);
     let (code, said) = credits(&path, &["verify"]);
     assert_eq!(code, 0, "{said}");
 

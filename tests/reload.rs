@@ -157,6 +157,20 @@ async fn a_kubernetes_mount_swapped_by_symlink_is_picked_up() {
 }
 
 #[tokio::test]
+async fn a_file_that_a_refused_configuration_names_is_waited_for() {
+    let pair = Pair::start(&PairSetup::default());
+    let text = std::fs::read_to_string(pair.config_path()).unwrap();
+    let (key, later) = (pair.folder.path().join("key"), pair.folder.path().join("later"));
+    replace(&pair.config_path(), &text.replace(key.to_str().unwrap(), later.to_str().unwrap()));
+    let refused = pair.gateway.wait_for_message("configuration refused; the running one is kept");
+    assert!(refused["problem"].as_str().unwrap().contains("cannot read"), "{refused}");
+    in_force_within_a_second(pair.address, &pair.key, 200).await;
+    std::fs::write(&later, CANARY).unwrap();
+    pair.gateway.wait_for_message("configuration reloaded");
+    in_force_within_a_second(pair.address, &pair.key, 200).await;
+}
+
+#[tokio::test]
 async fn sighup_reloads() {
     let pair = Pair::start(&PairSetup::default());
     pair.gateway.signal("HUP");
