@@ -86,7 +86,8 @@ impl Hold {
             Ending::Settled { credits, .. } => (credits, None),
             Ending::Voided { .. } => (Credits::ZERO, None),
         };
-        self.accounts.release(self, spent, final_cost);
+        // The ledger first: whoever is admitted on what this frees stands behind it there, so that no prefix of the
+        // entries, and no crash between two of them, shows more taken than a budget has.
         self.accounts.ledger.end(NewEnding {
             call: self.call,
             account: self.account.clone(),
@@ -100,6 +101,7 @@ impl Hold {
             usage,
             ending,
         });
+        self.accounts.release(self, spent, final_cost);
     }
 }
 
