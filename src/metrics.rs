@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use prometheus::core::{Collector, GenericCounterVec};
 use prometheus::{
-    Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
-    IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, Registry, TextEncoder,
 };
 
 use jiff::Timestamp;
@@ -38,6 +38,9 @@ const ROUTES: [Option<Route>; 6] = [
     Some(Route::Explain),
     None,
 ];
+
+/// Of tokens.
+const DIRECTIONS: [&str; 2] = ["input", "output"];
 
 /// Seconds, for whole requests: from a refusal to a long stream.
 const REQUEST_BUCKETS: [f64; 15] =
@@ -144,12 +147,7 @@ pub struct TeamMetrics {
     requests: Vec<Vec<IntCounter>>,
     refusals: Vec<IntCounter>,
     streams: [IntCounter; 3],
-    /// By route; final, then estimated.
-    credits: Vec<[Counter; 2]>,
-    /// Held so that the series exists from the start; counted where the ledger writes.
-    _overrun: Counter,
     unmetered: Vec<IntCounter>,
-    tokens: Vec<[IntCounter; 2]>,
 }
 
 impl Metrics {
@@ -399,20 +397,37 @@ impl Metrics {
         self.upstream_usage_timestamp.set(at.as_second() as f64);
     }
 
+    /// Takes up the counts of earlier runs, as the ledger has them.
+    pub(crate) fn continue_from(&self, spend: &Spend) {
+        let (team, route) = (spend.team.as_str(), route_label(Route::named(&spend.route)));
+        for (basis, credits) in [Basis::Final, Basis::Estimated].into_iter().zip(spend.counted) {
+            self.count_credits(team, route, basis, credits);
+        }
+        self.count_tokens(team, route, [spend.input_tokens, spend.output_tokens]);
+    }
+
+    fn count_credits(&self, team: &str, route: &str, basis: Basis, credits: Credits) {
+        self.by_team.credits.with_label_values(&[team, route, basis.as_str()]).inc_by(credits.as_f64());
+    }
+
+    fn count_tokens(&self, team: &str, route: &str, counts: [u64; 2]) {
+        for (direction, count) in DIRECTIONS.into_iter().zip(counts) {
+            self.by_team.tokens.with_label_values(&[team, route, direction]).inc_by(count);
+        }
+    }
+
     /// The ledger has written this: what it books is counted now.
     pub fn ledger_wrote(&self, command: &Command) {
         let Command::End(ending) = command else { return self.ledger_open_holds.inc() };
         self.ledger_open_holds.dec();
-        for (direction, count) in
-            [("input", ending.usage.input_tokens), ("output", ending.usage.output_tokens)]
-        {
-            let labels = [&*ending.account.team, ending.account.route, direction];
-            self.by_team.tokens.with_label_values(&labels).inc_by(count.unwrap_or(0));
-        }
+        let (team, route) = (&*ending.account.team, ending.account.route);
+        self.count_tokens(
+            team,
+            route,
+            [ending.usage.input_tokens, ending.usage.output_tokens].map(Option::unwrap_or_default),
+        );
         if let Ending::Settled { credits, basis, .. } = ending.ending {
-            let team = &*ending.account.team;
-            let labels = [team, ending.account.route, basis.as_str()];
-            self.by_team.credits.with_label_values(&labels).inc_by(credits.as_f64());
+            self.count_credits(team, route, basis, credits);
             let overrun = credits.saturating_sub(ending.reserve).as_f64();
             self.by_team.overruns.with_label_values(&[team]).inc_by(overrun);
             if basis == Basis::Final && credits > Credits::ZERO {
@@ -457,6 +472,16 @@ impl TeamMetrics {
     fn new(team: &str, families: &ByTeam) -> Self {
         let ByTeam { requests, refusals, streams, credits, overruns, unmetered, tokens } = families;
         let routes = || ROUTES.into_iter().map(route_label);
+        // Made to exist; counted where the ledger writes.
+        overruns.with_label_values(&[team]);
+        for route in routes() {
+            for basis in [Basis::Final, Basis::Estimated] {
+                credits.with_label_values(&[team, route, basis.as_str()]);
+            }
+            for direction in DIRECTIONS {
+                tokens.with_label_values(&[team, route, direction]);
+            }
+        }
         Self {
             requests: routes()
                 .map(|route| {
@@ -472,19 +497,7 @@ impl TeamMetrics {
                 .collect(),
             streams: ["completed", "truncated", "client_gone"]
                 .map(|outcome| streams.with_label_values(&[team, outcome])),
-            credits: routes()
-                .map(|route| {
-                    [Basis::Final, Basis::Estimated]
-                        .map(|basis| credits.with_label_values(&[team, route, basis.as_str()]))
-                })
-                .collect(),
-            _overrun: overruns.with_label_values(&[team]),
             unmetered: routes().map(|route| unmetered.with_label_values(&[team, route])).collect(),
-            tokens: routes()
-                .map(|route| {
-                    ["input", "output"].map(|direction| tokens.with_label_values(&[team, route, direction]))
-                })
-                .collect(),
         }
     }
 
@@ -498,15 +511,6 @@ impl TeamMetrics {
 
     pub(crate) fn stream_ended(&self, outcome: StreamOutcome) {
         self.streams[outcome as usize].inc();
-    }
-
-    /// Takes up the counts of earlier runs, as the ledger has them.
-    pub(crate) fn continue_from(&self, spend: &Spend) {
-        let route = route_index(Route::named(&spend.route));
-        self.credits[route][0].inc_by(spend.counted[0].as_f64());
-        self.credits[route][1].inc_by(spend.counted[1].as_f64());
-        self.tokens[route][0].inc_by(spend.input_tokens);
-        self.tokens[route][1].inc_by(spend.output_tokens);
     }
 
     pub(crate) fn unmetered(&self, route: Option<Route>) {

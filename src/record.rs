@@ -165,12 +165,6 @@ impl Exchange {
         self.draft().recorder.clock
     }
 
-    /// Where this exchange is recorded.
-    #[must_use]
-    pub fn recorder(&self) -> &Arc<Recorder> {
-        &self.draft().recorder
-    }
-
     /// What is asked for is known.
     pub fn routed(&mut self, target: Target) {
         self.draft_mut().target = Some(target);

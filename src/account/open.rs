@@ -1,6 +1,7 @@
 //! From a ledger file to accounts at work: what a crash left open is settled, sums are taken up, counters
 //! continue.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -103,8 +104,13 @@ pub fn open_with(
     let reader = Reader::open(path).map_err(failed)?;
     let last_entry = reader.last_entry().map_err(failed)?;
     let mut spent = reader.spends(Span::ALL).map_err(failed)?;
+    // Teams that are no longer configured keep their series; each is made once, not once per row.
+    let teams: BTreeSet<_> = spent.iter().map(|spend| spend.team.as_str()).collect();
+    for team in teams {
+        metrics.team(team);
+    }
     for spend in &spent {
-        metrics.team(&spend.team).continue_from(spend);
+        metrics.continue_from(spend);
     }
     let today = day_of(now, zone);
     let oldest = today.checked_sub(KEPT_DAYS.days()).unwrap_or(today);

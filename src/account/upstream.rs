@@ -145,7 +145,7 @@ pub async fn compare_with<C: Connect>(
 
 /// Asks again and again, as often as configured, and exports what it finds. Never returns.
 pub async fn watch<C: Connect>(
-    pool: Pool<C>,
+    pool: Arc<Pool<C>>,
     live: Arc<Live>,
     books: Books,
     window: Arc<Window>,

@@ -105,10 +105,6 @@ impl Snapshot {
             _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),
         }
     }
-
-    fn files(&self, path: &Path) -> Vec<PathBuf> {
-        files_of(&self.config, path)
-    }
 }
 
 /// The configuration in force.
@@ -170,7 +166,7 @@ impl Live {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current();
         // The files as they are before they are read: what changes meanwhile is the next change.
-        seen.files = files_named_by(&self.path).unwrap_or_else(|| before.files(&self.path));
+        seen.files = files_named_by(&self.path).unwrap_or_else(|| files_of(&before.config, &self.path));
         seen.fingerprint = fingerprint(seen.files.iter().map(PathBuf::as_path));
         let loaded = Snapshot::load(&self.path, Some(&before), &self.metrics, self.clock);
         self.report(loaded.is_ok());

@@ -103,7 +103,7 @@ pub async fn run(
     let live = Arc::clone(&gateway.live);
     let watch = tokio::spawn(async move { live.watch().await });
     let usage = tokio::spawn(account::upstream::watch(
-        Pool::new(Tcp, gateway.recorder.clock(), gateway.recorder.metrics().upstream_connections.clone()),
+        gateway.pool(Tcp),
         Arc::clone(&gateway.live),
         gateway.books.clone(),
         Arc::clone(&gateway.window),
