@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceBuilder};
 
 use crate::account::open::Books;
-use crate::admit::body::ReadBodyLayer;
-use crate::admit::budget::HoldCreditsLayer;
+use crate::admit::body::ReadBody;
+use crate::admit::budget::HoldCredits;
 use crate::admit::concurrency::Concurrency;
 use crate::admit::rate::Rate;
 use crate::admit::window::{UpstreamWindow, Window};
@@ -28,7 +28,7 @@ use crate::identify::Identify;
 use crate::inject::Inject;
 use crate::own::OwnLayer;
 use crate::record::Recorder;
-use crate::stage::check;
+use crate::stage::{check, wait};
 
 /// What all workers of a gateway share.
 #[derive(Clone, Debug)]
@@ -101,11 +101,11 @@ impl Gateway {
             // Before the body, so that a team's bodies in memory are bounded too.
             .layer(check(Concurrency))
             // Only for callers within their limits: reads the body, and refuses what could not succeed.
-            .layer(ReadBodyLayer)
+            .layer(wait(ReadBody))
             // Before credits are held: a place in the shared window is free to give back.
             .layer(check(UpstreamWindow(Arc::clone(&self.window))))
             // After every limit that could still refuse: a hold is written to disk, and costs others their credits.
-            .layer(HoldCreditsLayer(Arc::clone(&self.books.accounts)))
+            .layer(wait(HoldCredits(Arc::clone(&self.books.accounts))))
             // As late as can be: the key exists in no request that might still be refused.
             .layer(check(Inject))
             .service(Forward::new(Arc::clone(pool), self.drain.clone()))

@@ -203,3 +203,69 @@ where
         }
     }
 }
+
+/// A stage that waits: for a body, for the ledger.
+pub trait Wait<In>: Send + Sync + 'static {
+    /// What the next stage takes.
+    type Out: Send;
+
+    /// Judges a request. Cancel-safe: what it holds ends when the future is dropped.
+    ///
+    /// # Errors
+    /// The refusal, if it does not pass.
+    fn wait(&self, request: In) -> impl Future<Output = Result<Self::Out, Refused>> + Send;
+}
+
+/// The layer that puts a [`Wait`] in front of a service.
+#[derive(Clone, Debug)]
+pub struct WaitLayer<W>(Arc<W>);
+
+/// Puts `wait` in front of what follows.
+pub fn wait<W>(wait: W) -> WaitLayer<W> {
+    WaitLayer(Arc::new(wait))
+}
+
+impl<W, S> Layer<S> for WaitLayer<W> {
+    type Service = Waited<W, S>;
+
+    fn layer(&self, inner: S) -> Waited<W, S> {
+        Waited { wait: Arc::clone(&self.0), inner }
+    }
+}
+
+/// A service behind a stage that waits.
+#[derive(Debug)]
+pub struct Waited<W, S> {
+    wait: Arc<W>,
+    inner: S,
+}
+
+impl<W, S: Clone> Clone for Waited<W, S> {
+    fn clone(&self) -> Self {
+        Self { wait: Arc::clone(&self.wait), inner: self.inner.clone() }
+    }
+}
+
+impl<W, S, In> Service<In> for Waited<W, S>
+where
+    W: Wait<In>,
+    S: Service<W::Out, Error = Refused> + Clone + Send + 'static,
+    S::Future: Send,
+    In: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = Refused;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Refused>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: In) -> Self::Future {
+        // The service that is ready goes with the call; its clone takes its place.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        let wait = Arc::clone(&self.wait);
+        Box::pin(async move { inner.call(wait.wait(request).await?).await })
+    }
+}

@@ -1,15 +1,12 @@
 //! Reads the caller's body, once and whole, into one buffer under its cap and deadline, and has it
 //! judged. The only stage of admission that waits.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
 use http::header;
 use http_body::Body;
 use http_body_util::BodyExt;
-use tower::{Layer, Service};
 
 use super::chat;
 use crate::caller::Caller;
@@ -17,46 +14,21 @@ use crate::config::reload::Snapshot;
 use crate::head::Route;
 use crate::record::Exchange;
 use crate::refuse::Refusal;
-use crate::stage::{Arrival, Identified, Judged, Permitted, Refused, Routed};
-
-/// The layer of [`ReadBody`].
-#[derive(Clone, Copy, Debug)]
-pub struct ReadBodyLayer;
-
-impl<S> Layer<S> for ReadBodyLayer {
-    type Service = ReadBody<S>;
-
-    fn layer(&self, inner: S) -> ReadBody<S> {
-        ReadBody { inner }
-    }
-}
+use crate::stage::{Arrival, Identified, Judged, Permitted, Refused, Routed, Wait};
 
 /// The stage that reads and judges the body.
-#[derive(Clone, Debug)]
-pub struct ReadBody<S> {
-    inner: S,
-}
+#[derive(Clone, Copy, Debug)]
+pub struct ReadBody;
 
-impl<B, S> Service<Permitted<B>> for ReadBody<S>
+impl<B> Wait<Permitted<B>> for ReadBody
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: std::fmt::Display,
-    S: Service<Judged, Error = Refused> + Clone + Send + 'static,
-    S::Future: Send,
 {
-    type Response = S::Response;
-    type Error = Refused;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Refused>> + Send>>;
+    type Out = Judged;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, permitted: Permitted<B>) -> Self::Future {
-        // The service that is ready goes with the call; its clone takes its place.
-        let next = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, next);
-        Box::pin(async move { inner.call(judge(permitted).await?).await })
+    async fn wait(&self, permitted: Permitted<B>) -> Result<Judged, Refused> {
+        judge(permitted).await
     }
 }
 

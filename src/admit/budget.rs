@@ -1,54 +1,20 @@
 //! Credits: a call that costs holds its reserve in every budget that binds, durably, before it may go on.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use tower::{Layer, Service};
 
 use crate::account::{Accounts, Asked};
 use crate::ledger;
-use crate::stage::{Admitted, Refused};
-
-/// The layer of [`HoldCredits`].
-#[derive(Clone, Debug)]
-pub struct HoldCreditsLayer(pub Arc<Accounts>);
-
-impl<S> Layer<S> for HoldCreditsLayer {
-    type Service = HoldCredits<S>;
-
-    fn layer(&self, inner: S) -> HoldCredits<S> {
-        HoldCredits { inner, accounts: Arc::clone(&self.0) }
-    }
-}
+use crate::stage::{Admitted, Refused, Wait};
 
 /// The stage that holds credits.
 #[derive(Clone, Debug)]
-pub struct HoldCredits<S> {
-    inner: S,
-    accounts: Arc<Accounts>,
-}
+pub struct HoldCredits(pub Arc<Accounts>);
 
-impl<S> Service<Admitted> for HoldCredits<S>
-where
-    S: Service<Admitted, Error = Refused> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = S::Response;
-    type Error = Refused;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Refused>> + Send>>;
+impl Wait<Admitted> for HoldCredits {
+    type Out = Admitted;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, admitted: Admitted) -> Self::Future {
-        // The service that is ready goes with the call; its clone takes its place.
-        let next = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, next);
-        let accounts = Arc::clone(&self.accounts);
-        Box::pin(async move { inner.call(hold(&accounts, admitted).await?).await })
+    async fn wait(&self, admitted: Admitted) -> Result<Admitted, Refused> {
+        hold(&self.0, admitted).await
     }
 }
 
