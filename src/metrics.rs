@@ -9,7 +9,7 @@ use std::time::Duration;
 use prometheus::core::{Collector, GenericCounterVec};
 use prometheus::{
     CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, Opts, Registry, TextEncoder,
+    IntGauge, Opts, Registry, process_collector::ProcessCollector, TextEncoder,
 };
 
 use jiff::Timestamp;
@@ -97,6 +97,7 @@ pub struct Metrics {
     upstream_pool: GaugeVec,
     upstream_drift: Gauge,
     upstream_usage_timestamp: Gauge,
+    upstream_pool_reset: Gauge,
     durations: Vec<[Histogram; 2]>,
     first_bytes: Vec<[Histogram; 2]>,
     overheads: Vec<Histogram>,
@@ -155,6 +156,10 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let registry = Registry::new();
+        // Memory, processor time, descriptors and threads, under the names that every exporter uses.
+        registry
+            .register(Box::new(ProcessCollector::for_self()))
+            .expect("its names have a prefix of their own");
         let r = &registry;
         let requests = counters(
             r,
@@ -298,6 +303,13 @@ impl Metrics {
                     "When the upstream's usage was last read, in seconds since the epoch; 0 for never.",
                 )),
             ),
+            upstream_pool_reset: register(
+                r,
+                Gauge::with_opts(opts(
+                    "upstream_pool_reset_timestamp_seconds",
+                    "When the upstream's billing period ends, in seconds since the epoch; 0 before its usage was read.",
+                )),
+            ),
             ledger_commit: register(
                 r,
                 Histogram::with_opts(histogram_opts(
@@ -393,8 +405,10 @@ impl Metrics {
             self.upstream_pool.with_label_values(&[kind]).set(amount.as_f64());
         }
         self.upstream_drift.set(comparison.drift());
-        #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit a float")]
-        self.upstream_usage_timestamp.set(at.as_second() as f64);
+        for (gauge, time) in [(&self.upstream_usage_timestamp, at), (&self.upstream_pool_reset, theirs.end)] {
+            #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit a float")]
+            gauge.set(time.as_second() as f64);
+        }
     }
 
     /// Takes up the counts of earlier runs, as the ledger has them.
