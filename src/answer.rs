@@ -15,7 +15,6 @@ use pin_project_lite::pin_project;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
-use crate::clock::Clock;
 use crate::config::reload::Live;
 use crate::head::{self, RequestId, X_REQUEST_ID};
 use crate::record::{Exchange, Recorder};
@@ -28,13 +27,14 @@ pub struct AnswerLayer {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) live: Arc<Live>,
     pub(crate) draining: CancellationToken,
+    pub(crate) closing: CancellationToken,
 }
 
 impl<S> Layer<S> for AnswerLayer {
     type Service = Answer<S>;
 
     fn layer(&self, inner: S) -> Answer<S> {
-        Answer { inner, context: self.clone() }
+        Answer { inner, context: Arc::new(self.clone()) }
     }
 }
 
@@ -42,7 +42,7 @@ impl<S> Layer<S> for AnswerLayer {
 #[derive(Clone, Debug)]
 pub struct Answer<S> {
     inner: S,
-    context: AnswerLayer,
+    context: Arc<AnswerLayer>,
 }
 
 impl<B, S, A> Service<Request<B>> for Answer<S>
@@ -59,18 +59,18 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> AnswerFuture<S::Future> {
-        let AnswerLayer { recorder, live, draining } = &self.context;
+        let AnswerLayer { recorder, live, draining: _, closing } = &*self.context;
         let (head, body) = request.into_parts();
-        let clock = recorder.clock();
-        let id = RequestId::of(&head.headers, clock);
+        let id = RequestId::of(&head.headers, recorder.clock());
         let value = id.value();
         let exchange = Exchange::begin(recorder, id, head.method.clone(), head.version);
-        if draining.is_cancelled() {
+        let context = Arc::clone(&self.context);
+        if closing.is_cancelled() {
             let refused = Refused::new(exchange, Refusal::Draining);
-            return AnswerFuture { inner: None, refused: Some(refused), id: value, clock };
+            return AnswerFuture { inner: None, refused: Some(refused), id: value, context };
         }
         let arrival = Arrival { exchange, snapshot: live.current(), head, body };
-        AnswerFuture { inner: Some(self.inner.call(arrival)), refused: None, id: value, clock }
+        AnswerFuture { inner: Some(self.inner.call(arrival)), refused: None, id: value, context }
     }
 }
 
@@ -81,7 +81,7 @@ pin_project! {
         inner: Option<F>,
         refused: Option<Refused>,
         id: HeaderValue,
-        clock: Clock,
+        context: Arc<AnswerLayer>,
     }
 }
 
@@ -101,16 +101,19 @@ where
         let mut response = match answered {
             Ok(response) => response,
             Err(Refused { exchange, refusal }) => {
-                let mut response = refusal.response(*this.clock).map(|body| AnsweredBody::Own(body.into()));
-                if matches!(*refusal, Refusal::Draining) {
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
+                let mut response = refusal
+                    .response(this.context.recorder.clock())
+                    .map(|body| AnsweredBody::Own(body.into()));
                 head::tell_credits_left(response.headers_mut(), exchange.credits_left());
                 exchange.refused(&refusal);
                 response
             }
         };
         response.headers_mut().insert(X_REQUEST_ID, this.id.clone());
+        if this.context.draining.is_cancelled() {
+            // Where it means nothing, on HTTP/2, hyper leaves it out; the connection says it by GOAWAY.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Poll::Ready(Ok(response))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceBuilder};
@@ -41,10 +42,15 @@ pub struct Gateway {
     pub books: Books,
     /// The organisation's window.
     pub window: Arc<Window>,
+    /// When the gateway began.
+    pub started: Timestamp,
     /// Every task that belongs to a call.
     pub tasks: TaskTracker,
-    /// Cancelled when the shutdown begins: no new calls.
+    /// Cancelled when the shutdown begins: not ready, no new connections, and those there are close after the answer
+    /// to their next request.
     pub draining: CancellationToken,
+    /// Cancelled soon after that: no new calls, and connections without one close.
+    pub closing: CancellationToken,
     /// Cancelled when the grace is over: calls in flight are cut.
     pub cut: CancellationToken,
     /// Where calls go on whose caller has left.
@@ -62,7 +68,9 @@ impl Gateway {
         Self {
             window: Arc::new(Window::new(recorder.clock())),
             drain: Drain::new(tasks.clone(), cut.clone(), recorder.metrics().draining.clone()),
+            started: recorder.clock().wall(),
             draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
             live,
             recorder,
             books,
@@ -89,6 +97,7 @@ impl Gateway {
                 recorder: Arc::clone(&self.recorder),
                 live: Arc::clone(&self.live),
                 draining: self.draining.clone(),
+                closing: self.closing.clone(),
             })
             // Before any look at keys: a malformed head has no trustworthy key in it.
             .layer(check(Head))

@@ -12,6 +12,7 @@
 //! Modules in three groups: what stands around the path of a request, the path itself and what it runs on, and the
 //! nouns that all of it shares.
 
+pub mod admin;
 pub mod config;
 pub mod gateway;
 pub mod server;

@@ -9,20 +9,18 @@ use std::time::Duration;
 use prometheus::core::{Collector, GenericCounterVec};
 use prometheus::{
     CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, Opts, Registry, process_collector::ProcessCollector, TextEncoder,
+    IntGauge, Opts, Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
-use jiff::Timestamp;
-
 use crate::account::Standing;
-use crate::account::upstream::Comparison;
+use crate::account::upstream::{Comparison, UpstreamReading};
 use crate::credits::Credits;
 use crate::head::Route;
 use crate::ledger::{Basis, Command, Ending, Spend};
 use crate::refuse::Code;
 
 /// The label of what belongs to no configured team, route or status.
-const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 /// Statuses that are told apart. The rest is `other`.
 const STATUSES: [u16; 24] = [
@@ -393,14 +391,15 @@ impl Metrics {
     }
 
     /// What the upstream says was spent, beside the ledger.
-    pub(crate) fn upstream_usage_is(&self, comparison: &Comparison, at: Timestamp) {
+    pub(crate) fn upstream_usage_is(&self, reading: &UpstreamReading) {
+        let UpstreamReading { at, comparison } = *reading;
         let Comparison { theirs, settled, in_doubt } = comparison;
         for (kind, amount) in [
             ("included", theirs.included),
             ("used", theirs.used),
             ("remaining", theirs.remaining),
             ("api_used", theirs.api_used),
-            ("ours", *settled + *in_doubt),
+            ("ours", settled + in_doubt),
         ] {
             self.upstream_pool.with_label_values(&[kind]).set(amount.as_f64());
         }
@@ -521,6 +520,11 @@ impl TeamMetrics {
 
     pub(crate) fn refused(&self, code: Code) {
         self.refusals[code as usize].inc();
+    }
+
+    /// Refusals of the team since the process began, by reason.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (Code, u64)> {
+        Code::ALL.iter().zip(&self.refusals).map(|(code, count)| (*code, count.get()))
     }
 
     pub(crate) fn stream_ended(&self, outcome: StreamOutcome) {

@@ -1,24 +1,27 @@
-//! The organisation's key, in a type that cannot be printed, compared or serialised.
+//! Secrets: the organisation's key, in a type that cannot be printed, compared or serialised, and the
+//! operators' token, of which only a digest is kept.
 //!
-//! Only [`crate::inject`] may take the header value out of it.
+//! Only [`crate::inject`] may take the key's header value out of its type.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use http::HeaderValue;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// Where the key is read from. Never the key itself.
+/// Where a secret is read from. Never the secret itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeySource {
+pub enum SecretSource {
     /// An environment variable.
     Env(String),
-    /// A file that holds the key alone; white space around it is ignored.
+    /// A file that holds the secret alone; white space around it is ignored.
     File(PathBuf),
 }
 
-impl fmt::Display for KeySource {
+impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env(name) => write!(f, "environment variable {name}"),
@@ -27,16 +30,49 @@ impl fmt::Display for KeySource {
     }
 }
 
-/// Why the key could not be read. Says where it was looked for and never quotes what was found.
+impl SecretSource {
+    fn read(&self) -> Result<Zeroizing<String>, SecretError> {
+        let text = match self {
+            Self::Env(name) => {
+                Zeroizing::new(std::env::var(name).map_err(|_| SecretError::Unset(name.clone()))?)
+            }
+            Self::File(path) => Zeroizing::new(
+                std::fs::read_to_string(path)
+                    .map_err(|error| SecretError::Unreadable { path: path.clone(), error })?,
+            ),
+        };
+        Ok(Zeroizing::new(text.trim().to_owned()))
+    }
+
+    /// The file, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Env(_) => None,
+            Self::File(path) => Some(path),
+        }
+    }
+
+    /// What to do about a secret that is not there.
+    #[must_use]
+    pub fn remedy(&self, key: &str) -> String {
+        match self {
+            Self::Env(name) => format!("export {name}, or name a file with {key} = {{ file = \"…\" }}"),
+            Self::File(_) => "put it there, readable by the gateway alone".to_owned(),
+        }
+    }
+}
+
+/// Why a secret could not be read. Says where it was looked for and never quotes what was found.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
+pub enum SecretError {
     /// The variable is not set, or is not Unicode.
     #[error("environment variable {0} is not set")]
     Unset(String),
     /// The file cannot be read.
     #[error("cannot read {path}: {error}", path = path.display())]
     Unreadable {
-        /// The file that was to hold the key.
+        /// The file that was to hold it.
         path: PathBuf,
         /// What the system said.
         error: std::io::Error,
@@ -45,7 +81,10 @@ pub enum KeyError {
     #[error(
         "{0} does not hold an upstream key: expected `mvra_live_` and at least 22 more visible ASCII characters, on one line"
     )]
-    Malformed(KeySource),
+    Malformed(SecretSource),
+    /// There is something, but too short to be a token.
+    #[error("{0} does not hold a token: expected 32 to 512 visible ASCII characters, on one line")]
+    NoToken(SecretSource),
 }
 
 /// The upstream key, ready to be sent. `Debug` says that it is there and nothing more; the bytes are
@@ -61,22 +100,12 @@ impl UpstreamKey {
     /// # Errors
     /// When the source is missing or does not hold a key of the documented shape: prefix
     /// `mvra_live_`, at least 32 characters in all (source: Mavera's authentication guide).
-    pub fn read(source: &KeySource) -> Result<Self, KeyError> {
-        let text = match source {
-            KeySource::Env(name) => {
-                Zeroizing::new(std::env::var(name).map_err(|_| KeyError::Unset(name.clone()))?)
-            }
-            KeySource::File(path) => Zeroizing::new(
-                std::fs::read_to_string(path)
-                    .map_err(|error| KeyError::Unreadable { path: path.clone(), error })?,
-            ),
-        };
-        Self::parse(text.trim()).ok_or_else(|| KeyError::Malformed(source.clone()))
+    pub fn read(source: &SecretSource) -> Result<Self, SecretError> {
+        Self::parse(&source.read()?).ok_or_else(|| SecretError::Malformed(source.clone()))
     }
 
     fn parse(key: &str) -> Option<Self> {
-        let shaped = key.starts_with("mvra_live_") && (32..=512).contains(&key.len());
-        if !shaped || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        if !key.starts_with("mvra_live_") || !is_shaped(key) {
             return None;
         }
         let mut value = Zeroizing::new(Vec::with_capacity(7 + key.len()));
@@ -98,6 +127,42 @@ impl fmt::Debug for UpstreamKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UpstreamKey(…)")
     }
+}
+
+/// The operators' token, as a digest: enough to tell whether another is the same.
+#[derive(Clone)]
+pub struct AdminToken {
+    digest: [u8; 32],
+}
+
+impl AdminToken {
+    /// Reads the token from its source.
+    ///
+    /// # Errors
+    /// When the source is missing, or too short to be a secret.
+    pub fn read(source: &SecretSource) -> Result<Self, SecretError> {
+        let text = source.read()?;
+        if !is_shaped(&text) {
+            return Err(SecretError::NoToken(source.clone()));
+        }
+        Ok(Self { digest: Sha256::digest(text.as_bytes()).into() })
+    }
+
+    /// Whether `presented` is this token. Takes as long for a near miss as for a far one.
+    #[must_use]
+    pub fn is(&self, presented: &[u8]) -> bool {
+        self.digest.ct_eq(&<[u8; 32]>::from(Sha256::digest(presented))).into()
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminToken(…)")
+    }
+}
+
+fn is_shaped(secret: &str) -> bool {
+    (32..=512).contains(&secret.len()) && secret.bytes().all(|b| b.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -124,11 +189,11 @@ mod tests {
             "mvra_live_two\nlines_of_key_material_00",
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = UpstreamKey::read(&KeySource::File(path.clone())).unwrap_err().to_string();
+            let error = UpstreamKey::read(&SecretSource::File(path.clone())).unwrap_err().to_string();
             assert!(text.is_empty() || !error.contains(text), "{error}");
         }
         std::fs::write(&path, format!("{PLAIN}\n")).unwrap();
-        assert!(UpstreamKey::read(&KeySource::File(path.clone())).is_ok());
+        assert!(UpstreamKey::read(&SecretSource::File(path.clone())).is_ok());
         std::fs::remove_file(path).unwrap();
     }
 }

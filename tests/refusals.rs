@@ -211,6 +211,7 @@ async fn a_shutdown_refuses_what_comes_on_a_connection_that_is_still_busy() {
     };
     let streaming = sender.clone().send_request(request()).await.unwrap();
     rig.gateway.draining.cancel();
+    rig.gateway.closing.cancel();
     let late = sender.clone().send_request(request()).await;
     if let Ok(late) = late {
         assert_eq!(Answer::read(late).await.code(), "draining");

@@ -6,6 +6,7 @@
 pub mod ending;
 mod hold;
 pub mod open;
+mod pace;
 pub mod period;
 pub mod upstream;
 
@@ -20,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::hold::{Closing, Hold, after_crash};
+pub use self::pace::Pace;
 use self::period::{Period, day_of};
 use crate::clock::Clock;
 use crate::config::{Credits as CreditSettings, Reserve};
@@ -304,6 +306,15 @@ impl Accounts {
             .scopes
             .get(whose)
             .map_or(Credits::ZERO, |days| days.values().fold(Credits::ZERO, |sum, day| sum + day.held))
+    }
+
+    /// Credits per day that are spent at present; nothing if none were in the last days.
+    #[must_use]
+    pub fn pace(&self, whose: &Whose, zone: &TimeZone) -> Option<Pace> {
+        let mut state = self.state();
+        let today = state.roll(self.clock, zone);
+        let days = state.scopes.get(whose)?;
+        Pace::of(days.iter().map(|(day, sums)| (*day, sums.used)), today, self.clock.wall(), zone)
     }
 
     /// Calls that are held and not ended.

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use jiff::{Timestamp, ToSpan};
 
 use super::period::day_of;
+use super::upstream::UpstreamReading;
 use super::{Accounts, KEPT_DAYS, LEARNED_FROM, after_crash};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -26,6 +28,10 @@ pub struct Books {
     pub accounts: Arc<Accounts>,
     /// For reports of the running gateway.
     pub reader: Arc<Mutex<Reader>>,
+    /// What the upstream said last of what was spent.
+    pub upstream: Arc<ArcSwapOption<UpstreamReading>>,
+    /// The ledger's file.
+    pub path: Arc<Path>,
     /// The last entry that the accounts know of.
     last_entry: i64,
 }
@@ -121,7 +127,13 @@ pub fn open_with(
     let accounts = Accounts::new(start(store)?, clock, zone, last_call, &spent);
     accounts.learn_from(costs);
     accounts.set_grants(grants);
-    Ok(Books { accounts, reader: Arc::new(Mutex::new(reader)), last_entry })
+    Ok(Books {
+        accounts,
+        reader: Arc::new(Mutex::new(reader)),
+        upstream: Arc::default(),
+        path: path.as_path().into(),
+        last_entry,
+    })
 }
 
 /// Held for as long as the gateway runs, by the process: a crash releases it.
@@ -140,7 +152,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 impl Books {
     /// Takes up grants and corrections that the command line has written. Never returns. Reads on a connection and a
     /// thread of its own, so that nobody waits for it.
-    pub async fn watch_entries(&self, path: PathBuf, clock: Clock) {
+    pub async fn watch_entries(&self, clock: Clock) {
+        let path = Arc::clone(&self.path);
         let mut watch = Watch { reader: None, path, seen: None, last: self.last_entry };
         loop {
             tokio::time::sleep(LOOK).await;
@@ -160,7 +173,7 @@ impl Books {
 /// How far the entries of others have been read.
 struct Watch {
     reader: Option<Reader>,
-    path: PathBuf,
+    path: Arc<Path>,
     seen: Option<i64>,
     last: i64,
 }

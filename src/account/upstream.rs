@@ -47,6 +47,15 @@ pub struct Comparison {
     pub in_doubt: Credits,
 }
 
+/// A comparison, and when it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct UpstreamReading {
+    /// When the upstream was asked.
+    pub at: Timestamp,
+    /// What it said, beside the ledger.
+    pub comparison: Comparison,
+}
+
 impl Comparison {
     /// Whether settled ≤ billed ≤ settled + in doubt.
     #[must_use]
@@ -162,7 +171,11 @@ pub async fn watch<C: Connect>(
         if let Ok(mut slot) = window.take(snapshot.config.upstream.requests_per_minute.get()) {
             slot.sent();
             match compare_with(&pool, &snapshot, &books.reader).await {
-                Ok(comparison) => metrics.upstream_usage_is(&comparison, live.clock().wall()),
+                Ok(comparison) => {
+                    let reading = UpstreamReading { at: live.clock().wall(), comparison };
+                    metrics.upstream_usage_is(&reading);
+                    books.upstream.store(Some(Arc::new(reading)));
+                }
                 Err(error) => tracing::warn!(%error, "cannot compare the ledger with the upstream's usage"),
             }
         }

@@ -22,6 +22,7 @@ use crate::gateway::Gateway;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::record::Recorder;
+use crate::server::systemd::Inherited;
 use crate::server::{self, Listeners, event_loop};
 use crate::sim::{self, DEMO_ANALYSIS, Settings, Simulator};
 
@@ -69,7 +70,7 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         serve::diagnostics(&log, LogLevel::Info);
         let books = account::open::open(&live.current().config, clock, &metrics)?;
         let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())), books);
-        let listeners = Listeners::bind(&gateway)?;
+        let listeners = Listeners::bind(&gateway, Inherited::default())?;
         folder.introduce(&listeners);
         let traffic = arguments.traffic.then(|| {
             println!("Three teams are talking. Watch the metrics move; stop with ctrl-c.\n");
@@ -133,7 +134,7 @@ impl Folder {
             .concat();
         format!(
             "[server]\nlisten = \"{}\"\ndrain_timeout = \"5s\"\n\n[admin]\nlisten = \"{}\"\n\n\
-             [upstream]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 240\n\n\
+             [upstream]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 240\nusage_interval = \"15s\"\n\n\
              [ledger]\npath = '{}'\ndurability = \"os\"\n\n\
              [credits]\nbudget = {{ credits = 5000, period = \"month\" }}\n{teams}",
             arguments.listen,
@@ -162,6 +163,7 @@ Leave out \"stream\":true for one JSON answer. List the analyses:
   curl http://{address}/api/v1/video-analyses -H 'Authorization: Bearer {key}'
 
 Where to look:
+  credits   http://{admin_address}/   (a page for your browser)
   metrics   http://{admin_address}/metrics
   records   {log}   (one JSON line per request)
   config    {config}   (edit it: the gateway reloads)

@@ -5,7 +5,9 @@ mod check;
 mod credits;
 #[cfg(feature = "sim")]
 mod demo;
+mod healthcheck;
 mod key;
+mod manual;
 mod schema;
 mod serve;
 #[cfg(feature = "sim")]
@@ -14,7 +16,7 @@ mod sim;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::account::open::OpenError;
 use crate::config::problem::Problems;
@@ -56,6 +58,16 @@ enum Command {
     Key(key::KeyCommand),
     /// Print the JSON Schema of the configuration file, for editors.
     Schema,
+    /// Ask the gateway of a configuration how it is: exits with 0 if it is well, with 1 if not.
+    ///
+    /// For containers, whose image has no shell and no curl.
+    Healthcheck(healthcheck::HealthcheckArguments),
+    /// Print a script that completes this command line in a shell.
+    ///
+    /// For bash: mavera-gateway completions bash > /etc/bash_completion.d/mavera-gateway
+    Completions(manual::CompletionsArguments),
+    /// Print the manual page.
+    Man(manual::ManArguments),
     /// Run the simulated Mavera API alone.
     #[cfg(feature = "sim")]
     Sim(sim::SimArguments),
@@ -117,6 +129,12 @@ pub fn main() -> ExitCode {
         Command::Credits(command) => credits::run(&command),
         Command::Key(command) => key::run(&command),
         Command::Schema => schema::run(),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+        Command::Completions(arguments) => {
+            manual::completions(&arguments, Arguments::command());
+            Ok(())
+        }
+        Command::Man(arguments) => manual::man(&arguments, Arguments::command()),
         #[cfg(feature = "sim")]
         Command::Sim(arguments) => sim::run(&arguments),
     };

@@ -15,9 +15,12 @@ use crate::gateway::Gateway;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::record::Recorder;
+use crate::server::systemd::{self, Inherited};
 use crate::server::{self, Listeners};
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
+    // First of all: it changes the environment, which no other thread may be reading.
+    let inherited = Inherited::take()?;
     let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
     let live = Live::load(config, Arc::clone(&metrics), clock)?;
     let log = Log::start(std::io::stdout(), metrics.log_lines_dropped.clone())?;
@@ -25,7 +28,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let books = account::open::open(&live.current().config, clock, &metrics);
     let served = books.map_err(Failure::from).and_then(|books| {
         let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())), books);
-        let served = serve(&gateway);
+        let served = serve(&gateway, inherited);
         gateway.books.accounts.flush();
         served
     });
@@ -50,10 +53,10 @@ pub(super) fn diagnostics(log: &Log, level: LogLevel) {
         .try_init();
 }
 
-fn serve(gateway: &Gateway) -> Result<(), Failure> {
+fn serve(gateway: &Gateway, inherited: Inherited) -> Result<(), Failure> {
     server::event_loop()?.block_on(async {
         let mut signals = Signals::new()?;
-        let listeners = Listeners::bind(gateway)?;
+        let listeners = Listeners::bind(gateway, inherited)?;
         let snapshot = gateway.live.current();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -68,8 +71,13 @@ fn serve(gateway: &Gateway) -> Result<(), Failure> {
             tracing::warn!("no team is configured, so every call will be refused; make a key with `mavera-gateway key new`");
         }
         drop(snapshot);
+        systemd::ready(&status(gateway));
         let reloads = tokio::spawn(reload_on_hangup(signals.hangup, gateway.clone()));
-        let drained = server::run(gateway, listeners, signals.end.next(), signals.again.next()).await?;
+        let stop = async {
+            signals.end.next().await;
+            systemd::stopping();
+        };
+        let drained = server::run(gateway, listeners, stop, signals.again.next()).await?;
         reloads.abort();
         tracing::info!(cut = drained.cut, "stopped");
         Ok(())
@@ -78,9 +86,18 @@ fn serve(gateway: &Gateway) -> Result<(), Failure> {
 
 async fn reload_on_hangup(mut hangup: Signal, gateway: Gateway) {
     while hangup.recv().await.is_some() {
+        systemd::reloading();
         // What is wrong with it has been logged.
-        let _ = gateway.live.reload();
+        let reloaded = gateway.live.reload();
+        let refused = if reloaded.is_err() { "; the last reload was refused, see the log" } else { "" };
+        systemd::ready(&format!("{}{refused}", status(&gateway)));
     }
+}
+
+/// For whoever looks at the service manager.
+fn status(gateway: &Gateway) -> String {
+    let teams = gateway.live.current().config.teams.len();
+    format!("serving {teams} teams")
 }
 
 pub(super) struct Signals {

@@ -18,7 +18,7 @@ use crate::account::period::Period;
 pub struct File {
     /// The listener that internal teams call.
     pub(super) server: Server,
-    /// The listener for operators: metrics and probes.
+    /// The listener for operators: metrics, probes and the credits page.
     pub(super) admin: Admin,
     /// The Mavera API and the organisation's key for it.
     pub(super) upstream: Upstream,
@@ -30,6 +30,8 @@ pub struct File {
     pub(super) credits: Credits,
     /// What is written to standard output besides the record of each request.
     pub(super) log: Log,
+    /// Spans for a collector.
+    pub(super) tracing: Tracing,
     /// One table per internal team.
     pub(super) team: Vec<Team>,
 }
@@ -79,9 +81,12 @@ pub struct Tls {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct Admin {
-    /// Address and port of `/metrics`, `/livez` and `/readyz`. Default "127.0.0.1:9464". Whoever can
-    /// connect can read it: keep it on loopback or a private network. Read at start only.
+    /// Address and port of the credits page, `/metrics`, `/livez` and `/readyz`. Default "127.0.0.1:9464".
+    /// Whoever can connect can read the metrics: keep it on loopback or a private network. Read at start only.
     pub(super) listen: Leaf<SocketAddr>,
+    /// Where the token for the credits page is: `{ env = "NAME" }` or `{ file = "PATH" }`, 32 visible characters or
+    /// more. Default: none, and then the page answers connections from loopback alone. Read again on every reload.
+    pub(super) token: Option<Leaf<Secret>>,
 }
 
 /// The Mavera API.
@@ -94,7 +99,7 @@ pub struct Upstream {
     /// Where the organisation's key is: `{ env = "NAME" }` or `{ file = "PATH" }`; never the key
     /// itself. Default `{ env = "MAVERA_API_KEY" }`. Read again on every reload, used from the next
     /// request on.
-    pub(super) api_key: Leaf<ApiKey>,
+    pub(super) api_key: Leaf<Secret>,
     /// The plan's window for the whole key: requests per sliding 60 seconds. Default 60, the
     /// smallest plan's.
     pub(super) requests_per_minute: Leaf<u32>,
@@ -120,13 +125,13 @@ pub struct Upstream {
     pub(super) keep_alive_lifetime: Leaf<DurationText>,
 }
 
-/// Where the organisation's key is read from.
+/// Where a secret is read from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum ApiKey {
+pub enum Secret {
     /// Name of an environment variable.
     Env(String),
-    /// Path of a file that holds the key alone.
+    /// Path of a file that holds the secret alone.
     File(PathBuf),
 }
 
@@ -227,6 +232,21 @@ pub enum LogLevel {
     Info,
     /// And details for finding a fault.
     Debug,
+}
+
+/// Spans for a collector, in the OpenTelemetry protocol.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Tracing {
+    /// Base URL of an OTLP/HTTP receiver, such as `http://127.0.0.1:4318`; `/v1/traces` is added. Default: none, and
+    /// then no span is made. Read at start only.
+    pub(super) endpoint: Leaf<String>,
+    /// Share of calls that are traced, where the caller's `traceparent` does not decide: 0 to 1. Default 1. Read at
+    /// start only.
+    pub(super) sample_ratio: Leaf<f64>,
+    /// The `service.name` of the spans. Default "mavera-gateway". Read at start only.
+    pub(super) service_name: Leaf<String>,
 }
 
 /// An internal team.

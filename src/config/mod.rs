@@ -25,7 +25,7 @@ pub use validate::{is_team_name, parse};
 
 use crate::account::Budget;
 use crate::credits::Credits as Amount;
-use crate::secret::KeySource;
+use crate::secret::SecretSource;
 
 /// A whole valid configuration.
 #[derive(Clone, Debug)]
@@ -44,6 +44,19 @@ pub struct Config {
     pub teams: Vec<Team>,
     /// Diagnostics, beside the records.
     pub log_level: LogLevel,
+    /// Where spans go; no spans without it.
+    pub tracing: Option<Tracing>,
+}
+
+/// Spans for a collector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracing {
+    /// Base URL of an OTLP/HTTP receiver.
+    pub endpoint: Uri,
+    /// Share of calls that are traced where the caller does not decide.
+    pub sample_ratio: f64,
+    /// The resource's `service.name`.
+    pub service_name: String,
 }
 
 /// The callers' listener and its bounds.
@@ -85,6 +98,8 @@ pub struct TlsFiles {
 pub struct Admin {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where the token for the credits page is read from; loopback alone without it.
+    pub token: Option<SecretSource>,
 }
 
 /// The Mavera API: where, with which key, within which bounds.
@@ -93,7 +108,7 @@ pub struct Upstream {
     /// Scheme, authority and path prefix; no query.
     pub base_url: Uri,
     /// Where the key is read from.
-    pub api_key: KeySource,
+    pub api_key: SecretSource,
     /// The plan's sliding 60-second window.
     pub requests_per_minute: NonZeroU32,
     /// The only roots to trust, or the system's.

@@ -16,7 +16,7 @@ use crate::caller::Directory;
 use crate::clock::Clock;
 use crate::forward::origin::Origin;
 use crate::metrics::Metrics;
-use crate::secret::{KeySource, UpstreamKey};
+use crate::secret::{AdminToken, SecretError, SecretSource, UpstreamKey};
 use crate::server::tls;
 
 /// How often the files are looked at. A change is taken once it has stood still for one look.
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub directory: Directory,
     /// The organisation's key.
     pub key: UpstreamKey,
+    /// Opens the credits page, where one is configured.
+    pub token: Option<AdminToken>,
     /// Where the upstream is. Shared between snapshots that agree on it, and with it the connections.
     pub origin: Arc<Origin>,
     /// TLS of the listener, where configured.
@@ -72,15 +74,17 @@ impl Snapshot {
         })?;
         let config = parse(path, &text)?;
         let mut problems = Collector::new(path, &text);
-        let key = UpstreamKey::read(&config.upstream.api_key).map_err(|error| {
-            let remedy = match &config.upstream.api_key {
-                KeySource::Env(name) => {
-                    format!("export {name}, or name a file with api_key = {{ file = \"…\" }}")
-                }
-                KeySource::File(_) => "put the key there, readable by the gateway alone".to_owned(),
-            };
-            problems.add("upstream.api_key", error.to_string(), remedy);
-        });
+        let mut unread = |key: &str, source: &SecretSource, error: SecretError| {
+            problems.add(key, error.to_string(), source.remedy(key));
+        };
+        let key = UpstreamKey::read(&config.upstream.api_key)
+            .map_err(|error| unread("upstream.api_key", &config.upstream.api_key, error));
+        let token = config
+            .admin
+            .token
+            .as_ref()
+            .map(|source| AdminToken::read(source).map_err(|error| unread("admin.token", source, error)));
+        let token = token.transpose();
         let roots = config.upstream.ca_file.as_deref().map(|file| fingerprint([file]));
         let unchanged = previous.filter(|previous| {
             previous.config.upstream.base_url == config.upstream.base_url
@@ -96,11 +100,11 @@ impl Snapshot {
         let tls = config.server.tls.as_ref().map(tls::server).transpose().map_err(|(key, message)| {
             problems.add(key, message, "");
         });
-        match (key, origin, tls) {
-            (Ok(key), Ok(origin), Ok(tls)) => {
+        match (key, token, origin, tls) {
+            (Ok(key), Ok(token), Ok(origin), Ok(tls)) => {
                 let directory =
                     Directory::new(&config, previous.map(|previous| &previous.directory), metrics, clock);
-                Ok(Self { config, directory, key, origin, tls, roots })
+                Ok(Self { config, directory, key, token, origin, tls, roots })
             }
             _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),
         }
@@ -234,9 +238,8 @@ fn files_named_by(path: &Path) -> Option<Vec<PathBuf>> {
 
 fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {
     let mut files = vec![path.to_owned()];
-    if let KeySource::File(key) = &config.upstream.api_key {
-        files.push(key.clone());
-    }
+    let secrets = [Some(&config.upstream.api_key), config.admin.token.as_ref()];
+    files.extend(secrets.into_iter().flatten().filter_map(SecretSource::file).map(Path::to_owned));
     files.extend(config.upstream.ca_file.clone());
     if let Some(tls) = &config.server.tls {
         files.extend([tls.cert.clone(), tls.key.clone()]);
@@ -253,6 +256,7 @@ fn warn_of_what_needs_a_restart(before: &Config, after: &Config) {
         ("admin.listen", before.admin.listen != after.admin.listen),
         ("ledger", before.ledger != after.ledger),
         ("log.level", before.log_level != after.log_level),
+        ("tracing", before.tracing != after.tracing),
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
         tracing::warn!(key, "this setting is read at start only; restart the gateway for it to take effect");

@@ -16,12 +16,14 @@ use jiff::tz::TimeZone;
 use super::file::{self, File};
 use super::problem::{Collector, Problems};
 use super::values::{CreditsText, DurationText, Leaf, ReserveText, SizeText};
-use super::{Admin, Analyses, CallerKey, Config, Limits, Server, Team, Timeouts, TlsFiles, Upstream};
+use super::{
+    Admin, Analyses, CallerKey, Config, Limits, Server, Team, Timeouts, TlsFiles, Tracing, Upstream,
+};
 use super::{Credits, Durability, Ledger, LogLevel, OnDisconnect, Reserve};
 use crate::account::Budget;
 use crate::account::period::Period;
 use crate::credits::Credits as Amount;
-use crate::secret::KeySource;
+use crate::secret::SecretSource;
 
 /// Names that metrics use for something else.
 const RESERVED_TEAMS: [&str; 2] = ["organisation", "other"];
@@ -29,8 +31,9 @@ const RESERVED_TEAMS: [&str; 2] = ["organisation", "other"];
 const MAX_TEAMS: usize = 500;
 const MAX_KEYS: usize = 10_000;
 const ADDRESS: &str = "write an address and a port, like \"127.0.0.1:8080\" or \"[::]:8080\"";
-const KEY_SOURCE: &str =
-    "write { env = \"NAME\" } or { file = \"PATH\" }; the key itself never stands in this file";
+const SECRET: &str =
+    "write { env = \"NAME\" } or { file = \"PATH\" }; the secret itself never stands in this file";
+const ENDPOINT: &str = "write the base URL of an OTLP/HTTP receiver, like \"http://127.0.0.1:4318\"";
 
 /// Reads a configuration from the text of `path`. Relative paths in it are relative to the working
 /// directory, as the shell that starts the gateway would have them.
@@ -111,11 +114,16 @@ struct Validator<'c, 'a> {
 
 impl Validator<'_, '_> {
     fn config(&mut self, file: File) -> Config {
-        let File { server, admin, upstream, ledger, limits, credits, log, team } = file;
+        let File { server, admin, upstream, ledger, limits, credits, log, tracing, team } = file;
         let defaults = self.limits("limits", &limits, None);
         Config {
             server: self.server(server),
-            admin: Admin { listen: self.value("admin.listen", admin.listen, loopback(9464), ADDRESS) },
+            admin: Admin {
+                listen: self.value("admin.listen", admin.listen, loopback(9464), ADDRESS),
+                token: admin
+                    .token
+                    .map(|token| self.secret("admin.token", token, "MAVERA_GATEWAY_ADMIN_TOKEN")),
+            },
             upstream: self.upstream(upstream),
             ledger: Ledger {
                 path: self.value("ledger.path", ledger.path, "data/ledger.db".into(), ""),
@@ -124,6 +132,7 @@ impl Validator<'_, '_> {
             credits: self.credits(credits),
             teams: self.teams(team, defaults),
             log_level: self.value("log.level", log.level, LogLevel::Info, ""),
+            tracing: self.tracing(tracing),
         }
     }
 
@@ -181,14 +190,9 @@ impl Validator<'_, '_> {
             keep_alive_idle,
             keep_alive_lifetime,
         } = upstream;
-        let source =
-            self.value("upstream.api_key", api_key, file::ApiKey::Env("MAVERA_API_KEY".into()), KEY_SOURCE);
         Upstream {
             base_url: self.base_url(base_url),
-            api_key: match source {
-                file::ApiKey::Env(name) => KeySource::Env(name),
-                file::ApiKey::File(path) => KeySource::File(path),
-            },
+            api_key: self.secret("upstream.api_key", api_key, "MAVERA_API_KEY"),
             requests_per_minute: self.positive("upstream.requests_per_minute", requests_per_minute, 60),
             ca_file: match ca_file.0 {
                 None => None,
@@ -281,6 +285,32 @@ impl Validator<'_, '_> {
         let credits = self.required(&format!("{key}.credits"), budget.credits, remedy).0;
         let period = self.value(&format!("{key}.period"), budget.period, Period::Month, remedy);
         Some(Budget { credits, period })
+    }
+
+    /// `variable` is where a secret is looked for that the file does not place.
+    fn secret(&mut self, key: &str, secret: Leaf<file::Secret>, variable: &str) -> SecretSource {
+        match self.value(key, secret, file::Secret::Env(variable.to_owned()), SECRET) {
+            file::Secret::Env(name) => SecretSource::Env(name),
+            file::Secret::File(path) => SecretSource::File(path),
+        }
+    }
+
+    fn tracing(&mut self, tracing: file::Tracing) -> Option<Tracing> {
+        let file::Tracing { endpoint, sample_ratio, service_name } = tracing;
+        let sample_ratio = self.number("tracing.sample_ratio", sample_ratio, 1.0, 0.0..=1.0);
+        let service_name =
+            self.value("tracing.service_name", service_name, "mavera-gateway".to_owned(), "write a name");
+        endpoint.0.as_ref()?;
+        let text = self.value("tracing.endpoint", endpoint, String::new(), ENDPOINT);
+        let endpoint = text.parse::<Uri>().ok().filter(|uri| {
+            let http = uri.scheme().is_some_and(|s| *s == Scheme::HTTP || *s == Scheme::HTTPS);
+            http && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+                && uri.query().is_none()
+        });
+        if endpoint.is_none() {
+            self.problems.add("tracing.endpoint", format!("{text:?} is not a base URL"), ENDPOINT);
+        }
+        Some(Tracing { endpoint: endpoint?, sample_ratio, service_name })
     }
 
     fn limits(&mut self, key: &str, limits: &file::Limits, defaults: Option<Limits>) -> Limits {

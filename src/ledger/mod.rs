@@ -7,6 +7,7 @@
 //! - for every team and period, settled ≤ truly billed ≤ settled + in doubt.
 
 mod read;
+mod recent;
 mod store;
 mod upkeep;
 mod writer;
@@ -19,6 +20,7 @@ use jiff::civil::Date;
 use tokio::sync::oneshot;
 
 pub use read::{Adjusted, Booked, Reader, Span, Spend};
+pub use recent::{Call, Found, Search, TeamDay};
 pub use store::{OpenHold, Store, StoreError};
 pub use writer::SqliteLedger;
 

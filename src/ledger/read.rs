@@ -15,7 +15,7 @@ use crate::credits::Credits;
 /// A read-only view of a ledger file.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 /// Days, both included.
@@ -340,10 +340,10 @@ impl Reader {
     }
 }
 
-fn credits(row: &Row<'_>, at: usize) -> rusqlite::Result<Credits> {
+pub(super) fn credits(row: &Row<'_>, at: usize) -> rusqlite::Result<Credits> {
     row.get::<_, i64>(at).map(|amount| Credits::from_millionths(u64::try_from(amount).unwrap_or(0)))
 }
 
-fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+pub(super) fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0))
 }

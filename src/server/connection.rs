@@ -55,7 +55,7 @@ where
     let shaken = tokio::select! {
         biased;
         shaken = handshake => shaken,
-        () = gateway.draining.cancelled() => return,
+        () = gateway.closing.cancelled() => return,
     };
     match shaken {
         Ok(Ok(io)) => serve_protocol(io, service, gateway, &server).await,
@@ -75,7 +75,7 @@ where
     let told = tokio::select! {
         biased;
         told = timeout(server.head_timeout, tell_protocol(&mut io)) => told,
-        () = gateway.draining.cancelled() => return,
+        () = gateway.closing.cancelled() => return,
     };
     let Ok(Ok((h2, ahead))) = told else { return };
     let io = CallerIo::new(io, ahead, server.write_timeout);
@@ -125,7 +125,7 @@ where
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        () = gateway.draining.cancelled() => {
+        () = gateway.closing.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -51,6 +51,23 @@ pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, 
     Ok((address, listeners))
 }
 
+/// Listeners for as many workers as there are, all on one socket that was bound by somebody else.
+///
+/// # Errors
+/// When the system has no descriptors for them.
+pub fn share(
+    listener: std::net::TcpListener,
+    workers: usize,
+) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+    let address = listener.local_addr()?;
+    let mut listeners = Vec::new();
+    while listeners.len() + 1 < workers {
+        listeners.push(listener.try_clone()?);
+    }
+    listeners.push(listener);
+    Ok((address, listeners))
+}
+
 /// Accepts until the shutdown begins. Each connection is served by a task of its own that the
 /// gateway's tracker knows.
 pub async fn accept<C: Connect>(
@@ -65,8 +82,9 @@ pub async fn accept<C: Connect>(
         // Without room, connections wait in the backlog, where they cost us nothing.
         let accepted = tokio::select! {
             biased;
-            () = gateway.draining.cancelled() => return,
             accepted = next(&listener, &room) => accepted,
+            // Only when the backlog is empty: who is connected already would be cut by closing the listener.
+            () = gateway.draining.cancelled() => return,
         };
         let (tcp, permit) = match accepted {
             Ok(accepted) => accepted,

@@ -3,11 +3,11 @@
 //! Each worker is a thread with an event loop, a listener and a pool of upstream connections of its
 //! own: a call begins and ends on one core. [`run`] is what `serve` and `demo` have in common.
 
-pub mod admin;
 pub mod connection;
 pub mod io;
 pub mod listen;
 mod streams;
+pub mod systemd;
 pub mod tls;
 
 use std::future::Future;
@@ -19,11 +19,16 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::account;
 use crate::forward::connect::{Connect, Tcp};
 use crate::forward::pool::Pool;
 use crate::gateway::Gateway;
 
+use self::systemd::Inherited;
+use crate::{account, admin};
+
+/// How long after the drain has begun a request on an open connection is still served. Whoever has just written one
+/// cannot know; it is told with the answer that the connection closes.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// How often idle upstream connections are looked over.
 const REAP_EVERY: Duration = Duration::from_secs(5);
 
@@ -57,19 +62,25 @@ pub enum StartError {
 }
 
 impl Listeners {
-    /// Binds what the configuration names.
+    /// Takes the sockets that were handed over, and binds what the configuration names for the rest.
     ///
     /// # Errors
     /// The address that cannot be bound, and why.
-    pub fn bind(gateway: &Gateway) -> Result<Self, StartError> {
+    pub fn bind(gateway: &Gateway, inherited: Inherited) -> Result<Self, StartError> {
         let snapshot = gateway.live.current();
         let (server, admin) = (&snapshot.config.server, &snapshot.config.admin);
         let failed = |key, address| move |error| StartError::Bind { key, address, error };
-        let (address, callers) = listen::bind_all(server.listen, server.workers)
-            .map_err(failed("server.listen", server.listen))?;
-        let listener = TcpListener::bind(admin.listen)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .map_err(failed("admin.listen", admin.listen))?;
+        let (address, callers) = match inherited.callers {
+            Some(listener) => listen::share(listener, server.workers),
+            None => listen::bind_all(server.listen, server.workers),
+        }
+        .map_err(failed("server.listen", server.listen))?;
+        let listener = match inherited.admin {
+            Some(listener) => Ok(listener),
+            None => TcpListener::bind(admin.listen),
+        }
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(failed("admin.listen", admin.listen))?;
         Ok(Self { address, admin_address: listener.local_addr()?, callers, admin: listener })
     }
 }
@@ -110,8 +121,7 @@ pub async fn run(
         Arc::clone(gateway.recorder.metrics()),
     ));
     let (books, clock) = (gateway.books.clone(), gateway.recorder.clock());
-    let ledger = gateway.live.current().config.ledger.path.clone();
-    let grants = tokio::spawn(async move { books.watch_entries(ledger, clock).await });
+    let grants = tokio::spawn(async move { books.watch_entries(clock).await });
 
     stop.await;
     let drained = drain(gateway, hurry).await;
@@ -133,12 +143,18 @@ async fn drain(gateway: &Gateway, hurry: impl Future<Output = ()>) -> Drained {
     gateway.draining.cancel();
     gateway.tasks.close();
     tracing::info!(?grace, in_flight = gateway.recorder.metrics().in_flight.get(), "draining");
+    let closing = async {
+        tokio::time::sleep(LAST_REQUEST.min(grace)).await;
+        gateway.closing.cancel();
+        gateway.tasks.wait().await;
+    };
     let in_time = tokio::select! {
         biased;
-        () = gateway.tasks.wait() => true,
+        () = closing => true,
         () = tokio::time::sleep(grace) => false,
         () = hurry => false,
     };
+    gateway.closing.cancel();
     let mut cut = 0;
     if !in_time {
         cut = usize::try_from(gateway.recorder.metrics().in_flight.get()).unwrap_or(0);

@@ -29,8 +29,12 @@ pub struct Process {
 
 impl Process {
     pub fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// Starts a process with something to read from, or a descriptor to inherit.
+    pub fn start_with(command: &mut Command, stdin: Stdio) -> Self {
+        let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = Arc::new(Mutex::new(Vec::new()));
         let (sender, lines) = channel();
         let streams: [Box<dyn Read + Send>; 2] =
@@ -166,6 +170,17 @@ impl Pair {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Ends the gateway, with a drain.
+    pub fn stop(&mut self) {
+        self.gateway.signal("TERM");
+        assert_eq!(self.gateway.wait(), Some(0));
+    }
+
+    /// Starts another gateway on the same configuration and ledger.
+    pub fn start_again(&mut self) {
+        (self.gateway, self.address, self.admin) = start_gateway(&self.config_path());
     }
 
     /// The simulator's books.

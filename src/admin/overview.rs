@@ -1,0 +1,196 @@
+//! How everything stands now: `GET /credits/overview`. From memory alone, so that it costs next to nothing and
+//! answers when the disk does not.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::account::period::Period;
+use crate::account::upstream::{Comparison, UpstreamReading};
+use crate::account::{Accounts, Budget, Budgets, Standing as Account, Whose};
+use crate::config::reload::Snapshot;
+use crate::credits::Credits;
+use crate::gateway::Gateway;
+use crate::metrics::{OTHER, TeamMetrics};
+
+/// Everything but the history.
+#[derive(Serialize)]
+pub(super) struct Overview {
+    at: Timestamp,
+    started: Timestamp,
+    version: &'static str,
+    time_zone: String,
+    draining: bool,
+    ledger: Ledger,
+    reserve: Credits,
+    organisation: Standing,
+    teams: Vec<Team>,
+    upstream: Option<Upstream>,
+    usage_interval_seconds: u64,
+    window: Window,
+    in_flight: InFlight,
+    refusals: Vec<Refusals>,
+}
+
+#[derive(Serialize)]
+struct Ledger {
+    closed: bool,
+    open_holds: usize,
+}
+
+#[derive(Serialize)]
+struct Team {
+    name: String,
+    calls_in_flight: usize,
+    concurrency: usize,
+    standing: Standing,
+}
+
+/// A budget, or what is spent where there is none.
+#[derive(Serialize)]
+struct Standing {
+    credits: Option<Credits>,
+    granted: Option<Credits>,
+    period: Period,
+    used: Credits,
+    held: Credits,
+    left: Option<Credits>,
+    resets: Timestamp,
+    per_day: Option<Credits>,
+    runs_out: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct Upstream {
+    read_at: Timestamp,
+    period_start: Timestamp,
+    period_end: Timestamp,
+    included: Credits,
+    used: Credits,
+    remaining: Credits,
+    api_used: Credits,
+    ours: Credits,
+    in_doubt: Credits,
+    drift: f64,
+    per_day: Option<Credits>,
+    runs_out: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct Window {
+    used: u32,
+    limit: u32,
+}
+
+#[derive(Serialize)]
+struct InFlight {
+    requests: i64,
+    draining: i64,
+    held: Credits,
+}
+
+#[derive(Serialize)]
+struct Refusals {
+    team: String,
+    code: &'static str,
+    count: u64,
+}
+
+/// Asks everything that knows.
+pub(super) fn of(gateway: &Gateway) -> Overview {
+    let snapshot = gateway.live.current();
+    let (config, accounts, metrics) = (&snapshot.config, &gateway.books.accounts, gateway.recorder.metrics());
+    let now = gateway.recorder.clock().wall();
+    let standing = |whose, budget| Standing::of(accounts, &snapshot, whose, budget, now);
+    let teams = snapshot.directory.teams().iter();
+    let known = teams.clone().map(|team| (&*team.name, &*team.metrics));
+    Overview {
+        at: now,
+        started: gateway.started,
+        version: env!("CARGO_PKG_VERSION"),
+        time_zone: config.credits.zone.iana_name().unwrap_or("UTC").to_owned(),
+        draining: gateway.draining.is_cancelled(),
+        ledger: Ledger { closed: metrics.ledger_closed.get() != 0, open_holds: accounts.open_holds() },
+        reserve: accounts.reserve(&config.credits),
+        organisation: standing(Whose::Organisation, config.credits.budget),
+        teams: teams
+            .map(|team| Team {
+                name: team.name.to_string(),
+                calls_in_flight: team.calls_in_flight(),
+                concurrency: team.limits.concurrency,
+                standing: standing(Whose::Team(Arc::clone(&team.name)), team.budget),
+            })
+            .collect(),
+        upstream: gateway
+            .books
+            .upstream
+            .load()
+            .as_deref()
+            .map(|reading| Upstream::of(reading, accounts, &snapshot, now)),
+        usage_interval_seconds: config.upstream.usage_interval.as_secs(),
+        window: Window { used: gateway.window.used(), limit: config.upstream.requests_per_minute.get() },
+        in_flight: InFlight {
+            requests: metrics.in_flight.get(),
+            draining: metrics.draining.get(),
+            held: accounts.held(&Whose::Organisation),
+        },
+        refusals: known.chain([(OTHER, &metrics.strangers)]).flat_map(refusals).collect(),
+    }
+}
+
+fn refusals<'m>((team, metrics): (&'m str, &'m TeamMetrics)) -> impl Iterator<Item = Refusals> + 'm {
+    let counted = metrics.refusals().filter(|(_, count)| *count > 0);
+    counted.map(move |(code, count)| Refusals { team: team.to_owned(), code: code.as_str(), count })
+}
+
+impl Standing {
+    fn of(
+        accounts: &Accounts,
+        snapshot: &Snapshot,
+        whose: Whose,
+        budget: Option<Budget>,
+        now: Timestamp,
+    ) -> Self {
+        let zone = &snapshot.config.credits.zone;
+        let pace = accounts.pace(&whose, zone);
+        // What is spent without a budget is told by the month, as it is billed.
+        let counted = budget.unwrap_or(Budget { credits: Credits::ZERO, period: Period::Month });
+        let standing = accounts.standings(&Budgets(vec![(whose, counted)]), zone).remove(0);
+        let left = standing.left();
+        let Account { granted, used, held, resets, .. } = standing;
+        Self {
+            credits: budget.map(|budget| budget.credits),
+            granted: budget.map(|_| granted),
+            period: counted.period,
+            used,
+            held,
+            left: budget.map(|_| left),
+            resets,
+            per_day: pace.map(|pace| pace.per_day),
+            runs_out: budget.and(pace).and_then(|pace| pace.runs_out(left, now, resets)),
+        }
+    }
+}
+
+impl Upstream {
+    fn of(reading: &UpstreamReading, accounts: &Accounts, snapshot: &Snapshot, now: Timestamp) -> Self {
+        let UpstreamReading { at, comparison } = *reading;
+        let Comparison { theirs, settled, in_doubt } = comparison;
+        let pace = accounts.pace(&Whose::Organisation, &snapshot.config.credits.zone);
+        Self {
+            read_at: at,
+            period_start: theirs.start,
+            period_end: theirs.end,
+            included: theirs.included,
+            used: theirs.used,
+            remaining: theirs.remaining,
+            api_used: theirs.api_used,
+            ours: settled + in_doubt,
+            in_doubt,
+            drift: comparison.drift(),
+            per_day: pace.map(|pace| pace.per_day),
+            runs_out: pace.and_then(|pace| pace.runs_out(theirs.remaining, now, theirs.end)),
+        }
+    }
+}

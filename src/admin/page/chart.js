@@ -1,0 +1,212 @@
+// Spend over time: stacked bars, the figures beside them, and the same figures as a table.
+
+import { field, list, make, put, say, sayIf } from "./dom.js";
+import * as f from "./format.js";
+
+const { uPlot } = globalThis;
+// Teams with a colour of their own; the rest share one, so that colours stay far enough apart.
+const OWN = 7;
+const LENGTHS = { day: "day", week: "week", month: "month" };
+
+let spend = null; // as fetched
+let groups = []; // the largest teams, then the others as one
+let chosen = null; // index of the bucket that is shown; null: the running one
+let plot = null;
+const slots = new Map(); // team → colour, kept while the team is among the largest
+
+const box = document.querySelector("#spend .chart");
+const legend = document.querySelector("#spend .legend");
+const details = document.getElementById("spend-details");
+const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+
+function group({ buckets, teams }) {
+  const own = teams.length > OWN + 1 ? teams.slice(0, OWN) : teams;
+  const rest = teams.slice(own.length);
+  for (const name of slots.keys()) if (!own.some((team) => team.name === name)) slots.delete(name);
+  const made = own.map((team) => {
+    if (!slots.has(team.name)) {
+      const taken = new Set(slots.values());
+      slots.set(team.name, [1, 2, 3, 4, 5, 6, 7, 8].find((slot) => !taken.has(slot)));
+    }
+    return { ...team, key: `team ${team.name}`, slot: slots.get(team.name) };
+  });
+  if (rest.length) {
+    const total = (of) => buckets.map((_, index) => sum(rest.map((team) => team[of][index])));
+    const name = `${f.amount(rest.length)} other teams`;
+    made.push({ name, key: "others", slot: 0, credits: total("credits"), in_doubt: total("in_doubt") });
+  }
+  return made;
+}
+
+// uPlot draws no stacks: each series is the sum of those below it, and the highest is drawn first.
+function stacked() {
+  const xs = spend.buckets.map((_, index) => index);
+  const sums = xs.map(() => 0);
+  const series = Array.from({ length: OWN + 1 }, (_, place) => {
+    if (groups[place]) xs.forEach((x) => (sums[x] += groups[place].credits[x]));
+    return sums.map((value) => value || null);
+  });
+  return [xs, ...series.reverse()];
+}
+
+const style = (name) => getComputedStyle(box).getPropertyValue(name).trim();
+const shownIndex = () => Math.min(chosen ?? Infinity, spend.buckets.length - 1);
+const label = (index, length) => f.bucket(spend.buckets[index], spend.per, length);
+
+function options(width, height) {
+  const font = `12px ${getComputedStyle(box).fontFamily}`;
+  const axis = { stroke: () => style("--muted"), font, grid: { stroke: () => style("--line"), width: 1 }, ticks: { show: false } };
+  const widest = (chart, values) => {
+    chart.ctx.font = font;
+    return 14 + Math.max(...(values ?? []).map((text) => chart.ctx.measureText(text).width), 8);
+  };
+  const bars = uPlot.paths.bars({ size: [0.78, 48] });
+  const series = Array.from({ length: OWN + 1 }, (_, index) => ({
+    paths: bars,
+    points: { show: false },
+    width: 1,
+    stroke: () => style("--card"),
+    fill: () => style(`--series-${groups[OWN - index]?.slot ?? 0}`),
+  }));
+  return {
+    width, height,
+    padding: [8, 4, 0, 0],
+    legend: { show: false },
+    cursor: { x: false, y: false, points: { show: false }, drag: { x: false, y: false, setScale: false } },
+    scales: {
+      x: { time: false, range: () => [-0.5, spend.buckets.length - 0.5] },
+      y: { range: (_, __, max) => [0, max > 0 ? max * 1.06 : 1] },
+    },
+    axes: [
+      {
+        ...axis, grid: { show: false }, size: 24, gap: 4,
+        // As many days as have room, counted back from the running one.
+        splits: (chart) => {
+          const last = spend.buckets.length - 1;
+          const step = Math.ceil((64 * spend.buckets.length) / Math.max(chart.bbox.width / devicePixelRatio, 1));
+          return spend.buckets.map((_, index) => index).filter((index) => (last - index) % step === 0);
+        },
+        values: (_, splits) => splits.map((index) => label(index, "short")),
+      },
+      { ...axis, size: widest, gap: 6, space: 36, values: (_, splits) => splits.map(f.amount) },
+    ],
+    series: [{}, ...series],
+    hooks: {
+      setCursor: [({ cursor }) => choose(cursor.idx ?? null)],
+      setSize: [mark],
+      drawAxes: [mark],
+    },
+  };
+}
+
+// A band behind the bar whose figures are shown.
+let band = null;
+
+function mark() {
+  if (!plot || !spend) return;
+  if (!band) plot.under.append((band = make("div", { class: "band" })));
+  const left = (x) => plot.valToPos(x, "x");
+  const index = shownIndex();
+  band.style.left = `${left(index - 0.5)}px`;
+  band.style.width = `${left(index + 0.5) - left(index - 0.5)}px`;
+}
+
+function choose(index) {
+  if (index === chosen || !spend) return;
+  chosen = index;
+  mark();
+  renderLegend();
+}
+
+box.addEventListener("keydown", (event) => {
+  if (!spend) return;
+  const last = spend.buckets.length - 1;
+  const to = {
+    ArrowLeft: shownIndex() - 1, ArrowDown: shownIndex() - 1, ArrowRight: shownIndex() + 1, ArrowUp: shownIndex() + 1,
+    Home: 0, End: last,
+  }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  choose(Math.min(Math.max(to, 0), last));
+});
+
+function renderLegend() {
+  const index = shownIndex();
+  const last = spend.buckets.length - 1;
+  const title = `${label(index, "long")}${index === last ? ", so far" : ""}`;
+  const total = sum(groups.map((team) => team.credits[index]));
+  say(field("spend.shown"), title);
+  say(field("spend.span"), f.counted(last + 1, LENGTHS[spend.per]));
+  list(legend.tBodies[0], groups, ({ key }) => key,
+    () => make("tr", {}, make("th", { scope: "row" }, make("span", { class: "swatch", "aria-hidden": "true" }), make("span")),
+      make("td", { class: "num" }), make("td", { class: "num" })),
+    (row, { name, slot, credits }) => {
+      put(row.cells[0].firstChild, "data-slot", slot);
+      say(row.cells[0].lastChild, name);
+      say(row.cells[1], f.amount(credits[index]));
+      say(row.cells[2], f.amount(sum(credits)));
+    });
+  say(field("spend.shown_total"), f.amount(total));
+  say(field("spend.total"), f.amount(sum(groups.map((team) => sum(team.credits)))));
+  put(box, "aria-valuemax", last);
+  put(box, "aria-valuenow", index);
+  put(box, "aria-valuetext", `${title}: ${f.credits(total)}`);
+}
+
+// Columns are those of the chart; built only while somebody has it open.
+function renderTable() {
+  if (!details.open || !spend) return;
+  const table = details.querySelector("table");
+  const columns = [...groups.map(({ name, key, credits, in_doubt }) => ({ name, key, credits, in_doubt }))];
+  const across = (of) => spend.buckets.map((_, index) => sum(groups.map((team) => team[of][index])));
+  columns.push({ name: "All teams", key: "all", credits: across("credits"), in_doubt: across("in_doubt") });
+  say(field("spend.caption"), `Credits per ${spend.per}, in ${f.zone(spend.time_zone).name}; the last ${spend.per} is running. `
+    + "In doubt: booked by estimate, because the upstream named no figure.");
+  if (!table.tHead.rows.length) table.tHead.append(make("tr", {}, make("th", { scope: "col" })));
+  const [first] = table.tHead.rows[0].cells;
+  say(first, { day: "Day", week: "Week", month: "Month" }[spend.per]);
+  // Rows and columns are made anew where they changed, and otherwise only their text is.
+  const shape = JSON.stringify([spend.per, spend.buckets, columns.map(({ key }) => key)]);
+  if (table.dataset.shape !== shape) {
+    table.dataset.shape = shape;
+    table.tHead.rows[0].replaceChildren(first, ...columns.map(() => make("th", { scope: "col", class: "num" })));
+    table.tBodies[0].replaceChildren(...spend.buckets.map((day, index) => make("tr", { "data-bucket": day },
+      make("th", { scope: "row" }, label(index, "long")),
+      ...columns.map(() => make("td", { class: "num" }, make("span"), make("span", { class: "doubt" }))))));
+  }
+  columns.forEach(({ name, credits, in_doubt }, column) => {
+    say(table.tHead.rows[0].cells[column + 1], name);
+    spend.buckets.forEach((_, index) => {
+      const cell = table.tBodies[0].rows[index].cells[column + 1];
+      say(cell.firstChild, f.amount(credits[index]));
+      sayIf(cell.lastChild, in_doubt[index] > 0 ? `${f.amount(in_doubt[index])} in doubt` : "");
+    });
+  });
+}
+
+function draw() {
+  const [width, height] = [box.clientWidth, box.clientHeight];
+  if (!spend || !uPlot || width === 0) return;
+  if (!plot) plot = new uPlot(options(width, height), stacked(), box);
+  else if (plot.width !== width || plot.height !== height) plot.setSize({ width, height });
+}
+
+new ResizeObserver(draw).observe(box);
+details.addEventListener("toggle", renderTable);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot?.redraw(false, true));
+
+export function renderSpend(fetched) {
+  const { at, ...figures } = fetched;
+  const told = JSON.stringify(figures);
+  if (told === renderSpend.told) return;
+  renderSpend.told = told;
+  if (spend?.per !== fetched.per) chosen = null;
+  spend = fetched;
+  groups = group(spend);
+  field("spend.none").hidden = groups.length > 0;
+  if (plot) plot.setData(stacked());
+  draw();
+  mark();
+  renderLegend();
+  renderTable();
+}

@@ -1,0 +1,245 @@
+// The state of the budgets: the organisation's, the upstream's account of it, the teams', what is in flight,
+// and what was refused.
+
+import { field, list, make, put, say, sayIf } from "./dom.js";
+import * as f from "./format.js";
+import { driftMeans, refusalMeans } from "./words.js";
+
+const PERIODS = { day: "today", week: "this week", month: "this month" };
+
+// Where a budget stands, in a word. `reserve` is what the next call would have to hold.
+export function judge(standing, reserve) {
+  if (standing.credits === null) return { state: "none", tag: "" };
+  const total = standing.credits + (standing.granted ?? 0);
+  const taken = standing.used + standing.held;
+  const over = taken - total;
+  if (over > 1e-9) return { state: "over", tag: `over by ${f.amount(over)}`, total, taken };
+  if (total - taken < reserve) return { state: "over", tag: "used up", total, taken };
+  if (taken >= 0.9 * total) return { state: "near", tag: "nearly used", total, taken };
+  return { state: "fine", tag: "", total, taken };
+}
+
+// A bar with used, held and left parts; the text beside it says the same.
+export function bar(node, { used, held = 0, total, state = "fine", text }) {
+  if (!node.firstChild) node.append(make("span", { class: "used" }), make("span", { class: "held" }));
+  const scale = Math.max(total, used + held, Number.MIN_VALUE);
+  node.firstChild.style.width = `${(used / scale) * 100}%`;
+  node.lastChild.style.width = `${(held / scale) * 100}%`;
+  put(node, "data-state", state);
+  put(node, "aria-valuemin", 0);
+  put(node, "aria-valuemax", total);
+  put(node, "aria-valuenow", Math.min(used + held, total));
+  put(node, "aria-valuetext", text);
+}
+
+const barText = (standing, { total }) =>
+  `${f.amount(standing.used)} used, ${f.amount(standing.held)} held, ${f.amount(standing.left)} left of ${f.credits(total)}`;
+
+const paceText = (per_day) => (per_day === null ? "nothing spent" : `${f.pace(per_day)} a day`);
+
+// When a budget is used up at its pace, or that it lasts. Returns whether that needs somebody.
+function runsOut(node, { per_day, runs_out }, at, where, end) {
+  const soon = runs_out !== null;
+  node.classList.toggle("soon", soon);
+  if (!soon) {
+    say(node, per_day === null ? "no pace yet" : `lasts until ${end}`);
+  } else if (f.seconds(at, runs_out) <= 0) {
+    say(node, "has run out");
+  } else {
+    say(node, `runs out ${where.moment(runs_out, at)} (in ${f.span(f.seconds(at, runs_out))})`);
+  }
+  put(node, "title", soon ? where.full(runs_out) : null);
+}
+
+function resets(node, standing, at, where) {
+  const time = node.firstElementChild ?? node.appendChild(make("time"));
+  f.showTime(time, standing.resets, `${where.moment(standing.resets, at)} (in ${f.span(f.seconds(at, standing.resets))})`, where);
+}
+
+function renderPool({ organisation, reserve, at, time_zone }) {
+  const where = f.zone(time_zone);
+  const verdict = judge(organisation, reserve);
+  const budget = verdict.state !== "none";
+  const card = document.getElementById("pool");
+  put(card, "data-state", verdict.state);
+  for (const node of card.querySelectorAll("[data-when=budget]")) node.hidden = !budget;
+  const period = PERIODS[organisation.period];
+  say(field("pool.hero"), f.amount(budget ? organisation.left : organisation.used));
+  say(field("pool.unit"), budget ? "credits left" : `credits used ${period}`);
+  const granted = organisation.granted > 0 ? `, ${f.amount(organisation.granted)} of them granted on top` : "";
+  say(field("pool.of"), budget
+    ? `of ${f.credits(verdict.total)} ${period}${granted}${verdict.tag ? `: ${verdict.tag}` : ""}`
+    : "No budget is set for the organisation: only the teams’ own bind.");
+  const meter = card.querySelector(".bar");
+  meter.hidden = !budget;
+  if (budget) bar(meter, { ...organisation, ...verdict, text: barText(organisation, verdict) });
+  say(field("pool.used"), f.credits(organisation.used));
+  say(field("pool.held"), f.credits(organisation.held));
+  if (budget) {
+    say(field("pool.left"), f.credits(organisation.left));
+    say(field("pool.granted"), f.credits(organisation.granted ?? 0));
+    runsOut(field("pool.runs_out"), organisation, at, where, "it resets");
+  }
+  say(field("pool.pace"), organisation.per_day === null ? "nothing spent" : `${f.pace(organisation.per_day)} credits a day`);
+  resets(field("pool.resets"), organisation, at, where);
+}
+
+// `elapsed`: seconds since the figures came, so that ages go on while the gateway does not answer.
+export function renderUpstreamAge({ upstream, usage_interval_seconds, at, time_zone }, elapsed) {
+  if (!upstream) return;
+  const age = f.seconds(upstream.read_at, at) + elapsed;
+  say(field("upstream.read"), `Read ${f.span(age)} ago.`);
+  put(field("upstream.read"), "title", f.zone(time_zone).full(upstream.read_at));
+  field("upstream.stale").hidden = !(usage_interval_seconds > 0 && age > 3 * usage_interval_seconds);
+}
+
+function renderUpstream({ upstream, usage_interval_seconds, at, time_zone }) {
+  const where = f.zone(time_zone);
+  document.getElementById("upstream-figures").hidden = !upstream;
+  const none = usage_interval_seconds > 0
+    ? `Not read yet. The upstream’s account is read every ${f.span(usage_interval_seconds)}.`
+    : "Switched off: upstream.usage_interval is 0, so the upstream’s account is not read.";
+  sayIf(field("upstream.none"), upstream ? "" : none);
+  if (!upstream) return;
+  const { included, used, remaining, drift, period_start, period_end } = upstream;
+  say(field("upstream.remaining"), f.amount(remaining));
+  say(field("upstream.of"), `of ${f.credits(included)}, ${where.date(period_start, at)} to ${where.date(period_end, at)}`);
+  bar(document.querySelector("[data-bar=upstream]"), {
+    used, total: included, state: used >= 0.9 * included ? "near" : "fine",
+    text: `${f.amount(used)} used by everybody, ${f.amount(remaining)} remain of ${f.credits(included)}`,
+  });
+  for (const name of ["used", "api_used", "ours", "in_doubt"]) say(field(`upstream.${name}`), f.credits(upstream[name]));
+  say(field("upstream.drift"), drift === 0 ? "none" : `${f.difference(drift)} credits`);
+  put(field("upstream.drift"), "class", drift === 0 ? null : "soon");
+  say(field("upstream.drift_means"), driftMeans(upstream, f.credits));
+  runsOut(field("upstream.runs_out"), upstream, at, where, "the period ends");
+  renderUpstreamAge({ upstream, usage_interval_seconds, at, time_zone }, 0);
+}
+
+function renderFlight({ in_flight, window: { used, limit }, ledger, reserve }) {
+  say(field("flight.requests"), f.amount(in_flight.requests));
+  say(field("flight.unit"), in_flight.requests === 1 ? "request" : "requests");
+  say(field("flight.draining"), in_flight.draining > 0
+    ? `${f.amount(in_flight.draining)} of them read on to learn their cost: their callers have left`
+    : "no caller has left before its answer’s end");
+  const text = `${f.amount(used)} of ${f.amount(limit)} requests/min`;
+  say(field("flight.window"), text);
+  bar(document.querySelector("[data-bar=window]"), { used, total: limit, state: used >= 0.9 * limit ? "near" : "fine", text });
+  say(field("flight.held"), f.credits(in_flight.held));
+  say(field("flight.open_holds"), f.amount(ledger.open_holds));
+  say(field("flight.reserve"), f.credits(reserve));
+}
+
+// As many teams as are listed at once; those that need somebody are never left out.
+const AT_ONCE = 20, FIRST = 12;
+let all = false;
+let last = null; // the overview that is shown
+
+document.getElementById("all-teams").addEventListener("click", () => {
+  all = !all;
+  renderTeams(last);
+});
+
+const COLUMNS = ["Budget taken", "Used", "Held", "Left", "Of", "Pace", "At this pace", "Resets", "Calls in flight"];
+
+function teamRow({ name }) {
+  const head = make("th", { scope: "row", role: "rowheader" },
+    make("span", { class: "name" }, name), make("span", { class: "tag", "data-cell": "tag" }));
+  const cells = COLUMNS.map((label) => make("td", { role: "cell", "data-label": label }));
+  const [budget, used, held, left, of, pace, out, reset, flight] = cells;
+  for (const cell of [used, held, left, of, pace, flight]) cell.classList.add("num");
+  budget.classList.add("budget");
+  budget.append(make("div", { class: "bar", role: "meter", "aria-label": `Budget of ${name}` }), make("span", { "data-cell": "share" }));
+  const names = { used, held, left, of, pace, runs_out: out, resets: reset, flight };
+  for (const [cell, node] of Object.entries(names)) put(node, "data-cell", cell);
+  return make("tr", { role: "row", "data-team": name }, head, ...cells);
+}
+
+function fillTeam(row, { standing, calls_in_flight, concurrency, verdict }, { at, time_zone }) {
+  const where = f.zone(time_zone);
+  const cell = (name) => row.querySelector(`[data-cell="${name}"]`);
+  const budget = verdict.state !== "none";
+  put(row, "data-state", verdict.state);
+  sayIf(cell("tag"), verdict.tag);
+  const meter = row.querySelector(".bar");
+  meter.hidden = !budget;
+  if (budget) bar(meter, { ...standing, ...verdict, text: barText(standing, verdict) });
+  say(cell("share"), budget ? f.percent(verdict.taken, verdict.total) : "no budget of its own");
+  say(cell("used"), f.amount(standing.used));
+  say(cell("held"), f.amount(standing.held));
+  say(cell("left"), budget ? f.amount(standing.left) : "–");
+  const granted = standing.granted > 0 ? `, ${f.amount(standing.granted)} granted` : "";
+  say(cell("of"), budget ? `${f.amount(verdict.total)} a ${standing.period}${granted}` : "–");
+  say(cell("pace"), paceText(standing.per_day));
+  if (budget) runsOut(cell("runs_out"), standing, at, where, "it resets");
+  else say(cell("runs_out"), "–");
+  resets(cell("resets"), standing, at, where);
+  say(cell("flight"), `${f.amount(calls_in_flight)} of ${f.amount(concurrency)}`);
+}
+
+function renderTeams(overview) {
+  const teams = overview.teams.map((team) => ({ ...team, verdict: judge(team.standing, overview.reserve) }));
+  const count = (state) => teams.filter(({ verdict }) => verdict.state === state).length;
+  const [over, near] = [count("over"), count("near")];
+  const parts = [f.counted(teams.length, "team")];
+  if (over) parts.push(`${over} used up or over`);
+  if (near) parts.push(`${near} nearly used`);
+  if (teams.length && !over && !near) parts.push("all with credits to spare");
+  say(field("teams.summary"), teams.length ? parts.join(" · ") : "");
+  field("teams.none").hidden = teams.length > 0;
+  const table = document.querySelector("table.teams");
+  table.hidden = teams.length === 0;
+  list(table.tBodies[0], teams, ({ name }) => name, teamRow, (row, team) => fillTeam(row, team, overview));
+  const long = teams.length > AT_ONCE;
+  let leftOut = 0;
+  teams.forEach(({ verdict }, index) => {
+    const out = long && !all && index >= FIRST && !["over", "near"].includes(verdict.state);
+    table.tBodies[0].rows[index].hidden = out;
+    leftOut += out;
+  });
+  const more = document.getElementById("all-teams");
+  more.hidden = !long || (!all && leftOut === 0);
+  put(more, "aria-expanded", all);
+  say(more, all ? "Show fewer teams" : `Show ${f.counted(leftOut, "more team")}`);
+}
+
+function refusalRow({ code }) {
+  return make("tr", { role: "row", "data-code": code },
+    make("th", { scope: "row", role: "rowheader" }, make("code", {}, code)),
+    make("td", { role: "cell", "data-label": "Meaning", class: "meaning" }, refusalMeans(code)),
+    make("td", { role: "cell", "data-label": "Calls", class: "num", "data-cell": "count" }),
+    make("td", { role: "cell", "data-label": "By team", "data-cell": "teams" }));
+}
+
+function renderRefusals({ refusals, started, at, time_zone }) {
+  const where = f.zone(time_zone);
+  f.showTime(field("started"), started, `${where.recent(started, at)} ${where.name}`, where);
+  const codes = new Map();
+  for (const { team, code, count } of refusals) {
+    const row = codes.get(code) ?? { code, count: 0, teams: [] };
+    row.count += count;
+    row.teams.push({ team, count });
+    codes.set(code, row);
+  }
+  const rows = [...codes.values()].sort((a, b) => b.count - a.count || (a.code < b.code ? -1 : 1));
+  field("refusals.none").hidden = rows.length > 0;
+  const table = document.querySelector("table.refused");
+  table.hidden = rows.length === 0;
+  list(table.tBodies[0], rows, ({ code }) => code, refusalRow, (row, { count, teams }) => {
+    say(row.querySelector("[data-cell=count]"), f.amount(count));
+    const by = teams.sort((a, b) => b.count - a.count);
+    const named = ({ team, count }) => `${team === "other" ? "no known key" : team} ${f.amount(count)}`;
+    const rest = by.slice(8);
+    const tail = rest.length ? `, ${f.counted(rest.length, "more team")} ${f.amount(rest.reduce((sum, { count }) => sum + count, 0))}` : "";
+    say(row.querySelector("[data-cell=teams]"), by.slice(0, 8).map(named).join(", ") + tail);
+  });
+}
+
+export function renderOverview(overview) {
+  last = overview;
+  renderPool(overview);
+  renderUpstream(overview);
+  renderFlight(overview);
+  renderTeams(overview);
+  renderRefusals(overview);
+}

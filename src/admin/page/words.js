@@ -1,0 +1,87 @@
+// What the gateway's words mean, in a sentence each. The words themselves are those of its log and metrics.
+
+export const OUTCOMES = {
+  completed: "The upstream's answer was passed on whole.",
+  truncated: "The answer broke off, or a stream ended without its last event.",
+  client_gone: "The caller left before the end. What the call cost was learned all the same where it could be.",
+  refused: "Refused after credits had been held for it, so that they were given back.",
+  failed: "The upstream could not be reached, or gave no usable answer.",
+  cut: "The gateway shut down before the call had ended.",
+  crashed: "The gateway ended without a shutdown while the call was under way. It was booked at the next start.",
+};
+
+// Why a call was booked by estimate, or what was held for it given back.
+export const REASONS = {
+  never_sent: "it was never sent",
+  refused_by_upstream: "the upstream refused the request",
+  key_refused: "the upstream refused the organisation's key",
+  no_credits_upstream: "the upstream had no credits left",
+  rate_limited_upstream: "the upstream's rate limit was reached",
+  no_answer: "the upstream did not answer",
+  upstream_error: "the upstream answered with an error",
+  truncated: "the answer broke off before its cost",
+  failed_in_stream: "the answer failed midway and named no cost",
+  no_usage: "the answer named no cost",
+  dropped: "the call was cut off before its cost",
+  crash: "the gateway ended while it was under way",
+};
+
+export const BASES = {
+  final: "The upstream's own figure.",
+  estimated: "In doubt: the upstream may have charged, and named no figure. Booked at what was held; reconciling replaces it.",
+  "given back": "Nothing was charged: the call was never sent, or the upstream refused it.",
+};
+
+export const REFUSALS = {
+  invalid_json: "The body was not JSON.",
+  missing_field: "A field that a chat needs was missing.",
+  invalid_field: "A field of the chat could not be right.",
+  invalid_request: "The request's head was not one to forward.",
+  unsupported_transfer_coding: "The body came in a transfer coding other than chunked.",
+  missing_api_key: "No key was sent.",
+  invalid_api_key: "The key was unknown, wrong, expired or revoked.",
+  analysis_not_allowed: "The team may not ask about this analysis.",
+  unknown_route: "There is nothing at this path.",
+  method_not_allowed: "The path does not take this method.",
+  misdirected_request: "The target named another host than the Host field.",
+  loop_detected: "The call had passed this gateway before: its upstream address points back at it.",
+  request_timeout: "The body did not arrive in time.",
+  body_too_large: "The body was larger than the team may send.",
+  unsupported_media_type: "The body was not declared as plain JSON.",
+  rate_limit_exceeded: "The team had used its requests per minute.",
+  concurrency_limit_exceeded: "The team had as many calls in flight as it may.",
+  upstream_window_full: "The organisation's requests per minute, shared by all teams, were used.",
+  budget_exceeded: "A budget of the team, the key or the organisation had too little left.",
+  ledger_unavailable: "The ledger could not be written, so nothing was sent.",
+  upstream_unreachable: "The upstream could not be reached. Nothing was sent.",
+  upstream_protocol_error: "The upstream gave no usable answer. It may have charged.",
+  upstream_credentials_rejected: "The upstream refused the organisation's own key.",
+  upstream_timeout: "The upstream did not answer in time. It may have charged.",
+  draining: "The gateway was shutting down.",
+};
+
+const known = (table, word) => (Object.hasOwn(table, word) ? table[word] : undefined);
+
+export const plain = (word) => word.replaceAll("_", " ");
+export const outcomeMeans = (word) => known(OUTCOMES, word) ?? null;
+export const refusalMeans = (word) => known(REFUSALS, word) ?? "A reason this page does not know.";
+
+// `final`, or what stands in its place and why.
+export function basis(call) {
+  const why = call.reason ? known(REASONS, call.reason) ?? plain(call.reason) : null;
+  const what = call.basis ?? "given back";
+  return what === "final" || !why ? what : `${what}: ${why}`;
+}
+
+// What a difference between bill and ledger means to whoever pays.
+export function driftMeans({ drift, in_doubt }, credits) {
+  if (drift > 0) {
+    return `The upstream has billed ${credits(drift)} more than our books explain. Calls made with the organisation's key past this gateway, or before its ledger began, look like this.`;
+  }
+  if (drift < 0) {
+    return `Our books have ${credits(-drift)} more than the upstream has billed. Its figures may be behind; if it stays, reconcile call by call.`;
+  }
+  return in_doubt > 0
+    ? `Bill and books agree, within the ${credits(in_doubt)} in doubt.`
+    : "Bill and books agree.";
+}

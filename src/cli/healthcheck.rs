@@ -1,0 +1,59 @@
+//! `healthcheck`: asks the gateway of a configuration how it is, for images without a shell or curl.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{ConfigArgument, Failure};
+use crate::config;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct HealthcheckArguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Ask whether it takes calls, which it does not while it drains; without this, whether it runs.
+    #[arg(long)]
+    ready: bool,
+}
+
+pub(super) fn run(arguments: &HealthcheckArguments) -> Result<(), Failure> {
+    let HealthcheckArguments { config: ConfigArgument { config: path }, ready } = arguments;
+    let listen = listen(path)?;
+    let probe = if *ready { "/readyz" } else { "/livez" };
+    let answer = ask(listen, probe).map_err(|error| unhealthy(listen, &error.to_string()))?;
+    match answer.split_ascii_whitespace().nth(1) {
+        Some("200") => Ok(()),
+        _ => Err(unhealthy(listen, answer.lines().last().unwrap_or("it sent no answer"))),
+    }
+}
+
+/// Where operators are answered, as seen from this machine.
+fn listen(path: &PathBuf) -> Result<SocketAddr, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))?;
+    let mut listen = config::parse(path, &text)?.admin.listen;
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Ok(listen)
+}
+
+fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut tcp = TcpStream::connect_timeout(&address, PATIENCE)?;
+    tcp.set_read_timeout(Some(PATIENCE))?;
+    write!(tcp, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    tcp.take(64 << 10).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn unhealthy(listen: SocketAddr, why: &str) -> Failure {
+    Failure::System(std::io::Error::other(format!("the gateway at {listen} is not healthy: {why}")))
+}

@@ -1,0 +1,65 @@
+//! Commands around the gateway: health, completions, the manual.
+
+use crate::support::process::{Pair, PairSetup, binary};
+
+#[test]
+fn a_healthcheck_asks_the_gateway_that_its_configuration_describes() {
+    let mut pair = Pair::start(&PairSetup::default());
+    // The pair listens on a port that the system chose; a container's configuration names it.
+    let config = pair.folder.path().join("health.toml");
+    std::fs::write(&config, format!("[admin]\nlisten = \"0.0.0.0:{}\"\n", pair.admin.port())).unwrap();
+    let check =
+        |more: &[&str]| binary().arg("healthcheck").arg("--config").arg(&config).args(more).output().unwrap();
+    for more in [&[] as &[_], &["--ready"]] {
+        let healthy = check(more);
+        assert!(
+            healthy.status.success() && healthy.stdout.is_empty() && healthy.stderr.is_empty(),
+            "{healthy:?}"
+        );
+    }
+    pair.stop();
+    let gone = check(&[]);
+    assert_eq!(gone.status.code(), Some(1));
+    let said = String::from_utf8(gone.stderr).unwrap();
+    assert!(said.contains("is not healthy") && said.contains(&pair.admin.port().to_string()), "{said}");
+
+    let missing = binary().args(["healthcheck", "--config", "no/such/file.toml"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(64));
+    std::fs::write(&config, "[admin]\nlisten = 5\n").unwrap();
+    assert_eq!(check(&[]).status.code(), Some(64));
+}
+
+#[test]
+fn shells_and_man_know_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = String::from_utf8(binary().arg("--help").output().unwrap().stdout).unwrap();
+    let commands: Vec<_> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .map_while(|line| line.strip_prefix("  "))
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.len() > 8 && commands.contains(&"serve"), "{help}");
+
+    for shell in ["bash", "zsh", "fish"] {
+        let script = binary().args(["completions", shell]).output().unwrap();
+        let script = String::from_utf8(script.stdout).unwrap();
+        for command in &commands {
+            assert!(script.contains(command), "{command} is not completed in {shell}");
+        }
+    }
+    // The shell that everybody has takes it.
+    let script = folder.path().join("completions");
+    std::fs::write(&script, binary().args(["completions", "bash"]).output().unwrap().stdout).unwrap();
+    assert!(std::process::Command::new("bash").arg("-n").arg(&script).status().unwrap().success());
+
+    let page = String::from_utf8(binary().arg("man").output().unwrap().stdout).unwrap();
+    assert!(page.contains(".TH mavera-gateway 1"), "{page}");
+    assert!(binary().arg("man").arg("--out").arg(folder.path()).status().unwrap().success());
+    for command in commands.iter().filter(|command| **command != "help") {
+        let page = folder.path().join(format!("mavera-gateway-{command}.1"));
+        assert!(page.is_file(), "{}", page.display());
+    }
+}

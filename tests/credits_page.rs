@@ -1,0 +1,225 @@
+//! The data behind the credits page: who gets it, and that it says what the ledger says.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::{Value, json};
+
+use crate::support::chat_body;
+use crate::support::http::chat;
+use crate::support::process::{PATIENCE, Pair, PairSetup, get};
+
+const TOKEN: &str = "plainly-fake-admin-token-0123456789";
+
+/// One GET with these header fields: status, head and body.
+fn ask(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> (u16, String, String) {
+    let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(tcp, "GET {path} HTTP/1.1\r\nconnection: close\r\n").unwrap();
+    for (name, value) in fields {
+        write!(tcp, "{name}: {value}\r\n").unwrap();
+    }
+    write!(tcp, "\r\n").unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
+}
+
+fn document(address: SocketAddr, path: &str) -> Value {
+    let (status, body) = get(address, path);
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+/// Waits until the ledger has written the endings of so many calls.
+fn booked(admin: SocketAddr, count: usize) -> Value {
+    loop {
+        let found = document(admin, "/credits/requests?limit=200");
+        if found["requests"].as_array().unwrap().len() >= count {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_says_what_the_ledger_says_before_and_after_a_restart() {
+    let mut pair = Pair::start(&PairSetup { reads_usage: true, ..PairSetup::default() });
+    for (stream, quirks) in [(false, ""), (true, ""), (true, "fault=close"), (false, "answer=500")] {
+        let _ = chat(pair.address, &pair.key, chat_body(stream, quirks)).await;
+    }
+    let _ = chat(pair.address, "mvgw_unknown0_not_a_key", chat_body(false, "")).await;
+    let found = booked(pair.admin, 4);
+    let calls = found["requests"].as_array().unwrap().clone();
+    let sum: f64 = calls.iter().map(|call| call["credits"].as_f64().unwrap()).sum();
+    assert_eq!((&found["complete"], &found["next"]), (&json!(true), &Value::Null));
+    let outcomes: Vec<_> = calls.iter().rev().map(|call| call["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["completed", "completed", "truncated", "completed"]);
+    assert!(calls.iter().all(|call| call["team"] == "growth" && call["reserved"] == 5));
+
+    let overview = document(pair.admin, "/credits/overview");
+    let growth = &overview["teams"][0];
+    assert_eq!((&growth["name"], &growth["calls_in_flight"]), (&json!("growth"), &json!(0)));
+    assert_eq!(growth["standing"]["used"].as_f64(), Some(sum), "{overview}");
+    assert_eq!(overview["organisation"]["used"].as_f64(), Some(sum));
+    assert_eq!(growth["standing"]["left"], Value::Null, "it has no budget of its own");
+    assert!(growth["standing"]["per_day"].as_f64().unwrap() >= sum);
+    assert_eq!(overview["refusals"], json!([{"team": "other", "code": "invalid_api_key", "count": 1}]));
+    assert_eq!(overview["window"]["limit"], 1_000_000);
+
+    for per in ["day", "week", "month"] {
+        let spend = document(pair.admin, &format!("/credits/spend?per={per}"));
+        let team = &spend["teams"][0];
+        assert_eq!(team["credits"].as_array().unwrap().last().unwrap().as_f64(), Some(sum), "{spend}");
+        assert_eq!(team["credits"].as_array().unwrap().len(), spend["buckets"].as_array().unwrap().len());
+        assert!(team["in_doubt"].as_array().unwrap().last().unwrap().as_f64() > Some(0.0));
+    }
+
+    pair.stop();
+    pair.start_again();
+    let admin = pair.admin;
+    assert_eq!(document(admin, "/credits/requests")["requests"], json!(calls));
+    let overview = document(admin, "/credits/overview");
+    assert_eq!(overview["teams"][0]["standing"]["used"].as_f64(), Some(sum));
+    assert_eq!(overview["refusals"], json!([]), "counted since the start");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_are_found_by_team_outcome_and_id_and_paged() {
+    let pair = Pair::start(&PairSetup::default());
+    for number in 0..7 {
+        let quirks = if number == 3 { "fault=close" } else { "" };
+        let _ = chat(pair.address, &pair.key, chat_body(true, quirks)).await;
+    }
+    let all = booked(pair.admin, 7)["requests"].as_array().unwrap().clone();
+    let search = |query: &str| document(pair.admin, &format!("/credits/requests?{query}"));
+    let ids = |found: &Value| -> Vec<Value> {
+        found["requests"].as_array().unwrap().iter().map(|call| call["seq"].clone()).collect()
+    };
+    let newest = search("limit=3");
+    let older = search(&format!("limit=3&before={}", newest["next"]));
+    let oldest = search(&format!("limit=3&before={}", older["next"]));
+    let paged: Vec<_> = [newest, older, oldest.clone()].iter().flat_map(ids).collect();
+    assert_eq!(paged, all.iter().map(|call| call["seq"].clone()).collect::<Vec<_>>());
+    assert_eq!((&oldest["next"], &oldest["complete"]), (&Value::Null, &json!(true)));
+
+    assert_eq!(ids(&search("outcome=truncated")), [all[3]["seq"].clone()]);
+    assert_eq!(ids(&search("team=growth")).len(), 7);
+    assert_eq!(ids(&search("team=research")).len(), 0);
+    for name in ["request_id", "response_id"] {
+        let id = all[5][name].as_str().unwrap();
+        assert_eq!(ids(&search(&format!("id={id}"))), [all[5]["seq"].clone()], "{name}");
+    }
+    assert_eq!(ids(&search(&format!("id={}", all[0]["key_id"].as_str().unwrap()))).len(), 7);
+    // What a query says is a value and nothing else.
+    assert_eq!(ids(&search("id=%27%20OR%201%3D1%20--")).len(), 0);
+    for query in ["limit=0", "limit=201", "limit=many", "before=-1"] {
+        let (status, body) = get(pair.admin, &format!("/credits/requests?{query}"));
+        assert_eq!(status, 400, "{query}");
+        assert!(body.contains("invalid_parameter"), "{body}");
+    }
+}
+
+#[test]
+fn with_a_token_there_is_no_data_without_it_and_it_is_renewed_by_its_file() {
+    let mut pair = Pair::start(&PairSetup::default());
+    pair.stop();
+    let token = pair.folder.path().join("token");
+    std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
+    let text = std::fs::read_to_string(pair.config_path()).unwrap();
+    let listen = format!("[admin]\ntoken = {{ file = '{}' }}\n", token.display());
+    std::fs::write(pair.config_path(), text.replace("[admin]\n", &listen)).unwrap();
+    pair.start_again();
+    let admin = pair.admin;
+
+    let bearer = |token: &str| format!("Bearer {token}");
+    let fields = |value: &'static str| ("authorization", value.to_owned());
+    for (field, code) in [
+        (None, "token_required"),
+        (Some(fields("Bearer plainly-wrong")), "token_invalid"),
+        (Some(("cookie", format!("token={TOKEN}"))), "token_required"),
+    ] {
+        let mut given = vec![("host", "localhost")];
+        given.extend(field.as_ref().map(|(name, value)| (*name, value.as_str())));
+        for path in ["/credits/overview", "/credits/spend", "/credits/requests", "/credits/anything"] {
+            let (status, head, body) = ask(admin, path, &given);
+            assert_eq!(status, 401, "{body}");
+            assert!(body.contains(code) && head.contains("www-authenticate: Bearer"), "{head}\n{body}");
+        }
+    }
+    let (status, ..) = ask(admin, &format!("/credits/overview?token={TOKEN}"), &[("host", "localhost")]);
+    assert_eq!(status, 401, "a URL is no place for a token");
+    let authorized = |token: &str| {
+        ask(admin, "/credits/overview", &[("host", "10.0.0.7:9464"), ("authorization", &bearer(token))]).0
+    };
+    assert_eq!(authorized(TOKEN), 200);
+    // Metrics, probes and the page itself, which holds no data, need none.
+    for path in ["/metrics", "/livez", "/readyz", "/"] {
+        assert_eq!(get(admin, path).0, 200, "{path}");
+    }
+
+    let renewed = format!("{TOKEN}-renewed");
+    std::fs::write(&token, &renewed).unwrap();
+    pair.gateway.wait_for_message("configuration reloaded");
+    assert_eq!((authorized(TOKEN), authorized(&renewed)), (401, 200));
+    assert!(!pair.gateway.output().contains(TOKEN), "the token is in the log");
+}
+
+#[test]
+fn without_a_token_another_sites_page_is_refused_on_loopback_too() {
+    let pair = Pair::start(&PairSetup::default());
+    let (status, head, body) = ask(pair.admin, "/credits/overview", &[("host", "rebound.example")]);
+    assert_eq!(status, 403);
+    assert!(body.contains("loopback_only") && body.contains("admin.token"), "{body}");
+    assert!(!head.to_lowercase().contains("access-control-allow"), "{head}");
+    assert_eq!(ask(pair.admin, "/credits/overview", &[("host", "localhost")]).0, 200);
+}
+
+#[test]
+fn the_pages_files_come_under_a_policy_that_lets_nothing_else_in() {
+    let pair = Pair::start(&PairSetup::default());
+    let (status, head, body) = ask(pair.admin, "/", &[("host", "localhost")]);
+    assert_eq!(status, 200);
+    let head = head.to_lowercase();
+    for field in [
+        "content-type: text/html; charset=utf-8",
+        "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self';",
+        "frame-ancestors 'none'",
+        "x-content-type-options: nosniff",
+        "referrer-policy: no-referrer",
+    ] {
+        assert!(head.contains(field), "{field} is not in {head}");
+    }
+    // Whatever the page loads is there; nothing it names is anywhere else.
+    let mut loaded = 0;
+    for attribute in ["src=\"", "href=\""] {
+        for named in body.split(attribute).skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            if named.starts_with('#') {
+                continue;
+            }
+            let path = format!("/{}", named.trim_start_matches(['.', '/']));
+            assert!(!named.contains("//") && get(pair.admin, &path).0 == 200, "{named}");
+            loaded += 1;
+        }
+    }
+    assert!(loaded >= 3, "{body}");
+    for inline in ["<script>", "<style", " style=", " onclick=", "javascript:"] {
+        assert!(!body.contains(inline), "{inline}");
+    }
+    assert_eq!(get(pair.admin, "/../Cargo.toml").0, 404);
+    assert_eq!(get(pair.admin, "/page/index.html").0, 404);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_is_said_and_not_guessed() {
+    let pair = Pair::start(&PairSetup::default());
+    let (path, away) = (pair.folder.path().join("ledger.db"), pair.folder.path().join("away.db"));
+    std::fs::rename(&path, &away).unwrap();
+    let (status, body) = get(pair.admin, "/credits/requests");
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains("ledger_unreadable"), "{body}");
+    assert_eq!(get(pair.admin, "/credits/overview").0, 200, "what is known is told");
+    std::fs::rename(&away, &path).unwrap();
+    assert_eq!(get(pair.admin, "/credits/requests").0, 200, "and it recovers by itself");
+}
