@@ -63,7 +63,7 @@ where
         let (head, body) = request.into_parts();
         let id = RequestId::of(&head.headers, recorder.clock());
         let value = id.value();
-        let exchange = Exchange::begin(recorder, id, head.method.clone(), head.version);
+        let exchange = Exchange::begin(recorder, id, &head);
         let context = Arc::clone(&self.context);
         if closing.is_cancelled() {
             let refused = Refused::new(exchange, Refusal::Draining);

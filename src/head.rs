@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::refuse::Refusal;
 use crate::stage::{Arrival, Check, Refused, Routed};
+use crate::trace::context::{TRACEPARENT, TRACESTATE};
 
 /// The prefix of every path we serve, the same as upstream, so that a base URL is all that changes.
 const PREFIX: &str = "/api/v1/";
@@ -29,8 +30,6 @@ const USER_AGENT: &str = concat!("mavera-gateway/", env!("CARGO_PKG_VERSION"));
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_CREDITS_REMAINING: HeaderName = HeaderName::from_static("x-credits-remaining");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What of an upstream head reaches the caller. Framing is ours; the rest describes the content or
 /// tells the caller when to come back.
@@ -78,6 +77,18 @@ impl Route {
             Self::VideoGet => "video_get",
             Self::Me => "me",
             Self::Explain => "explain",
+        }
+    }
+
+    /// Its path, with a name in place of what varies.
+    #[must_use]
+    pub const fn template(self) -> &'static str {
+        match self {
+            Self::VideoChat => "/api/v1/video-analyses/{id}/chat",
+            Self::VideoList => "/api/v1/video-analyses",
+            Self::VideoGet => "/api/v1/video-analyses/{id}",
+            Self::Me => OWN[0].0,
+            Self::Explain => OWN[1].0,
         }
     }
 

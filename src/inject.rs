@@ -43,6 +43,9 @@ impl Check<Admitted> for Inject {
             return Err(Refused::new(judged.exchange, Refusal::InvalidRequest { reason }));
         };
         let mut headers = head::onward(&judged.head, judged.exchange.id(), route);
+        if let Some(trace) = judged.exchange.trace() {
+            trace.propagate(&mut headers);
+        }
         authorize(&mut headers, &judged.snapshot);
         let mut request = Request::new(Full::new(judged.body));
         *request.method_mut() = match route {

@@ -31,6 +31,7 @@ pub mod own;
 pub mod record;
 pub mod refuse;
 pub mod stage;
+pub mod trace;
 
 pub mod clock;
 pub mod credits;

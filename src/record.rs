@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -17,12 +18,14 @@ use crate::account::{Closing, Hold, ending};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::credits::Credits;
+use crate::forward::origin::Origin;
 use crate::head::{RequestId, Route, Target};
 use crate::ledger::Ending;
 use crate::log::Log;
 use crate::meter::{Finish, Reading};
 use crate::metrics::{Metrics, StreamOutcome, TeamMetrics};
 use crate::refuse::Refusal;
+use crate::trace::{Told, Trace, Tracer};
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +66,7 @@ pub struct Recorder {
     clock: Clock,
     metrics: Arc<Metrics>,
     log: Log,
+    tracer: Option<Tracer>,
     /// Set when the drain deadline has passed: what ends from now on was cut by us.
     cutting: AtomicBool,
 }
@@ -71,7 +75,19 @@ impl Recorder {
     /// A recorder that writes to `log` and `metrics`.
     #[must_use]
     pub fn new(clock: Clock, metrics: Arc<Metrics>, log: Log) -> Self {
-        Self { clock, metrics, log, cutting: AtomicBool::new(false) }
+        Self { clock, metrics, log, tracer: None, cutting: AtomicBool::new(false) }
+    }
+
+    /// This recorder with a tracer, if there is one.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// Where spans go.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
     }
 
     /// The clock that records are timed by.
@@ -119,18 +135,20 @@ struct Draft {
     left: bool,
     /// Credits held for the call. Ends when the record does.
     hold: Option<Hold>,
+    /// Of a call that is traced.
+    trace: Option<Box<Trace>>,
 }
 
 impl Exchange {
     /// Opens the record of a request whose head has just arrived.
     #[must_use]
-    pub fn begin(recorder: &Arc<Recorder>, id: RequestId, method: Method, version: Version) -> Self {
+    pub fn begin(recorder: &Arc<Recorder>, id: RequestId, head: &Parts) -> Self {
         recorder.metrics.in_flight.inc();
         Self(Some(Box::new(Draft {
             recorder: Arc::clone(recorder),
             id,
-            method,
-            version,
+            method: head.method.clone(),
+            version: head.version,
             target: None,
             caller: None,
             began: recorder.clock.now(),
@@ -142,6 +160,7 @@ impl Exchange {
             bytes: 0,
             left: false,
             hold: None,
+            trace: recorder.tracer.as_ref().and_then(|tracer| tracer.begin(&head.headers)),
         })))
     }
 
@@ -175,9 +194,24 @@ impl Exchange {
         self.draft_mut().caller = Some(caller);
     }
 
-    /// The body has been read, which took this long.
-    pub fn uploaded(&mut self, time: Duration) {
-        self.draft_mut().upload = time;
+    /// The body has been read, since `began`.
+    pub fn uploaded(&mut self, began: Instant) {
+        let now = self.clock().now();
+        self.draft_mut().upload = now.saturating_duration_since(began);
+        self.stage("read body", began);
+    }
+
+    /// A stage that waited is over.
+    pub fn stage(&mut self, name: &'static str, began: Instant) {
+        let now = self.clock().now();
+        if let Some(trace) = &mut self.draft_mut().trace {
+            trace.stage(name, began, now);
+        }
+    }
+
+    /// The trace that the call is part of.
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        self.draft().trace.as_deref()
     }
 
     /// Credits are held for the call; they end with it.
@@ -192,10 +226,13 @@ impl Exchange {
     }
 
     /// The request has been handed to an upstream connection.
-    pub fn sent(&mut self) {
+    pub fn sent(&mut self, origin: &Arc<Origin>) {
         let now = self.clock().now();
         let draft = self.draft_mut();
         draft.sent = Some(now);
+        if let Some(trace) = &mut draft.trace {
+            trace.sent_to(origin);
+        }
         if let Some(hold) = &mut draft.hold {
             hold.sent(true);
         }
@@ -296,10 +333,13 @@ impl Draft {
     fn end(mut self, outcome: Outcome, refusal: Option<&Refusal>, whole: bool, reading: &Reading) {
         let now = self.recorder.clock.now();
         // The books first: nothing after this may keep a hold from its ending.
-        let booked = self.book(outcome, whole, reading, now);
+        let reserved = self.hold.as_ref().map(Hold::reserve);
+        let booked = self.book(outcome, whole, reading, now).map(Booked::of);
         let times = self.times(now);
         self.count(outcome, reading, &times);
-        self.write(outcome, refusal, reading, booked, &times);
+        let code = refusal.map(|refusal| refusal.code().as_str());
+        self.write(outcome, code, reading, booked, &times);
+        self.tell(outcome, code, reading, reserved, booked, now);
         self.recorder.metrics.in_flight.dec();
     }
 
@@ -353,16 +393,11 @@ impl Draft {
     fn write(
         &self,
         outcome: Outcome,
-        refusal: Option<&Refusal>,
+        code: Option<&str>,
         reading: &Reading,
-        booked: Option<Ending>,
+        booked: Option<Booked>,
         times: &Times,
     ) {
-        let (booked, basis) = match booked {
-            Some(Ending::Settled { credits, basis, .. }) => (Some(credits), Some(basis.as_str())),
-            Some(Ending::Voided { .. }) => (Some(Credits::ZERO), None),
-            None => (None, None),
-        };
         let line = Line {
             timestamp: self.recorder.clock.wall(),
             level: "INFO",
@@ -381,13 +416,13 @@ impl Draft {
             },
             status: self.status.map(|status| status.as_u16()),
             outcome,
-            code: refusal.map(|refusal| refusal.code().as_str()),
+            code,
             stream: self.stream,
             finish: reading.finish,
             response_id: reading.response_id.as_deref(),
             credits: reading.usage.credits,
-            booked,
-            basis,
+            booked: booked.map(|booked| booked.credits),
+            basis: booked.and_then(|booked| booked.basis),
             input_tokens: reading.usage.input_tokens,
             output_tokens: reading.usage.output_tokens,
             response_bytes: self.bytes,
@@ -401,6 +436,56 @@ impl Draft {
         if serde_json::to_writer(&mut text, &line).is_ok() {
             text.push(b'\n');
             self.recorder.log.write(&text);
+        }
+    }
+
+    /// Makes the spans of a call that is traced.
+    fn tell(
+        &mut self,
+        outcome: Outcome,
+        code: Option<&'static str>,
+        reading: &Reading,
+        reserved: Option<Credits>,
+        booked: Option<Booked>,
+        ended: Instant,
+    ) {
+        let (Some(trace), Some(tracer)) = (self.trace.take(), &self.recorder.tracer) else { return };
+        let told = Told {
+            request_id: self.id.as_str(),
+            method: &self.method,
+            version: self.version,
+            target: self.target.as_ref(),
+            team: self.caller.as_ref().map(|caller| &*caller.team.name),
+            key_id: self.caller.as_ref().map(|caller| &*caller.key_id),
+            outcome,
+            code,
+            status: self.status,
+            stream: self.stream,
+            began: self.began,
+            sent: self.sent,
+            answered: self.answered,
+            ended,
+            reserved,
+            booked: booked.map(|booked| booked.credits),
+            basis: booked.and_then(|booked| booked.basis),
+            reading,
+        };
+        tracer.end(*trace, self.recorder.clock, &told);
+    }
+}
+
+/// What was booked for a call.
+#[derive(Clone, Copy)]
+struct Booked {
+    credits: Credits,
+    basis: Option<&'static str>,
+}
+
+impl Booked {
+    fn of(ending: Ending) -> Self {
+        match ending {
+            Ending::Settled { credits, basis, .. } => Self { credits, basis: Some(basis.as_str()) },
+            Ending::Voided { .. } => Self { credits: Credits::ZERO, basis: None },
         }
     }
 }

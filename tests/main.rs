@@ -29,6 +29,7 @@ mod shutdown;
 mod simulator;
 mod streaming;
 mod tls;
+mod tracing;
 mod transparency;
 mod upstream_faults;
 mod upstream_window;

@@ -68,7 +68,7 @@ where
 {
     let began = exchange.clock().now();
     let read = read(head, body, caller.team.limits.max_body, snapshot.config.server.body_timeout).await;
-    exchange.uploaded(exchange.clock().now() - began);
+    exchange.uploaded(began);
     read
 }
 

@@ -33,7 +33,10 @@ async fn hold(accounts: &Arc<Accounts>, mut admitted: Admitted) -> Result<Admitt
         request_id: judged.exchange.id().to_string(),
         budgets: judged.caller.budgets.clone(),
     };
-    match accounts.hold(asked, &judged.snapshot.config.credits).await {
+    let began = judged.exchange.clock().now();
+    let outcome = accounts.hold(asked, &judged.snapshot.config.credits).await;
+    judged.exchange.stage("hold credits", began);
+    match outcome {
         Ok(hold) => {
             judged.exchange.hold(hold);
             Ok(admitted)

@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::record::Recorder;
 use crate::server::systemd::{self, Inherited};
 use crate::server::{self, Listeners};
+use crate::trace::Tracer;
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
     // First of all: it changes the environment, which no other thread may be reading.
@@ -27,8 +28,13 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     diagnostics(&log, live.current().config.log_level);
     let books = account::open::open(&live.current().config, clock, &metrics);
     let served = books.map_err(Failure::from).and_then(|books| {
-        let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())), books);
-        let served = serve(&gateway, inherited);
+        let runtime = server::event_loop()?;
+        let settings = live.current().config.tracing.clone();
+        let tracer = settings.map(|settings| Tracer::start(&settings, runtime.handle().clone()));
+        let tracer = tracer.transpose().map_err(Failure::Usage)?;
+        let recorder = Recorder::new(clock, metrics, log.clone()).with_tracer(tracer);
+        let gateway = Gateway::new(live, Arc::new(recorder), books);
+        let served = runtime.block_on(serve(&gateway, inherited));
         gateway.books.accounts.flush();
         served
     });
@@ -53,35 +59,39 @@ pub(super) fn diagnostics(log: &Log, level: LogLevel) {
         .try_init();
 }
 
-fn serve(gateway: &Gateway, inherited: Inherited) -> Result<(), Failure> {
-    server::event_loop()?.block_on(async {
-        let mut signals = Signals::new()?;
-        let listeners = Listeners::bind(gateway, inherited)?;
-        let snapshot = gateway.live.current();
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            listen = %listeners.address,
-            admin = %listeners.admin_address,
-            tls = snapshot.tls.is_some(),
-            upstream = %snapshot.config.upstream.base_url,
-            teams = snapshot.config.teams.len(),
-            "serving"
+async fn serve(gateway: &Gateway, inherited: Inherited) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let listeners = Listeners::bind(gateway, inherited)?;
+    let snapshot = gateway.live.current();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = %listeners.address,
+        admin = %listeners.admin_address,
+        tls = snapshot.tls.is_some(),
+        upstream = %snapshot.config.upstream.base_url,
+        teams = snapshot.config.teams.len(),
+        "serving"
+    );
+    if snapshot.config.teams.is_empty() {
+        tracing::warn!(
+            "no team is configured, so every call will be refused; make a key with `mavera-gateway key new`"
         );
-        if snapshot.config.teams.is_empty() {
-            tracing::warn!("no team is configured, so every call will be refused; make a key with `mavera-gateway key new`");
-        }
-        drop(snapshot);
-        systemd::ready(&status(gateway));
-        let reloads = tokio::spawn(reload_on_hangup(signals.hangup, gateway.clone()));
-        let stop = async {
-            signals.end.next().await;
-            systemd::stopping();
-        };
-        let drained = server::run(gateway, listeners, stop, signals.again.next()).await?;
-        reloads.abort();
-        tracing::info!(cut = drained.cut, "stopped");
-        Ok(())
-    })
+    }
+    drop(snapshot);
+    systemd::ready(&status(gateway));
+    let reloads = tokio::spawn(reload_on_hangup(signals.hangup, gateway.clone()));
+    let stop = async {
+        signals.end.next().await;
+        systemd::stopping();
+    };
+    let drained = server::run(gateway, listeners, stop, signals.again.next()).await?;
+    reloads.abort();
+    if let Some(tracer) = gateway.recorder.tracer().cloned() {
+        // On another thread: this one drives the connection that the spans leave by.
+        let _ = tokio::task::spawn_blocking(move || tracer.shutdown()).await;
+    }
+    tracing::info!(cut = drained.cut, "stopped");
+    Ok(())
 }
 
 async fn reload_on_hangup(mut hangup: Signal, gateway: Gateway) {

@@ -14,7 +14,7 @@ use super::problem::{Collector, Problem, Problems, whole_file};
 use super::{Config, parse};
 use crate::caller::Directory;
 use crate::clock::Clock;
-use crate::forward::origin::Origin;
+use crate::forward::origin::{Origin, OriginError};
 use crate::metrics::Metrics;
 use crate::secret::{AdminToken, SecretError, SecretSource, UpstreamKey};
 use crate::server::tls;
@@ -93,9 +93,15 @@ impl Snapshot {
         });
         let origin = match unchanged {
             Some(previous) => Ok(Arc::clone(&previous.origin)),
-            None => Origin::new(&config.upstream).map(Arc::new).map_err(|(key, message)| {
-                problems.add(key, message, "");
-            }),
+            None => Origin::new(&config.upstream.base_url, config.upstream.ca_file.as_deref())
+                .map(Arc::new)
+                .map_err(|error| {
+                    let key = match error {
+                        OriginError::Url(_) => "upstream.base_url",
+                        OriginError::Roots(_) => "upstream.ca_file",
+                    };
+                    problems.add(key, error.to_string(), "");
+                }),
         };
         let tls = config.server.tls.as_ref().map(tls::server).transpose().map_err(|(key, message)| {
             problems.add(key, message, "");

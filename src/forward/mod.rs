@@ -104,6 +104,7 @@ async fn forward<C: Connect>(
     let mut attempts = 0;
     loop {
         let fresh = attempts >= REUSE_ATTEMPTS;
+        let began = cargo.exchange.clock().now();
         let Obtained { connection, reused } = match pool.obtain(&cargo.snapshot, fresh).await {
             Ok(obtained) => obtained,
             Err(error) => {
@@ -112,6 +113,9 @@ async fn forward<C: Connect>(
             }
         };
         attempts += 1;
+        if !reused {
+            cargo.exchange.stage("connect", began);
+        }
         let cancels = cargo.snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel;
         let flight = fly(Arc::clone(&pool), drain.clone(), connection, cargo, request);
         let flight = Flight { pending: Some(Box::pin(flight)), drain: &drain, cancels };
@@ -164,7 +168,7 @@ async fn fly<C: Connect>(
     request: Request<Full<Bytes>>,
 ) -> Result<Response<AnswerBody<C>>, Flown> {
     let timeouts = cargo.snapshot.config.upstream.timeouts;
-    cargo.exchange.sent();
+    cargo.exchange.sent(&cargo.snapshot.origin);
     cargo.slot.sent();
     let mut deadline = Deadline::new(cargo.exchange.clock(), timeouts);
     let sent = tokio::select! {

@@ -1,5 +1,6 @@
 //! Where the upstream is, and how it is to be trusted: what of a configuration a connection depends on.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use http::uri::{PathAndQuery, Scheme};
@@ -8,7 +9,6 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
 use super::tls;
-use crate::config::Upstream;
 
 /// The upstream as a connection sees it. Connections are reused only for the origin they were made
 /// for.
@@ -21,21 +21,31 @@ pub struct Origin {
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
+/// Why an origin cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// The URL.
+    #[error("{0}")]
+    Url(String),
+    /// The roots to trust.
+    #[error("{0}")]
+    Roots(String),
+}
+
 impl Origin {
-    /// The origin of a configuration; reads the roots to trust.
+    /// The origin of a base URL; reads the roots to trust, the system's where none are named.
     ///
     /// # Errors
-    /// What is wrong with the roots or the host name, for the configuration key it names.
-    pub fn new(upstream: &Upstream) -> Result<Self, (&'static str, String)> {
-        let uri = &upstream.base_url;
-        let authority = uri.authority().ok_or(("upstream.base_url", "has no host".to_owned()))?;
+    /// What is wrong with the roots or the host name.
+    pub fn new(uri: &Uri, ca_file: Option<&Path>) -> Result<Self, OriginError> {
+        let wrong = |message: String| OriginError::Url(message);
+        let authority = uri.authority().ok_or_else(|| wrong("has no host".to_owned()))?;
         let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let https = uri.scheme() == Some(&Scheme::HTTPS);
         let tls = if https {
-            let config =
-                tls::client(upstream.ca_file.as_deref()).map_err(|error| ("upstream.ca_file", error))?;
+            let config = tls::client(ca_file).map_err(OriginError::Roots)?;
             let server = ServerName::try_from(name.clone())
-                .map_err(|_| ("upstream.base_url", format!("{name:?} is not a host name")))?;
+                .map_err(|_| wrong(format!("{name:?} is not a host name")))?;
             Some((config, server))
         } else {
             None
@@ -43,7 +53,7 @@ impl Origin {
         Ok(Self {
             port: authority.port_u16().unwrap_or(if https { 443 } else { 80 }),
             host: HeaderValue::from_str(authority.as_str())
-                .map_err(|_| ("upstream.base_url", "has an unusable host".to_owned()))?,
+                .map_err(|_| wrong("has an unusable host".to_owned()))?,
             prefix: uri.path().trim_end_matches('/').to_owned(),
             name,
             tls,

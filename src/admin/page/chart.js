@@ -6,7 +6,6 @@ import * as f from "./format.js";
 const { uPlot } = globalThis;
 // Teams with a colour of their own; the rest share one, so that colours stay far enough apart.
 const OWN = 7;
-const LENGTHS = { day: "day", week: "week", month: "month" };
 
 let spend = null; // as fetched
 let groups = []; // the largest teams, then the others as one
@@ -70,7 +69,7 @@ function options(width, height) {
   }));
   return {
     width, height,
-    padding: [8, 4, 0, 0],
+    padding: [8, 18, 0, 0],
     legend: { show: false },
     cursor: { x: false, y: false, points: { show: false }, drag: { x: false, y: false, setScale: false } },
     scales: {
@@ -135,14 +134,16 @@ function renderLegend() {
   const last = spend.buckets.length - 1;
   const title = `${label(index, "long")}${index === last ? ", so far" : ""}`;
   const total = sum(groups.map((team) => team.credits[index]));
+  say(field("spend.unit"), `credits a ${spend.per}`);
   say(field("spend.shown"), title);
-  say(field("spend.span"), f.counted(last + 1, LENGTHS[spend.per]));
+  say(field("spend.span"), f.counted(last + 1, spend.per));
   list(legend.tBodies[0], groups, ({ key }) => key,
-    () => make("tr", {}, make("th", { scope: "row" }, make("span", { class: "swatch", "aria-hidden": "true" }), make("span")),
+    () => make("tr", {}, make("th", { scope: "row" }, make("div", {}, make("span", { class: "swatch", "aria-hidden": "true" }), make("span"))),
       make("td", { class: "num" }), make("td", { class: "num" })),
     (row, { name, slot, credits }) => {
-      put(row.cells[0].firstChild, "data-slot", slot);
-      say(row.cells[0].lastChild, name);
+      const [swatch, label] = row.cells[0].firstChild.children;
+      put(swatch, "data-slot", slot);
+      say(label, name);
       say(row.cells[1], f.amount(credits[index]));
       say(row.cells[2], f.amount(sum(credits)));
     });
@@ -204,6 +205,7 @@ export function renderSpend(fetched) {
   spend = fetched;
   groups = group(spend);
   field("spend.none").hidden = groups.length > 0;
+  document.querySelector("div.spend").hidden = details.hidden = groups.length === 0;
   if (plot) plot.setData(stacked());
   draw();
   mark();

@@ -35,26 +35,34 @@ export function bar(node, { used, held = 0, total, state = "fine", text }) {
 const barText = (standing, { total }) =>
   `${f.amount(standing.used)} used, ${f.amount(standing.held)} held, ${f.amount(standing.left)} left of ${f.credits(total)}`;
 
+function hero(name, value) {
+  const node = field(name);
+  say(node, f.amount(value));
+  node.parentElement.classList.toggle("long", node.textContent.length > 12);
+}
+
 const paceText = (per_day) => (per_day === null ? "nothing spent" : `${f.pace(per_day)} a day`);
 
-// When a budget is used up at its pace, or that it lasts. Returns whether that needs somebody.
-function runsOut(node, { per_day, runs_out }, at, where, end) {
-  const soon = runs_out !== null;
-  node.classList.toggle("soon", soon);
-  if (!soon) {
-    say(node, per_day === null ? "no pace yet" : `lasts until ${end}`);
-  } else if (f.seconds(at, runs_out) <= 0) {
-    say(node, "has run out");
-  } else {
-    say(node, `runs out ${where.moment(runs_out, at)} (in ${f.span(f.seconds(at, runs_out))})`);
-  }
-  put(node, "title", soon ? where.full(runs_out) : null);
+// A moment to come, and how far off it is. `lead` stands before it.
+function coming(node, lead, iso, at, where) {
+  if (!node.querySelector("time")) node.replaceChildren(make("span"), make("time"), make("span", { class: "under" }));
+  const [before, time, distance] = node.children;
+  say(before, lead);
+  f.showTime(time, iso, where.moment(iso, at), where);
+  say(distance, ` in ${f.span(f.seconds(at, iso))}`);
 }
 
-function resets(node, standing, at, where) {
-  const time = node.firstElementChild ?? node.appendChild(make("time"));
-  f.showTime(time, standing.resets, `${where.moment(standing.resets, at)} (in ${f.span(f.seconds(at, standing.resets))})`, where);
+// When a budget is used up at its pace, or that it lasts.
+function runsOut(node, { per_day, runs_out }, { state }, at, where, end) {
+  const gone = state === "over";
+  node.classList.toggle("soon", gone || runs_out !== null);
+  if (gone) say(node, "calls are refused until it resets");
+  else if (runs_out === null) say(node, per_day === null ? "no pace yet" : `lasts until ${end}`);
+  else if (f.seconds(at, runs_out) <= 0) say(node, "has run out");
+  else coming(node, "runs out ", runs_out, at, where);
 }
+
+const resets = (node, standing, at, where) => coming(node, "", standing.resets, at, where);
 
 function renderPool({ organisation, reserve, at, time_zone }) {
   const where = f.zone(time_zone);
@@ -64,11 +72,10 @@ function renderPool({ organisation, reserve, at, time_zone }) {
   put(card, "data-state", verdict.state);
   for (const node of card.querySelectorAll("[data-when=budget]")) node.hidden = !budget;
   const period = PERIODS[organisation.period];
-  say(field("pool.hero"), f.amount(budget ? organisation.left : organisation.used));
+  hero("pool.hero", budget ? organisation.left : organisation.used);
   say(field("pool.unit"), budget ? "credits left" : `credits used ${period}`);
-  const granted = organisation.granted > 0 ? `, ${f.amount(organisation.granted)} of them granted on top` : "";
   say(field("pool.of"), budget
-    ? `of ${f.credits(verdict.total)} ${period}${granted}${verdict.tag ? `: ${verdict.tag}` : ""}`
+    ? `of ${f.credits(verdict.total)} ${period}${verdict.tag ? `: ${verdict.tag}` : ""}`
     : "No budget is set for the organisation: only the teams’ own bind.");
   const meter = card.querySelector(".bar");
   meter.hidden = !budget;
@@ -78,7 +85,7 @@ function renderPool({ organisation, reserve, at, time_zone }) {
   if (budget) {
     say(field("pool.left"), f.credits(organisation.left));
     say(field("pool.granted"), f.credits(organisation.granted ?? 0));
-    runsOut(field("pool.runs_out"), organisation, at, where, "it resets");
+    runsOut(field("pool.runs_out"), organisation, verdict, at, where, "it resets");
   }
   say(field("pool.pace"), organisation.per_day === null ? "nothing spent" : `${f.pace(organisation.per_day)} credits a day`);
   resets(field("pool.resets"), organisation, at, where);
@@ -102,7 +109,7 @@ function renderUpstream({ upstream, usage_interval_seconds, at, time_zone }) {
   sayIf(field("upstream.none"), upstream ? "" : none);
   if (!upstream) return;
   const { included, used, remaining, drift, period_start, period_end } = upstream;
-  say(field("upstream.remaining"), f.amount(remaining));
+  hero("upstream.remaining", remaining);
   say(field("upstream.of"), `of ${f.credits(included)}, ${where.date(period_start, at)} to ${where.date(period_end, at)}`);
   bar(document.querySelector("[data-bar=upstream]"), {
     used, total: included, state: used >= 0.9 * included ? "near" : "fine",
@@ -112,12 +119,12 @@ function renderUpstream({ upstream, usage_interval_seconds, at, time_zone }) {
   say(field("upstream.drift"), drift === 0 ? "none" : `${f.difference(drift)} credits`);
   put(field("upstream.drift"), "class", drift === 0 ? null : "soon");
   say(field("upstream.drift_means"), driftMeans(upstream, f.credits));
-  runsOut(field("upstream.runs_out"), upstream, at, where, "the period ends");
+  runsOut(field("upstream.runs_out"), upstream, {}, at, where, "the period ends");
   renderUpstreamAge({ upstream, usage_interval_seconds, at, time_zone }, 0);
 }
 
 function renderFlight({ in_flight, window: { used, limit }, ledger, reserve }) {
-  say(field("flight.requests"), f.amount(in_flight.requests));
+  hero("flight.requests", in_flight.requests);
   say(field("flight.unit"), in_flight.requests === 1 ? "request" : "requests");
   say(field("flight.draining"), in_flight.draining > 0
     ? `${f.amount(in_flight.draining)} of them read on to learn their cost: their callers have left`
@@ -140,7 +147,7 @@ document.getElementById("all-teams").addEventListener("click", () => {
   renderTeams(last);
 });
 
-const COLUMNS = ["Budget taken", "Used", "Held", "Left", "Of", "Pace", "At this pace", "Resets", "Calls in flight"];
+const COLUMNS = ["Taken", "Used", "Held", "Left", "Budget", "Pace", "At this pace", "Resets", "Calls in flight"];
 
 function teamRow({ name }) {
   const head = make("th", { scope: "row", role: "rowheader" },
@@ -150,7 +157,9 @@ function teamRow({ name }) {
   for (const cell of [used, held, left, of, pace, flight]) cell.classList.add("num");
   budget.classList.add("budget");
   budget.append(make("div", { class: "bar", role: "meter", "aria-label": `Budget of ${name}` }), make("span", { "data-cell": "share" }));
-  const names = { used, held, left, of, pace, runs_out: out, resets: reset, flight };
+  of.classList.add("total");
+  of.append(make("span", { "data-cell": "of" }), make("span", { class: "under", "data-cell": "granted" }));
+  const names = { used, held, left, pace, runs_out: out, resets: reset, flight };
   for (const [cell, node] of Object.entries(names)) put(node, "data-cell", cell);
   return make("tr", { role: "row", "data-team": name }, head, ...cells);
 }
@@ -168,10 +177,10 @@ function fillTeam(row, { standing, calls_in_flight, concurrency, verdict }, { at
   say(cell("used"), f.amount(standing.used));
   say(cell("held"), f.amount(standing.held));
   say(cell("left"), budget ? f.amount(standing.left) : "–");
-  const granted = standing.granted > 0 ? `, ${f.amount(standing.granted)} granted` : "";
-  say(cell("of"), budget ? `${f.amount(verdict.total)} a ${standing.period}${granted}` : "–");
+  say(cell("of"), budget ? `${f.amount(verdict.total)} a ${standing.period}` : "–");
+  sayIf(cell("granted"), standing.granted > 0 ? `${f.amount(standing.granted)} granted` : "");
   say(cell("pace"), paceText(standing.per_day));
-  if (budget) runsOut(cell("runs_out"), standing, at, where, "it resets");
+  if (budget) runsOut(cell("runs_out"), standing, verdict, at, where, "it resets");
   else say(cell("runs_out"), "–");
   resets(cell("resets"), standing, at, where);
   say(cell("flight"), `${f.amount(calls_in_flight)} of ${f.amount(concurrency)}`);
@@ -208,7 +217,7 @@ function refusalRow({ code }) {
     make("th", { scope: "row", role: "rowheader" }, make("code", {}, code)),
     make("td", { role: "cell", "data-label": "Meaning", class: "meaning" }, refusalMeans(code)),
     make("td", { role: "cell", "data-label": "Calls", class: "num", "data-cell": "count" }),
-    make("td", { role: "cell", "data-label": "By team", "data-cell": "teams" }));
+    make("td", { role: "cell", "data-label": "By team", class: "teams-of", "data-cell": "teams" }));
 }
 
 function renderRefusals({ refusals, started, at, time_zone }) {

@@ -120,21 +120,21 @@ function explain() {
   field("words").append(...terms("Outcome", OUTCOMES, plain), ...terms("Basis", BASES));
 }
 
-const cell = (name, text, ...children) =>
-  make("td", { role: "cell", "data-label": text, "data-cell": name }, ...children);
+const cell = (name, label, ...children) =>
+  make("td", { role: "cell", "data-label": label, "data-cell": name }, ...children);
 
 function build({ seq }) {
-  const id = make("td", { role: "cell", "data-label": "Request id", class: "id" },
-    make("code", { "data-cell": "request_id" }), make("button", { type: "button", class: "copy" }, "Copy"));
+  const ids = make("td", { role: "cell", class: "ids" },
+    make("div", {}, make("code", { "data-cell": "request_id" }), make("button", { type: "button", class: "copy" })),
+    make("code", { "data-cell": "response_id" }));
   return make("tr", { role: "row", "data-seq": seq },
-    cell("at", "Time", make("time")),
-    cell("team", "Team", make("span", { class: "name" }), make("span", { class: "under" })),
-    cell("outcome", "Outcome", make("span")),
+    cell("at", null, make("time")),
+    cell("team", null, make("span", { class: "name" }), make("span", { class: "under" })),
+    cell("outcome", null, make("span")),
     cell("credits", "Credits", make("span"), make("span", { class: "under" })),
-    cell("basis", "Basis"),
+    cell("basis", null),
     cell("tokens", "Tokens in / out"),
-    id,
-    make("td", { role: "cell", "data-label": "Response id", class: "id" }, make("code", { "data-cell": "response_id" })));
+    ids);
 }
 
 function fill(row, call, at, where) {
@@ -152,10 +152,12 @@ function fill(row, call, at, where) {
   put(get("basis"), "data-basis", call.basis ?? "back");
   put(get("basis"), "title", BASES[call.basis ?? "given back"] ?? null);
   const tokens = (count) => (count === null ? "–" : f.amount(count));
-  say(get("tokens"), `${tokens(call.input_tokens)} / ${tokens(call.output_tokens)}`);
+  const known = call.input_tokens !== null || call.output_tokens !== null;
+  say(get("tokens"), known ? `${tokens(call.input_tokens)} / ${tokens(call.output_tokens)}` : "–");
   say(get("request_id"), call.request_id);
   put(row.querySelector("button.copy"), "aria-label", `Copy request id ${call.request_id}`);
-  say(get("response_id"), call.response_id ?? "–");
+  say(get("response_id"), call.response_id ?? "no response id");
+  get("response_id").classList.toggle("none", call.response_id === null);
 }
 
 const filtered = () => names.some((name) => wanted[name]);

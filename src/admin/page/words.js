@@ -1,7 +1,7 @@
 // What the gateway's words mean, in a sentence each. The words themselves are those of its log and metrics.
 
 export const OUTCOMES = {
-  completed: "The upstream's answer was passed on whole.",
+  completed: "The upstream’s answer was passed on whole.",
   truncated: "The answer broke off, or a stream ended without its last event.",
   client_gone: "The caller left before the end. What the call cost was learned all the same where it could be.",
   refused: "Refused after credits had been held for it, so that they were given back.",
@@ -14,9 +14,9 @@ export const OUTCOMES = {
 export const REASONS = {
   never_sent: "it was never sent",
   refused_by_upstream: "the upstream refused the request",
-  key_refused: "the upstream refused the organisation's key",
+  key_refused: "the upstream refused the organisation’s key",
   no_credits_upstream: "the upstream had no credits left",
-  rate_limited_upstream: "the upstream's rate limit was reached",
+  rate_limited_upstream: "the upstream’s rate limit was reached",
   no_answer: "the upstream did not answer",
   upstream_error: "the upstream answered with an error",
   truncated: "the answer broke off before its cost",
@@ -27,7 +27,7 @@ export const REASONS = {
 };
 
 export const BASES = {
-  final: "The upstream's own figure.",
+  final: "The upstream’s own figure.",
   estimated: "In doubt: the upstream may have charged, and named no figure. Booked at what was held; reconciling replaces it.",
   "given back": "Nothing was charged: the call was never sent, or the upstream refused it.",
 };
@@ -36,7 +36,7 @@ export const REFUSALS = {
   invalid_json: "The body was not JSON.",
   missing_field: "A field that a chat needs was missing.",
   invalid_field: "A field of the chat could not be right.",
-  invalid_request: "The request's head was not one to forward.",
+  invalid_request: "The request’s head was not one to forward.",
   unsupported_transfer_coding: "The body came in a transfer coding other than chunked.",
   missing_api_key: "No key was sent.",
   invalid_api_key: "The key was unknown, wrong, expired or revoked.",
@@ -50,12 +50,12 @@ export const REFUSALS = {
   unsupported_media_type: "The body was not declared as plain JSON.",
   rate_limit_exceeded: "The team had used its requests per minute.",
   concurrency_limit_exceeded: "The team had as many calls in flight as it may.",
-  upstream_window_full: "The organisation's requests per minute, shared by all teams, were used.",
+  upstream_window_full: "The organisation’s requests per minute, shared by all teams, were used.",
   budget_exceeded: "A budget of the team, the key or the organisation had too little left.",
   ledger_unavailable: "The ledger could not be written, so nothing was sent.",
   upstream_unreachable: "The upstream could not be reached. Nothing was sent.",
   upstream_protocol_error: "The upstream gave no usable answer. It may have charged.",
-  upstream_credentials_rejected: "The upstream refused the organisation's own key.",
+  upstream_credentials_rejected: "The upstream refused the organisation’s own key.",
   upstream_timeout: "The upstream did not answer in time. It may have charged.",
   draining: "The gateway was shutting down.",
 };
@@ -76,7 +76,7 @@ export function basis(call) {
 // What a difference between bill and ledger means to whoever pays.
 export function driftMeans({ drift, in_doubt }, credits) {
   if (drift > 0) {
-    return `The upstream has billed ${credits(drift)} more than our books explain. Calls made with the organisation's key past this gateway, or before its ledger began, look like this.`;
+    return `The upstream has billed ${credits(drift)} more than our books explain. Calls made with the organisation’s key past this gateway, or before its ledger began, look like this.`;
   }
   if (drift < 0) {
     return `Our books have ${credits(-drift)} more than the upstream has billed. Its figures may be behind; if it stays, reconcile call by call.`;
