@@ -1,5 +1,9 @@
 //! The operators' listener.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
 use crate::support::chat_body;
 use crate::support::process::{Pair, PairSetup, get};
 use crate::support::rig::{Rig, Setup};
@@ -68,6 +72,97 @@ async fn counts_are_exact_and_strangers_add_no_series() {
     ] {
         assert!(metrics.contains(&series), "{series} is not in\n{metrics}");
     }
+}
+
+/// The names and labels of a scrape, without its values.
+fn series(metrics: &str) -> BTreeSet<String> {
+    let samples = metrics.lines().filter(|line| !line.starts_with('#'));
+    samples.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+}
+
+/// Random requests that no two of are alike, most of them by strangers. xorshift.
+struct Crowd(u64);
+
+impl Crowd {
+    fn next(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    fn request(&mut self, key: &str) -> String {
+        let (word, other) = (self.next(u64::MAX), self.next(u64::MAX));
+        let method = match self.next(4) {
+            0 => "GET".to_owned(),
+            1 => "POST".to_owned(),
+            2 => "DELETE".to_owned(),
+            _ => format!("M{word:X}"),
+        };
+        let path = match self.next(6) {
+            0 => format!("/{word:x}"),
+            1 => format!("/api/v1/{word:x}/{other:x}"),
+            2 => format!("/api/v1/video-analyses?status={word:x}"),
+            3 => format!("/api/v1/video-analyses/{word:x}"),
+            _ => format!("/api/v1/video-analyses/{word:x}/chat"),
+        };
+        // One in fifty is a team's own: it goes on to the upstream, which knows no such analysis.
+        let key = match self.next(50) {
+            0 => key.to_owned(),
+            _ => format!("mvgw_{word:x}_{other:x}{word:x}{other:x}"),
+        };
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {key}\r\nx-request-id: {other:x}\r\ncontent-length: 0\r\n\r\n"
+        )
+    }
+}
+
+/// Sends requests on one connection and reads their answers, as many as asked for.
+fn send_crowd(address: SocketAddr, key: &str, seed: u64, count: usize) {
+    const AT_ONCE: usize = 50;
+    let mut crowd = Crowd(seed);
+    let mut tcp = TcpStream::connect(address).unwrap();
+    let mut reader = BufReader::new(tcp.try_clone().unwrap());
+    for _ in 0..count / AT_ONCE {
+        let requests: String = (0..AT_ONCE).map(|_| crowd.request(key)).collect();
+        tcp.write_all(requests.as_bytes()).unwrap();
+        for _ in 0..AT_ONCE {
+            let (mut line, mut length) = (String::new(), 0);
+            reader.read_line(&mut line).unwrap();
+            assert!(line.starts_with("HTTP/1.1 "), "{line}");
+            while line != "\r\n" {
+                line.clear();
+                reader.read_line(&mut line).unwrap();
+                if let Some(value) = line.strip_prefix("content-length: ") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_million_requests_of_every_kind_add_no_series() {
+    const REQUESTS: usize = 1_000_000;
+    let pair = Pair::start(&PairSetup { discards_output: true, ..PairSetup::default() });
+    let before = series(&get(pair.admin, "/metrics").1);
+    std::thread::scope(|scope| {
+        let (address, key) = (pair.address, pair.key.as_str());
+        for seed in 1..=4 {
+            scope.spawn(move || {
+                send_crowd(address, key, 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed), REQUESTS / 4)
+            });
+        }
+    });
+    let metrics = get(pair.admin, "/metrics").1;
+    assert_eq!(series(&metrics).difference(&before).collect::<Vec<_>>(), [] as [&String; 0]);
+    let counted: f64 = metrics
+        .lines()
+        .filter(|line| line.starts_with("mavera_gateway_requests_total{"))
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+        .sum();
+    assert_eq!(counted, REQUESTS as f64);
 }
 
 #[tokio::test(start_paused = true)]

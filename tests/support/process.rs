@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub struct Process {
     child: Child,
     lines: Receiver<String>,
     output: Arc<Mutex<Vec<u8>>>,
+    discards: Arc<AtomicBool>,
 }
 
 impl Process {
@@ -36,13 +38,17 @@ impl Process {
     pub fn start_with(command: &mut Command, stdin: Stdio) -> Self {
         let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = Arc::new(Mutex::new(Vec::new()));
+        let discards = Arc::new(AtomicBool::new(false));
         let (sender, lines) = channel();
         let streams: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
         for stream in streams {
-            let (sender, output) = (sender.clone(), Arc::clone(&output));
+            let (sender, output, discards) = (sender.clone(), Arc::clone(&output), Arc::clone(&discards));
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    if discards.load(Ordering::Relaxed) {
+                        continue;
+                    }
                     let mut output = output.lock().unwrap();
                     output.extend_from_slice(line.as_bytes());
                     output.push(b'\n');
@@ -51,7 +57,7 @@ impl Process {
                 }
             });
         }
-        Self { child, lines, output }
+        Self { child, lines, output, discards }
     }
 
     /// The first line from now on that `pick` takes.
@@ -139,6 +145,8 @@ pub struct PairSetup<'a> {
     pub quirks: &'a str,
     /// Whether the gateway reads the upstream's usage, every second.
     pub reads_usage: bool,
+    /// Whether what the gateway says from now on is let go unread.
+    pub discards_output: bool,
 }
 
 pub const WIDE_LIMITS: &str = "requests_per_minute = 1000000\nburst = 100000\nconcurrency = 10000\n";
@@ -153,6 +161,7 @@ impl Pair {
         let text = config(folder.path(), setup, &base_url, &team("growth", &key));
         std::fs::write(folder.path().join("gateway.toml"), text).unwrap();
         let (gateway, address, admin) = start_gateway(&folder.path().join("gateway.toml"));
+        gateway.discards.store(setup.discards_output, Ordering::Relaxed);
         Self {
             gateway,
             _simulator: simulator,
