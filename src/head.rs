@@ -14,6 +14,7 @@ use uuid::{NoContext, Uuid};
 
 use crate::clock::Clock;
 use crate::credits::Credits;
+use crate::mask::Mask;
 use crate::refuse::Refusal;
 use crate::stage::{Arrival, Check, Refused, Routed};
 use crate::trace::context::{TRACEPARENT, TRACESTATE};
@@ -363,12 +364,12 @@ pub(crate) fn own() -> HeaderMap {
     headers
 }
 
-/// The head that goes back, from the upstream's.
+/// The head that goes back, from the upstream's. A field that echoes the organisation's key is left out.
 #[must_use]
-pub(crate) fn back(upstream: &HeaderMap) -> HeaderMap {
+pub(crate) fn back(upstream: &HeaderMap, mask: &Mask) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     for name in &ANSWER_FIELDS {
-        for value in upstream.get_all(name) {
+        for value in upstream.get_all(name).iter().filter(|value| !mask.is_in(value.as_bytes())) {
             headers.append(name, value.clone());
         }
     }
@@ -399,7 +400,7 @@ pub(crate) fn trailers_announced(headers: &HeaderMap) -> HeaderMap {
 
 /// The trailers that go back: those that the upstream announced and that could not be taken for a field of
 /// the head (RFC 9110 §6.5.1).
-pub(crate) fn trailers_back(announced: &HeaderMap, mut trailers: HeaderMap) -> HeaderMap {
+pub(crate) fn trailers_back(announced: &HeaderMap, mut trailers: HeaderMap, mask: &Mask) -> HeaderMap {
     let is_announced = |name: &HeaderName| {
         announced
             .get_all(header::TRAILER)
@@ -407,9 +408,13 @@ pub(crate) fn trailers_back(announced: &HeaderMap, mut trailers: HeaderMap) -> H
             .filter_map(|value| value.to_str().ok())
             .any(|value| value.split(',').any(|listed| listed.trim().eq_ignore_ascii_case(name.as_str())))
     };
+    let echoes = |name: &HeaderName| trailers.get_all(name).iter().any(|value| mask.is_in(value.as_bytes()));
     let unfit: Vec<_> = trailers
         .keys()
-        .filter(|name| **name == header::SET_COOKIE || **name == header::AUTHORIZATION || !is_announced(name))
+        .filter(|name| {
+            let forbidden = **name == header::SET_COOKIE || **name == header::AUTHORIZATION;
+            forbidden || !is_announced(name) || echoes(name)
+        })
         .cloned()
         .collect();
     for name in unfit {
@@ -428,6 +433,7 @@ pub(crate) fn is_final_answer(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::UpstreamKey;
 
     fn judge_request(method: &str, uri: &str, fields: &[(&str, &str)]) -> Result<Target, Refusal> {
         let mut request = http::Request::builder().method(method).uri(uri);
@@ -550,7 +556,9 @@ mod tests {
             upstream.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
         }
         upstream.insert("x-ratelimit-remaining", HeaderValue::from_static("7"));
-        assert_eq!(back(&upstream).len(), 1);
+        upstream.insert("retry-after", HeaderValue::from_static("mvra_live_plainlyfakekeyfortestsonly00"));
+        let mask = Mask::new(&UpstreamKey::for_tests("mvra_live_plainlyfakekeyfortestsonly00"));
+        assert_eq!(back(&upstream, &mask).len(), 1, "and none that echoes the key");
     }
 
     #[tokio::test]

@@ -26,6 +26,7 @@ pub mod head;
 pub mod identify;
 pub mod inject;
 pub mod ledger;
+pub mod mask;
 pub mod meter;
 pub mod own;
 pub mod record;

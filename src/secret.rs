@@ -1,7 +1,8 @@
 //! Secrets: the organisation's key, in a type that cannot be printed, compared or serialised, and the
 //! operators' token, of which only a digest is kept.
 //!
-//! Only [`crate::inject`] may take the key's header value out of its type.
+//! Only [`crate::inject`], which sends the key, and [`crate::mask`], which looks for it in what comes back, may look
+//! into its type.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,11 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+/// What every key begins with (source: Mavera's authentication guide).
+pub(crate) const KEY_PREFIX: &[u8] = b"mvra_live_";
+/// What stands before the key in its field.
+const SCHEME: &[u8] = b"Bearer ";
 
 /// Where a secret is read from. Never the secret itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,11 +111,11 @@ impl UpstreamKey {
     }
 
     fn parse(key: &str) -> Option<Self> {
-        if !key.starts_with("mvra_live_") || !is_shaped(key) {
+        if !key.as_bytes().starts_with(KEY_PREFIX) || !is_shaped(key) {
             return None;
         }
-        let mut value = Zeroizing::new(Vec::with_capacity(7 + key.len()));
-        value.extend_from_slice(b"Bearer ");
+        let mut value = Zeroizing::new(Vec::with_capacity(SCHEME.len() + key.len()));
+        value.extend_from_slice(SCHEME);
         value.extend_from_slice(key.as_bytes());
         // The header value borrows the zeroizing buffer for as long as any clone of it lives.
         let mut authorization = HeaderValue::from_maybe_shared(Bytes::from_owner(value)).ok()?;
@@ -120,6 +126,17 @@ impl UpstreamKey {
     /// The whole `Authorization` value. For [`crate::inject`] alone.
     pub(crate) fn authorization(&self) -> HeaderValue {
         self.authorization.clone()
+    }
+
+    /// The key itself. For [`crate::mask`] alone.
+    pub(crate) fn reveal(&self) -> &[u8] {
+        &self.authorization.as_bytes()[SCHEME.len()..]
+    }
+
+    /// A key that was not read from anywhere.
+    #[cfg(test)]
+    pub(crate) fn for_tests(key: &str) -> Self {
+        Self::parse(key).expect("a key of the right shape")
     }
 }
 

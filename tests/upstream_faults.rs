@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
-use crate::support::chat_body;
 use crate::support::rig::{Answer, Rig, Setup};
 use crate::support::script::{Received, STREAM_HEAD, chunk, completed, json_answer, read_request, write};
+use crate::support::{CANARY, chat_body};
 
 /// A rig whose upstream answers every request with these bytes and then closes.
 fn answering(bytes: impl Into<Vec<u8>>) -> (Rig, Received) {
@@ -68,6 +68,41 @@ async fn a_refused_key_is_ours_to_explain_and_never_the_callers() {
         )
     );
     assert_eq!(rig.record().await["outcome"], "failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_the_upstream_echoes_is_masked_and_the_framing_holds() {
+    let masked = format!("mvra_live_{}", "*".repeat(CANARY.len() - 10));
+    for status in ["200 OK", "403 Forbidden", "500 Oops"] {
+        let body = format!(
+            "{{\"id\":\"{CANARY}\",\"echo\":\"Bearer {CANARY}\",\"usage\":{{\"input_tokens\":1,\"output_tokens\":2,\"credits_used\":2}}}}"
+        );
+        let (rig, _) = answering(format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nretry-after: {CANARY}\r\nx-ratelimit-limit: 5\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        // The rig looks for the key in the answer, the log, the metrics and the ledger.
+        let answer = rig.send(rig.chat(chat_body(false, ""))).await;
+        assert!(answer.whole);
+        assert_eq!(answer.body, body.replace(CANARY, &masked));
+        assert_eq!((answer.header("retry-after"), answer.header("x-ratelimit-limit")), ("", "5"));
+        assert_eq!(rig.record().await["response_id"], masked);
+    }
+    // In a stream, cut at every place, with a trailer that has it too.
+    let event = format!("data: {{\"delta\":\"{CANARY}\"}}\n\n");
+    for cut in 0..event.len() {
+        let (first, second) = event.as_bytes().split_at(cut);
+        let mut bytes = STREAM_HEAD.replace("\r\n\r\n", "\r\ntrailer: x-echo\r\n\r\n").into_bytes();
+        for part in [first, second, completed(2).as_bytes()].into_iter().filter(|part| !part.is_empty()) {
+            bytes.extend(chunk(part));
+        }
+        bytes.extend(format!("0\r\nx-echo: {CANARY}\r\n\r\n").into_bytes());
+        let (rig, _) = answering(bytes);
+        let answer = rig.send(rig.chat(chat_body(true, ""))).await;
+        assert!(answer.whole, "cut at {cut}");
+        assert_eq!(answer.body.len(), event.len() + completed(2).len());
+        assert_eq!(rig.record().await["credits"], 2);
+    }
 }
 
 #[tokio::test(start_paused = true)]

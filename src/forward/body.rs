@@ -19,6 +19,7 @@ use super::drain::Drain;
 use super::pool::Pool;
 use crate::admit::concurrency::Permit;
 use crate::head;
+use crate::mask::Mask;
 use crate::meter::{Meter, Reading};
 use crate::record::Exchange;
 
@@ -48,6 +49,8 @@ pub(super) struct Passage<C: Connect> {
     pub(super) connection: Connection<C::Io>,
     pub(super) pool: Arc<Pool<C>>,
     pub(super) meter: Option<Meter>,
+    /// Looks first, so that what the meter takes note of has no key in it.
+    pub(super) mask: Mask,
     pub(super) exchange: Exchange,
     pub(super) permit: Permit,
     /// The head's `Trailer` fields.
@@ -104,12 +107,13 @@ impl<C: Connect> Passage<C> {
         match frame {
             Poll::Ready(frame) => {
                 self.deadline.progressed();
-                if let Some(Ok(frame)) = &frame
-                    && let Some(data) = frame.data_ref()
-                {
-                    self.look(data);
-                }
-                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)))
+                Poll::Ready(frame.map(|frame| {
+                    let frame = frame?.map_data(|data| self.mask.look(data));
+                    if let Some(data) = frame.data_ref() {
+                        self.look(data);
+                    }
+                    Ok(frame)
+                }))
             }
             Poll::Pending => self.deadline.poll(cx).map(|bound| Some(Err(BodyError::TimedOut(bound)))),
         }
@@ -144,7 +148,7 @@ impl<C: Connect> Body for AnswerBody<C> {
                 // The server may not ask again after the last frame, and does not after trailers.
                 let frame = match frame.into_trailers() {
                     Ok(trailers) => {
-                        let trailers = head::trailers_back(&passage.announced, trailers);
+                        let trailers = head::trailers_back(&passage.announced, trailers, &passage.mask);
                         self.end(true);
                         Frame::trailers(trailers)
                     }

@@ -33,6 +33,7 @@ use crate::admit::window::Slot;
 use crate::config::OnDisconnect;
 use crate::config::reload::Snapshot;
 use crate::head;
+use crate::mask::Mask;
 use crate::meter::{Meter, is_event_stream};
 use crate::record::Exchange;
 use crate::refuse::Refusal;
@@ -214,6 +215,7 @@ async fn fly<C: Connect>(
             connection,
             pool,
             meter: Some(Meter::for_head(&head.headers)),
+            mask: Mask::new(&snapshot.key),
             exchange,
             permit,
             announced: head::trailers_announced(&head.headers),
@@ -226,9 +228,10 @@ async fn fly<C: Connect>(
 
 fn answer<C: Connect>(head: &http::response::Parts, passage: Passage<C>) -> Response<AnswerBody<C>> {
     let left = passage.exchange.credits_left();
+    let fields = head::back(&head.headers, &passage.mask);
     let mut response = Response::new(AnswerBody::new(passage));
     *response.status_mut() = head.status;
-    *response.headers_mut() = head::back(&head.headers);
+    *response.headers_mut() = fields;
     head::tell_credits_left(response.headers_mut(), left);
     response
 }

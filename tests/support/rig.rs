@@ -330,7 +330,11 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            super::checker::check(&self.folder.path().join("ledger.db"), &self.budgets());
+            let ledger = self.folder.path().join("ledger.db");
+            super::checker::check(&ledger, &self.budgets());
+            for file in [ledger.clone(), ledger.with_extension("db-wal")] {
+                assert_no_canary("the ledger", &std::fs::read(file).unwrap_or_default());
+            }
             self.log.flush();
             assert_no_canary("the log", &self.sink.0.lock().unwrap());
             assert_no_canary("the metrics", self.metrics().as_bytes());

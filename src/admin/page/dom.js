@@ -53,6 +53,19 @@ export function list(parent, items, key, build, fill) {
   kept.set(parent, after);
 }
 
+// Whether a table's rows have room depends on what is in them: where they have none, its rows become cards.
+const rooms = new WeakMap();
+
+export function fit(table) {
+  const room = table.parentElement.clientWidth;
+  if (room === 0) return;
+  if (rooms.get(table) !== room) table.classList.remove("cards");
+  rooms.set(table, room);
+  if (table.offsetWidth > room) table.classList.add("cards");
+}
+
+addEventListener("resize", () => document.querySelectorAll(".room > table").forEach(fit));
+
 // Says something to those who listen instead of looking.
 export function announce(text) {
   say(document.getElementById("say"), text);

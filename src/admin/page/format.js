@@ -20,7 +20,7 @@ export const credits = (value) => counted(value, "credit");
 
 // Rounded down, so that only what is full says 100 %.
 export function percent(part, whole) {
-  if (whole <= 0) return part > 0 ? "over" : "0 %";
+  if (whole <= 0) return "–";
   const share = (part / whole) * 100;
   if (share > 0 && share < 1) return "< 1 %";
   return `${amount(Math.floor(share + 1e-9))} %`;

@@ -1,7 +1,7 @@
 // The state of the budgets: the organisation's, the upstream's account of it, the teams', what is in flight,
 // and what was refused.
 
-import { field, list, make, put, say, sayIf } from "./dom.js";
+import { field, fit, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
 import { driftMeans, refusalMeans } from "./words.js";
 
@@ -14,7 +14,7 @@ export function judge(standing, reserve) {
   const taken = standing.used + standing.held;
   const over = taken - total;
   if (over > 1e-9) return { state: "over", tag: `over by ${f.amount(over)}`, total, taken };
-  if (total - taken < reserve) return { state: "over", tag: "used up", total, taken };
+  if (standing.left < reserve) return { state: "over", tag: "used up", total, taken };
   if (taken >= 0.9 * total) return { state: "near", tag: "nearly used", total, taken };
   return { state: "fine", tag: "", total, taken };
 }
@@ -206,6 +206,7 @@ function renderTeams(overview) {
     table.tBodies[0].rows[index].hidden = out;
     leftOut += out;
   });
+  fit(table);
   const more = document.getElementById("all-teams");
   more.hidden = !long || (!all && leftOut === 0);
   put(more, "aria-expanded", all);
@@ -242,6 +243,7 @@ function renderRefusals({ refusals, started, at, time_zone }) {
     const tail = rest.length ? `, ${f.counted(rest.length, "more team")} ${f.amount(rest.reduce((sum, { count }) => sum + count, 0))}` : "";
     say(row.querySelector("[data-cell=teams]"), by.slice(0, 8).map(named).join(", ") + tail);
   });
+  fit(table);
 }
 
 export function renderOverview(overview) {

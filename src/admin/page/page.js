@@ -36,6 +36,7 @@ const overviewFeed = new Feed({
     overview = fetched;
     problem = null;
     runs ??= fetched.version;
+    if (!gate.hidden) document.getElementById("main").focus();
     gate.hidden = true;
     loading.hidden = true;
     figures.hidden = false;
@@ -57,7 +58,7 @@ const overviewFeed = new Feed({
 function failPart(name) {
   return (why) => {
     if (why.kind.startsWith("token_")) return fail(why);
-    sayIf(field(`${name}.problem`), why.message || "No answer came in time. Trying again.");
+    sayIf(field(`${name}.problem`), `${why.message || "No answer came in time."} Trying again.`);
   };
 }
 
@@ -140,7 +141,7 @@ function verdict() {
     default: return ["gone", "Not answering", `${lead("the gateway answered with an error.")} ${problem.message} Trying again.`, "bad"];
   }
   if (!overview) return ["unknown", "Loading"];
-  if (age() > OLD && !waking()) return ["gone", "Standing still", `${old}the gateway answers with the same figures again and again.`, "bad"];
+  if (age() > OLD && !waking()) return ["gone", "Not current", `${old}the gateway answers with the same figures again and again. Trying again.`, "bad"];
   if (overview.ledger.closed) return ["closed", "Ledger closed", "The ledger cannot be written: calls that cost credits are refused with 503 until it can be. Nothing is charged meanwhile.", "bad"];
   if (overview.draining) {
     return ["draining", "Shutting down", `The gateway is shutting down: no new calls are taken, and ${counted(overview.in_flight.requests, "request")} in flight may end.`, "warn"];

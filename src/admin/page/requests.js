@@ -1,6 +1,6 @@
 // The calls that held credits: filters, which live in the address's fragment, and pages.
 
-import { announce, field, list, make, put, say, sayIf } from "./dom.js";
+import { announce, field, fit, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
 import { BASES, OUTCOMES, basis, outcomeMeans, plain } from "./words.js";
 
@@ -121,7 +121,7 @@ function explain() {
 }
 
 const cell = (name, label, ...children) =>
-  make("td", { role: "cell", "data-label": label, "data-cell": name }, ...children);
+  make("td", { role: "cell", "data-label": label, "data-cell": name, class: label && "num" }, ...children);
 
 function build({ seq }) {
   const ids = make("td", { role: "cell", class: "ids" },
@@ -163,8 +163,8 @@ function fill(row, call, at, where) {
 const filtered = () => names.some((name) => wanted[name]);
 
 function note({ searched, complete, requests, next }) {
-  const rows = requests.length === 0 ? "" : f.counted(requests.length, "request");
-  if (complete) return rows && (isFirstPage() ? `The latest ${rows}.` : `${rows}, older.`).replace("latest 1 ", "latest ");
+  const rows = requests.length === 0 ? "" : f.counted(requests.length, filtered() ? "matching request" : "request");
+  if (complete) return rows && (isFirstPage() && next !== null ? `The latest ${rows}.` : `${rows}.`);
   const entries = `${isFirstPage() ? "the latest" : "a further"} ${f.counted(searched, "entry", "entries")} of the ledger`;
   return `${rows ? `${rows}: ` : ""}searched ${entries}${next === null ? "." : "; “Older” goes on from there."}`;
 }
@@ -180,6 +180,7 @@ export function renderRequests(page, time_zone) {
   say(field("requests.note"), note(page));
   table.hidden = rows.length === 0;
   list(table.tBodies[0], rows, ({ seq }) => seq, build, (row, call) => fill(row, call, page.at, where));
+  fit(table);
   const focused = document.activeElement;
   newest.disabled = isFirstPage();
   older.disabled = next === null;

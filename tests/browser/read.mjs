@@ -1,0 +1,76 @@
+// What a person sees on the credits page, as text. Runs inside the page, so it can use nothing from here.
+export function read() {
+  const seen = (node) => node?.checkVisibility() ?? false;
+  const text = (node) => (seen(node) ? node.innerText.trim() : null);
+  const one = (selector, from = document) => text(from.querySelector(selector));
+  const field = (name) => one(`[data-field="${name}"]`);
+  const cell = (name, from) => one(`[data-cell="${name}"]`, from);
+  const fields = (group, names) => Object.fromEntries(names.map((name) => [name, field(`${group}.${name}`)]));
+  const rows = (selector) => [...document.querySelectorAll(`${selector} > tbody > tr`)].filter(seen);
+  const table = document.querySelector("#spend-details table");
+  const heads = [...(table.tHead.rows[0]?.cells ?? [])].slice(1).map((head) => head.textContent);
+  const named = (form) => Object.fromEntries(["team", "outcome", "id"].map((name) => [name, form[name].value]));
+  const enabled = (id) => !document.getElementById(id).disabled;
+
+  return {
+    title: document.title,
+    url: location.href,
+    state: field("state"),
+    banner: field("banner"),
+    at: field("at"),
+    at_full: document.querySelector("[data-field=at]").title || null,
+    zone: field("zone"),
+    version: field("version"),
+    stale: document.body.hasAttribute("data-stale"),
+    token: { asked: seen(document.getElementById("token")), problem: one("#token-problem"), kept: seen(document.getElementById("forget")) },
+    pool: fields("pool", ["hero", "unit", "of", "used", "held", "left", "granted", "pace", "runs_out", "resets"]),
+    upstream: fields("upstream", [
+      "none", "remaining", "of", "used", "api_used", "ours", "in_doubt", "drift", "drift_means", "runs_out", "read", "stale",
+    ]),
+    flight: fields("flight", ["requests", "draining", "window", "held", "open_holds", "reserve"]),
+    teams_summary: field("teams.summary"),
+    teams: Object.fromEntries(rows("table.teams").map((row) => [row.dataset.team, {
+      ...Object.fromEntries(["tag", "share", "used", "held", "left", "of", "pace", "runs_out", "resets", "flight"].map((name) => [name, cell(name, row)])),
+      bar: seen(row.querySelector(".bar")) ? row.querySelector(".bar").ariaValueText : null,
+    }])),
+    spend: {
+      ...fields("spend", ["none", "problem", "shown", "span", "shown_total", "total"]),
+      per: document.querySelector("[data-per][aria-pressed=true]").dataset.per,
+      drawn: seen(document.querySelector("#spend canvas")),
+      // By team: of the time that is shown, and of all that is drawn.
+      legend: Object.fromEntries(rows("#spend .legend").map((row) => [...row.cells].map(text)).map(([team, shown, total]) => [team, { shown, total }])),
+      // By first day, then team: only while the table is open.
+      table: Object.fromEntries(rows("#spend-details table").map((row) => [row.dataset.bucket, {
+        label: text(row.cells[0]),
+        teams: Object.fromEntries(heads.map((team, index) => {
+          const [credits, doubt] = [...row.cells[index + 1].children].map(text);
+          return [team, { credits, doubt }];
+        })),
+      }])),
+    },
+    requests: {
+      ...fields("requests", ["note", "none", "problem", "zone"]),
+      filters: named(document.querySelector("form.filters")),
+      newest: enabled("newest"),
+      older: enabled("older"),
+      rows: rows("table.calls").map((row) => ({
+        seq: row.dataset.seq,
+        at: cell("at", row),
+        at_full: row.querySelector("time").title,
+        team: one(".name", row),
+        key: one("[data-cell=team] .under", row),
+        outcome: cell("outcome", row),
+        credits: one("[data-cell=credits] > :first-child", row),
+        overrun: one("[data-cell=credits] .under", row),
+        basis: cell("basis", row),
+        tokens: cell("tokens", row),
+        request_id: cell("request_id", row),
+        response_id: cell("response_id", row),
+      })),
+    },
+    refusals: Object.fromEntries(rows("table.refused").map((row) => [row.dataset.code, {
+      meaning: one(".meaning", row), count: cell("count", row), teams: cell("teams", row),
+    }])),
+    refusals_none: field("refusals.none"),
+  };
+}
