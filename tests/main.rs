@@ -25,6 +25,7 @@ mod own_answers;
 mod refusals;
 mod reload;
 mod restart;
+mod secrets;
 mod shutdown;
 mod simulator;
 mod streaming;

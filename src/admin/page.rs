@@ -14,10 +14,18 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content of every file.
-const ASSETS: [(&str, &str, &str); 6] = [
+const ASSETS: [(&str, &str, &str); 14] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/page.css", CSS, include_str!("page/page.css")),
     ("/page.js", SCRIPT, include_str!("page/page.js")),
+    ("/overview.js", SCRIPT, include_str!("page/overview.js")),
+    ("/chart.js", SCRIPT, include_str!("page/chart.js")),
+    ("/requests.js", SCRIPT, include_str!("page/requests.js")),
+    ("/refusals.js", SCRIPT, include_str!("page/refusals.js")),
+    ("/feed.js", SCRIPT, include_str!("page/feed.js")),
+    ("/format.js", SCRIPT, include_str!("page/format.js")),
+    ("/words.js", SCRIPT, include_str!("page/words.js")),
+    ("/dom.js", SCRIPT, include_str!("page/dom.js")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("/uplot.css", CSS, include_str!("page/vendor/uplot/uPlot.min.css")),
     ("/uplot.js", SCRIPT, include_str!("page/vendor/uplot/uPlot.iife.min.js")),

@@ -2,6 +2,7 @@
 //! cannot be (`EX_USAGE`), 1 anything else.
 
 mod check;
+mod confine;
 mod credits;
 #[cfg(feature = "sim")]
 mod demo;
@@ -121,6 +122,10 @@ pub fn main() -> ExitCode {
             return code;
         }
     };
+    if let Err(error) = confine::confine() {
+        eprintln!("mavera-gateway: cannot give up core files, which would hold the key: {error}");
+        return ExitCode::FAILURE;
+    }
     let done = match arguments.command {
         Command::Serve(ConfigArgument { config }) => serve::run(&config),
         Command::Check(ConfigArgument { config }) => check::run(&config),

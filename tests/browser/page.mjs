@@ -15,13 +15,21 @@ import { read } from "./read.mjs";
 
 const settings = JSON.parse(process.env.PAGE_TEST ?? "{}");
 const QUIET = [
-  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
 ];
 const SCHEMES = ["light", "dark"];
 const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
-const browser = await chromium.launch({ executablePath: settings.chromium ?? "/usr/bin/chromium", args: QUIET });
+const browser = await chromium.launch({
+  executablePath: settings.chromium ?? "/usr/bin/chromium",
+  args: QUIET,
+});
 const context = await browser.newContext({
   viewport: { width: settings.width ?? 1280, height: settings.height ?? 900 },
   colorScheme: settings.scheme ?? "light",
@@ -29,7 +37,9 @@ const context = await browser.newContext({
 });
 const page = await context.newPage();
 const heard = { console: [], errors: [], requests: new Map() };
-page.on("console", (message) => heard.console.push({ type: message.type(), text: message.text(), from: message.location().url }));
+page.on("console", (message) =>
+  heard.console.push({ type: message.type(), text: message.text(), from: message.location().url }),
+);
 page.on("pageerror", (error) => heard.errors.push(String(error)));
 context.on("request", (request) => {
   const { origin } = new URL(request.url());
@@ -48,23 +58,30 @@ const fits = (want, found) => {
 const follow = (shown, path) => path.split("/").reduce((part, name) => part?.[name], shown);
 
 // Resolves when the document has changed, or at the latest when a change may have been missed.
-const changed = () => page.evaluate(() => new Promise((resolve) => {
-  const observer = new MutationObserver(() => done());
-  const timer = setTimeout(() => done(), 250);
-  const done = () => {
-    observer.disconnect();
-    clearTimeout(timer);
-    resolve();
-  };
-  observer.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
-}));
+const changed = () =>
+  page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        const observer = new MutationObserver(() => done());
+        const timer = setTimeout(() => done(), 250);
+        const done = () => {
+          observer.disconnect();
+          clearTimeout(timer);
+          resolve();
+        };
+        observer.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+      }),
+  );
 
 const shape = async ({ width, height, scheme }) => {
   const now = page.viewportSize();
-  if (width || height) await page.setViewportSize({ width: width ?? now.width, height: height ?? now.height });
+  if (width || height)
+    await page.setViewportSize({ width: width ?? now.width, height: height ?? now.height });
   if (scheme) await page.emulateMedia({ colorScheme: scheme });
   // The chart follows in the frame after.
-  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  await page.evaluate(
+    () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))),
+  );
 };
 
 const commands = {
@@ -80,7 +97,9 @@ const commands = {
       if (!unmet.length) return shown;
       if (performance.now() > deadline) {
         const found = Object.fromEntries(unmet.map(([path]) => [path, follow(shown, path) ?? null]));
-        throw new Error(`not within ${timeout} ms: ${JSON.stringify(found)}, wanted ${JSON.stringify(Object.fromEntries(unmet))}`);
+        throw new Error(
+          `not within ${timeout} ms: ${JSON.stringify(found)}, wanted ${JSON.stringify(Object.fromEntries(unmet))}`,
+        );
       }
       await changed();
     }
@@ -102,17 +121,23 @@ const commands = {
   // { name }: presses the button, link or summary of that name.
   async press({ name }) {
     const exact = { name, exact: true };
-    await page.getByRole("button", exact).or(page.getByRole("link", exact)).or(page.locator("summary", { hasText: name })).first().click();
+    await page
+      .getByRole("button", exact)
+      .or(page.getByRole("link", exact))
+      .or(page.locator("summary", { hasText: name }))
+      .first()
+      .click();
   },
 
   // { key }: presses a key where the focus is.
   key: ({ key }) => page.keyboard.press(key),
 
   // { hidden }: what a page is told when its tab goes behind others, or comes back.
-  hide: ({ hidden }) => page.evaluate((value) => {
-    Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
-    document.dispatchEvent(new Event("visibilitychange"));
-  }, hidden),
+  hide: ({ hidden }) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden),
 
   // { fragment = "" }: opens the page anew, at a fragment.
   async open({ fragment = "" }) {
@@ -134,9 +159,17 @@ const commands = {
     const found = [];
     for (const scheme of SCHEMES) {
       await shape({ scheme });
-      const { violations } = await page.evaluate((values) => globalThis.axe.run(document, { runOnly: { type: "tag", values } }), RULES);
+      const { violations } = await page.evaluate(
+        (values) => globalThis.axe.run(document, { runOnly: { type: "tag", values } }),
+        RULES,
+      );
       for (const { id, help, nodes } of violations) {
-        found.push({ scheme, id, help, nodes: nodes.map(({ target, failureSummary }) => `${target.join(" ")}: ${failureSummary}`) });
+        found.push({
+          scheme,
+          id,
+          help,
+          nodes: nodes.map(({ target, failureSummary }) => `${target.join(" ")}: ${failureSummary}`),
+        });
       }
     }
     await shape({ scheme: settings.scheme ?? "light" });
@@ -156,7 +189,9 @@ const commands = {
     const all = await page.evaluate((selector) => {
       // Kept as a list, so that a control is known again by its number.
       globalThis.controls = [...document.querySelectorAll(selector)].filter((node) => node.checkVisibility());
-      return globalThis.controls.map((node) => `${node.localName} “${(node.ariaLabel ?? node.innerText ?? node.name).trim()}”`);
+      return globalThis.controls.map(
+        (node) => `${node.localName} “${(node.ariaLabel ?? node.innerText ?? node.name).trim()}”`,
+      );
     }, controls);
     const order = [];
     const unseen = [];
@@ -166,19 +201,30 @@ const commands = {
         const node = document.activeElement;
         const { outlineStyle, outlineWidth } = getComputedStyle(node);
         const { top, bottom } = node.getBoundingClientRect();
-        return [globalThis.controls.indexOf(node), outlineStyle !== "none" && parseFloat(outlineWidth) >= 1 && bottom > 0 && top < innerHeight];
+        return [
+          globalThis.controls.indexOf(node),
+          outlineStyle !== "none" && parseFloat(outlineWidth) >= 1 && bottom > 0 && top < innerHeight,
+        ];
       });
       if (index === -1) continue;
       if (order.includes(index)) break;
       order.push(index);
       if (!seen) unseen.push(all[index]);
     }
-    return { reached: order.map((index) => all[index]), missed: all.filter((_, index) => !order.includes(index)), unseen };
+    return {
+      reached: order.map((index) => all[index]),
+      missed: all.filter((_, index) => !order.includes(index)),
+      unseen,
+    };
   },
 
   // → everything the browser said, and which origins were asked how often. A failed fetch is told by Chromium
   // itself, as an error of type "error" with the address in `from`.
-  console: () => ({ messages: heard.console, errors: heard.errors, origins: Object.fromEntries(heard.requests) }),
+  console: () => ({
+    messages: heard.console,
+    errors: heard.errors,
+    origins: Object.fromEntries(heard.requests),
+  }),
 
   // { width, height } → whether the page scrolls sideways at that width, and what sticks out.
   async overflow({ width, height }) {
@@ -186,7 +232,10 @@ const commands = {
     await shape({ width, height });
     const result = await page.evaluate(() => {
       const { scrollWidth, clientWidth } = document.documentElement;
-      const outside = (node) => node.getBoundingClientRect().right > clientWidth + 0.5 && node.checkVisibility() && !node.closest(".scroll");
+      const outside = (node) =>
+        node.getBoundingClientRect().right > clientWidth + 0.5 &&
+        node.checkVisibility() &&
+        !node.closest(".scroll");
       const out = [...document.querySelectorAll("body *")].filter(outside);
       return { overflows: scrollWidth > clientWidth, out: out.map((node) => node.outerHTML.slice(0, 120)) };
     });

@@ -9,7 +9,8 @@ export function read() {
   const rows = (selector) => [...document.querySelectorAll(`${selector} > tbody > tr`)].filter(seen);
   const table = document.querySelector("#spend-details table");
   const heads = [...(table.tHead.rows[0]?.cells ?? [])].slice(1).map((head) => head.textContent);
-  const named = (form) => Object.fromEntries(["team", "outcome", "id"].map((name) => [name, form[name].value]));
+  const named = (form) =>
+    Object.fromEntries(["team", "outcome", "id"].map((name) => [name, form[name].value]));
   const enabled = (id) => !document.getElementById(id).disabled;
 
   return {
@@ -22,31 +23,77 @@ export function read() {
     zone: field("zone"),
     version: field("version"),
     stale: document.body.hasAttribute("data-stale"),
-    token: { asked: seen(document.getElementById("token")), problem: one("#token-problem"), kept: seen(document.getElementById("forget")) },
-    pool: fields("pool", ["hero", "unit", "of", "used", "held", "left", "granted", "pace", "runs_out", "resets"]),
+    token: {
+      asked: seen(document.getElementById("token")),
+      problem: one("#token-problem"),
+      kept: seen(document.getElementById("forget")),
+    },
+    pool: fields("pool", [
+      "hero",
+      "unit",
+      "of",
+      "used",
+      "held",
+      "left",
+      "granted",
+      "pace",
+      "runs_out",
+      "resets",
+    ]),
     upstream: fields("upstream", [
-      "none", "remaining", "of", "used", "api_used", "ours", "in_doubt", "drift", "drift_means", "runs_out", "read", "stale",
+      "none",
+      "remaining",
+      "of",
+      "used",
+      "api_used",
+      "ours",
+      "in_doubt",
+      "drift",
+      "drift_means",
+      "runs_out",
+      "read",
+      "stale",
     ]),
     flight: fields("flight", ["requests", "draining", "window", "held", "open_holds", "reserve"]),
     teams_summary: field("teams.summary"),
-    teams: Object.fromEntries(rows("table.teams").map((row) => [row.dataset.team, {
-      ...Object.fromEntries(["tag", "share", "used", "held", "left", "of", "pace", "runs_out", "resets", "flight"].map((name) => [name, cell(name, row)])),
-      bar: seen(row.querySelector(".bar")) ? row.querySelector(".bar").ariaValueText : null,
-    }])),
+    teams: Object.fromEntries(
+      rows("table.teams").map((row) => [
+        row.dataset.team,
+        {
+          ...Object.fromEntries(
+            ["tag", "share", "used", "held", "left", "of", "pace", "runs_out", "resets", "flight"].map(
+              (name) => [name, cell(name, row)],
+            ),
+          ),
+          bar: seen(row.querySelector(".bar")) ? row.querySelector(".bar").ariaValueText : null,
+        },
+      ]),
+    ),
     spend: {
       ...fields("spend", ["none", "problem", "shown", "span", "shown_total", "total"]),
       per: document.querySelector("[data-per][aria-pressed=true]").dataset.per,
       drawn: seen(document.querySelector("#spend canvas")),
       // By team: of the time that is shown, and of all that is drawn.
-      legend: Object.fromEntries(rows("#spend .legend").map((row) => [...row.cells].map(text)).map(([team, shown, total]) => [team, { shown, total }])),
+      legend: Object.fromEntries(
+        rows("#spend .legend")
+          .map((row) => [...row.cells].map(text))
+          .map(([team, shown, total]) => [team, { shown, total }]),
+      ),
       // By first day, then team: only while the table is open.
-      table: Object.fromEntries(rows("#spend-details table").map((row) => [row.dataset.bucket, {
-        label: text(row.cells[0]),
-        teams: Object.fromEntries(heads.map((team, index) => {
-          const [credits, doubt] = [...row.cells[index + 1].children].map(text);
-          return [team, { credits, doubt }];
-        })),
-      }])),
+      table: Object.fromEntries(
+        rows("#spend-details table").map((row) => [
+          row.dataset.bucket,
+          {
+            label: text(row.cells[0]),
+            teams: Object.fromEntries(
+              heads.map((team, index) => {
+                const [credits, doubt] = [...row.cells[index + 1].children].map(text);
+                return [team, { credits, doubt }];
+              }),
+            ),
+          },
+        ]),
+      ),
     },
     requests: {
       ...fields("requests", ["note", "none", "problem", "zone"]),
@@ -68,9 +115,16 @@ export function read() {
         response_id: cell("response_id", row),
       })),
     },
-    refusals: Object.fromEntries(rows("table.refused").map((row) => [row.dataset.code, {
-      meaning: one(".meaning", row), count: cell("count", row), teams: cell("teams", row),
-    }])),
+    refusals: Object.fromEntries(
+      rows("table.refused").map((row) => [
+        row.dataset.code,
+        {
+          meaning: one(".meaning", row),
+          count: cell("count", row),
+          teams: cell("teams", row),
+        },
+      ]),
+    ),
     refusals_none: field("refusals.none"),
   };
 }

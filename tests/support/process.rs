@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -96,15 +96,14 @@ impl Process {
         self.child.id()
     }
 
-    /// Bytes that the process has read so far, from wherever.
-    pub fn bytes_read(&self) -> u64 {
-        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
-        io.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok()).unwrap()
-    }
-
     /// Waits for the end, and returns the exit code.
     pub fn wait(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
+        self.wait_for_end().code()
+    }
+
+    /// Waits for the end, however it comes.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 }
 

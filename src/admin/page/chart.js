@@ -1,6 +1,6 @@
 // Spend over time: stacked bars, the figures beside them, and the same figures as a table.
 
-import { field, list, make, put, say, sayIf } from "./dom.js";
+import { field, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
 
 const { uPlot } = globalThis;
@@ -25,7 +25,10 @@ function group({ buckets, teams }) {
   const made = own.map((team) => {
     if (!slots.has(team.name)) {
       const taken = new Set(slots.values());
-      slots.set(team.name, [1, 2, 3, 4, 5, 6, 7, 8].find((slot) => !taken.has(slot)));
+      slots.set(
+        team.name,
+        [1, 2, 3, 4, 5, 6, 7, 8].find((slot) => !taken.has(slot)),
+      );
     }
     return { ...team, key: `team ${team.name}`, slot: slots.get(team.name) };
   });
@@ -54,7 +57,12 @@ const label = (index, length) => f.bucket(spend.buckets[index], spend.per, lengt
 
 function options(width, height) {
   const font = `12px ${getComputedStyle(box).fontFamily}`;
-  const axis = { stroke: () => style("--muted"), font, grid: { stroke: () => style("--line"), width: 1 }, ticks: { show: false } };
+  const axis = {
+    stroke: () => style("--muted"),
+    font,
+    grid: { stroke: () => style("--line"), width: 1 },
+    ticks: { show: false },
+  };
   const widest = (chart, values) => {
     chart.ctx.font = font;
     return 14 + Math.max(...(values ?? []).map((text) => chart.ctx.measureText(text).width), 8);
@@ -68,7 +76,8 @@ function options(width, height) {
     fill: () => style(`--series-${groups[OWN - index]?.slot ?? 0}`),
   }));
   return {
-    width, height,
+    width,
+    height,
     padding: [8, 18, 0, 0],
     legend: { show: false },
     cursor: { x: false, y: false, points: { show: false }, drag: { x: false, y: false, setScale: false } },
@@ -78,11 +87,16 @@ function options(width, height) {
     },
     axes: [
       {
-        ...axis, grid: { show: false }, size: 24, gap: 4,
+        ...axis,
+        grid: { show: false },
+        size: 24,
+        gap: 4,
         // As many days as have room, counted back from the running one.
         splits: (chart) => {
           const last = spend.buckets.length - 1;
-          const step = Math.ceil((64 * spend.buckets.length) / Math.max(chart.bbox.width / devicePixelRatio, 1));
+          const step = Math.ceil(
+            (64 * spend.buckets.length) / Math.max(chart.bbox.width / devicePixelRatio, 1),
+          );
           return spend.buckets.map((_, index) => index).filter((index) => (last - index) % step === 0);
         },
         values: (_, splits) => splits.map((index) => label(index, "short")),
@@ -121,8 +135,12 @@ box.addEventListener("keydown", (event) => {
   if (!spend) return;
   const last = spend.buckets.length - 1;
   const to = {
-    ArrowLeft: shownIndex() - 1, ArrowDown: shownIndex() - 1, ArrowRight: shownIndex() + 1, ArrowUp: shownIndex() + 1,
-    Home: 0, End: last,
+    ArrowLeft: shownIndex() - 1,
+    ArrowDown: shownIndex() - 1,
+    ArrowRight: shownIndex() + 1,
+    ArrowUp: shownIndex() + 1,
+    Home: 0,
+    End: last,
   }[event.key];
   if (to === undefined) return;
   event.preventDefault();
@@ -137,16 +155,30 @@ function renderLegend() {
   say(field("spend.unit"), `credits a ${spend.per}`);
   say(field("spend.shown"), title);
   say(field("spend.span"), f.counted(last + 1, spend.per));
-  list(legend.tBodies[0], groups, ({ key }) => key,
-    () => make("tr", {}, make("th", { scope: "row" }, make("div", {}, make("span", { class: "swatch", "aria-hidden": "true" }), make("span"))),
-      make("td", { class: "num" }), make("td", { class: "num" })),
+  list(
+    legend.tBodies[0],
+    groups,
+    ({ key }) => key,
+    () =>
+      make(
+        "tr",
+        {},
+        make(
+          "th",
+          { scope: "row" },
+          make("div", {}, make("span", { class: "swatch", "aria-hidden": "true" }), make("span")),
+        ),
+        make("td", { class: "num" }),
+        make("td", { class: "num" }),
+      ),
     (row, { name, slot, credits }) => {
       const [swatch, label] = row.cells[0].firstChild.children;
       put(swatch, "data-slot", slot);
       say(label, name);
       say(row.cells[1], f.amount(credits[index]));
       say(row.cells[2], f.amount(sum(credits)));
-    });
+    },
+  );
   say(field("spend.shown_total"), f.amount(total));
   say(field("spend.total"), f.amount(sum(groups.map((team) => sum(team.credits)))));
   put(box, "aria-valuemax", last);
@@ -161,8 +193,11 @@ function renderTable() {
   const columns = [...groups.map(({ name, key, credits, in_doubt }) => ({ name, key, credits, in_doubt }))];
   const across = (of) => spend.buckets.map((_, index) => sum(groups.map((team) => team[of][index])));
   columns.push({ name: "All teams", key: "all", credits: across("credits"), in_doubt: across("in_doubt") });
-  say(field("spend.caption"), `Credits per ${spend.per}, in ${f.zone(spend.time_zone).name}; the last ${spend.per} is running. `
-    + "In doubt: booked by estimate, because the upstream named no figure.");
+  say(
+    field("spend.caption"),
+    `Credits per ${spend.per}, in ${f.zone(spend.time_zone).name}; the last ${spend.per} is running. ` +
+      "In doubt: booked by estimate, because the upstream named no figure.",
+  );
   if (!table.tHead.rows.length) table.tHead.append(make("tr", {}, make("th", { scope: "col" })));
   const [first] = table.tHead.rows[0].cells;
   say(first, { day: "Day", week: "Week", month: "Month" }[spend.per]);
@@ -170,10 +205,20 @@ function renderTable() {
   const shape = JSON.stringify([spend.per, spend.buckets, columns.map(({ key }) => key)]);
   if (table.dataset.shape !== shape) {
     table.dataset.shape = shape;
-    table.tHead.rows[0].replaceChildren(first, ...columns.map(() => make("th", { scope: "col", class: "num" })));
-    table.tBodies[0].replaceChildren(...spend.buckets.map((day, index) => make("tr", { "data-bucket": day },
-      make("th", { scope: "row" }, label(index, "long")),
-      ...columns.map(() => make("td", { class: "num" }, make("span"), make("span", { class: "doubt" }))))));
+    table.tHead.rows[0].replaceChildren(
+      first,
+      ...columns.map(() => make("th", { scope: "col", class: "num" })),
+    );
+    table.tBodies[0].replaceChildren(
+      ...spend.buckets.map((day, index) =>
+        make(
+          "tr",
+          { "data-bucket": day },
+          make("th", { scope: "row" }, label(index, "long")),
+          ...columns.map(() => make("td", { class: "num" }, make("span"), make("span", { class: "doubt" }))),
+        ),
+      ),
+    );
   }
   columns.forEach(({ name, credits, in_doubt }, column) => {
     say(table.tHead.rows[0].cells[column + 1], name);
@@ -204,8 +249,8 @@ export function renderSpend(fetched) {
   if (spend?.per !== fetched.per) chosen = null;
   spend = fetched;
   groups = group(spend);
-  field("spend.none").hidden = groups.length > 0;
-  document.querySelector("div.spend").hidden = details.hidden = groups.length === 0;
+  hide(field("spend.none"), groups.length > 0);
+  for (const node of [document.querySelector("div.spend"), details]) hide(node, groups.length === 0);
   if (plot) plot.setData(stacked());
   draw();
   mark();

@@ -20,9 +20,13 @@ export function put(node, name, value) {
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
+export function hide(node, yes) {
+  if (node.hidden !== yes) node.hidden = yes;
+}
+
 // `hidden` follows whether there is anything to say.
 export function sayIf(node, text) {
-  node.hidden = !text;
+  hide(node, !text);
   say(node, text ?? "");
 }
 

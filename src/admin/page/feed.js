@@ -27,7 +27,13 @@ async function fetchJson(address, signal) {
   if (token.get()) headers.authorization = `Bearer ${token.get()}`;
   let response, body;
   try {
-    response = await fetch(address, { headers, signal, cache: "no-store", credentials: "omit", redirect: "error" });
+    response = await fetch(address, {
+      headers,
+      signal,
+      cache: "no-store",
+      credentials: "same-origin",
+      redirect: "error",
+    });
     body = await response.text();
   } catch {
     throw new Problem("unreachable");
@@ -41,7 +47,10 @@ async function fetchJson(address, signal) {
   if (response.ok && answer) return answer;
   const { code, message } = answer?.error ?? {};
   if (KNOWN.includes(code)) throw new Problem(code, message);
-  throw new Problem("unexpected", message ?? `Something that is no figure came back, with status ${response.status}.`);
+  throw new Problem(
+    "unexpected",
+    message ?? `Something that is no figure came back, with status ${response.status}.`,
+  );
 }
 
 export class Feed {

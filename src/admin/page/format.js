@@ -26,7 +26,9 @@ export function percent(part, whole) {
   return `${amount(Math.floor(share + 1e-9))} %`;
 }
 
-const MINUTE = 60, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
+const MINUTE = 60,
+  HOUR = 60 * MINUTE,
+  DAY = 24 * HOUR;
 
 export function span(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
@@ -106,9 +108,18 @@ export function showTime(node, iso, text, where) {
 
 const calendar = (options) => new Intl.DateTimeFormat(LOCALE, { timeZone: "UTC", ...options });
 const buckets = {
-  day: { long: calendar({ weekday: "short", day: "numeric", month: "short", year: "numeric" }), short: calendar({ day: "numeric", month: "short" }) },
-  week: { long: calendar({ day: "numeric", month: "short", year: "numeric" }), short: calendar({ day: "numeric", month: "short" }) },
-  month: { long: calendar({ month: "long", year: "numeric" }), short: calendar({ month: "short", year: "2-digit" }) },
+  day: {
+    long: calendar({ weekday: "short", day: "numeric", month: "short", year: "numeric" }),
+    short: calendar({ day: "numeric", month: "short" }),
+  },
+  week: {
+    long: calendar({ day: "numeric", month: "short", year: "numeric" }),
+    short: calendar({ day: "numeric", month: "short" }),
+  },
+  month: {
+    long: calendar({ month: "long", year: "numeric" }),
+    short: calendar({ month: "short", year: "2-digit" }),
+  },
 };
 
 // A calendar day that stands for itself, its week or its month.

@@ -1,9 +1,9 @@
-// The state of the budgets: the organisation's, the upstream's account of it, the teams', what is in flight,
-// and what was refused.
+// The state of the budgets: the organisation's, the upstream's account of it, the teams', and what is in flight.
 
-import { field, fit, list, make, put, say, sayIf } from "./dom.js";
+import { field, fit, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
-import { driftMeans, refusalMeans } from "./words.js";
+import { renderRefusals } from "./refusals.js";
+import { driftMeans } from "./words.js";
 
 const PERIODS = { day: "today", week: "this week", month: "this month" };
 
@@ -45,7 +45,8 @@ const paceText = (per_day) => (per_day === null ? "nothing spent" : `${f.pace(pe
 
 // A moment to come, and how far off it is. `lead` stands before it.
 function coming(node, lead, iso, at, where) {
-  if (!node.querySelector("time")) node.replaceChildren(make("span"), make("time"), make("span", { class: "under" }));
+  if (!node.querySelector("time"))
+    node.replaceChildren(make("span"), make("time"), make("span", { class: "under" }));
   const [before, time, distance] = node.children;
   say(before, lead);
   f.showTime(time, iso, where.moment(iso, at), where);
@@ -70,15 +71,18 @@ function renderPool({ organisation, reserve, at, time_zone }) {
   const budget = verdict.state !== "none";
   const card = document.getElementById("pool");
   put(card, "data-state", verdict.state);
-  for (const node of card.querySelectorAll("[data-when=budget]")) node.hidden = !budget;
+  for (const node of card.querySelectorAll("[data-when=budget]")) hide(node, !budget);
   const period = PERIODS[organisation.period];
   hero("pool.hero", budget ? organisation.left : organisation.used);
   say(field("pool.unit"), budget ? "credits left" : `credits used ${period}`);
-  say(field("pool.of"), budget
-    ? `of ${f.credits(verdict.total)} ${period}${verdict.tag ? `: ${verdict.tag}` : ""}`
-    : "No budget is set for the organisation: only the teams’ own bind.");
+  say(
+    field("pool.of"),
+    budget
+      ? `of ${f.credits(verdict.total)} ${period}${verdict.tag ? `: ${verdict.tag}` : ""}`
+      : "No budget is set for the organisation: only the teams’ own bind.",
+  );
   const meter = card.querySelector(".bar");
-  meter.hidden = !budget;
+  hide(meter, !budget);
   if (budget) bar(meter, { ...organisation, ...verdict, text: barText(organisation, verdict) });
   say(field("pool.used"), f.credits(organisation.used));
   say(field("pool.held"), f.credits(organisation.held));
@@ -87,7 +91,10 @@ function renderPool({ organisation, reserve, at, time_zone }) {
     say(field("pool.granted"), f.credits(organisation.granted ?? 0));
     runsOut(field("pool.runs_out"), organisation, verdict, at, where, "it resets");
   }
-  say(field("pool.pace"), organisation.per_day === null ? "nothing spent" : `${f.pace(organisation.per_day)} credits a day`);
+  say(
+    field("pool.pace"),
+    organisation.per_day === null ? "nothing spent" : `${f.pace(organisation.per_day)} credits a day`,
+  );
   resets(field("pool.resets"), organisation, at, where);
 }
 
@@ -97,25 +104,32 @@ export function renderUpstreamAge({ upstream, usage_interval_seconds, at, time_z
   const age = f.seconds(upstream.read_at, at) + elapsed;
   say(field("upstream.read"), `Read ${f.span(age)} ago.`);
   put(field("upstream.read"), "title", f.zone(time_zone).full(upstream.read_at));
-  field("upstream.stale").hidden = !(usage_interval_seconds > 0 && age > 3 * usage_interval_seconds);
+  hide(field("upstream.stale"), !(usage_interval_seconds > 0 && age > 3 * usage_interval_seconds));
 }
 
 function renderUpstream({ upstream, usage_interval_seconds, at, time_zone }) {
   const where = f.zone(time_zone);
-  document.getElementById("upstream-figures").hidden = !upstream;
-  const none = usage_interval_seconds > 0
-    ? `Not read yet. The upstream’s account is read every ${f.span(usage_interval_seconds)}.`
-    : "Switched off: upstream.usage_interval is 0, so the upstream’s account is not read.";
+  hide(document.getElementById("upstream-figures"), !upstream);
+  const none =
+    usage_interval_seconds > 0
+      ? `Not read yet. The upstream’s account is read every ${f.span(usage_interval_seconds)}.`
+      : "Switched off: upstream.usage_interval is 0, so the upstream’s account is not read.";
   sayIf(field("upstream.none"), upstream ? "" : none);
   if (!upstream) return;
   const { included, used, remaining, drift, period_start, period_end } = upstream;
   hero("upstream.remaining", remaining);
-  say(field("upstream.of"), `of ${f.credits(included)}, ${where.date(period_start, at)} to ${where.date(period_end, at)}`);
+  say(
+    field("upstream.of"),
+    `of ${f.credits(included)}, ${where.date(period_start, at)} to ${where.date(period_end, at)}`,
+  );
   bar(document.querySelector("[data-bar=upstream]"), {
-    used, total: included, state: used >= 0.9 * included ? "near" : "fine",
+    used,
+    total: included,
+    state: used >= 0.9 * included ? "near" : "fine",
     text: `${f.amount(used)} used by everybody, ${f.amount(remaining)} remain of ${f.credits(included)}`,
   });
-  for (const name of ["used", "api_used", "ours", "in_doubt"]) say(field(`upstream.${name}`), f.credits(upstream[name]));
+  for (const name of ["used", "api_used", "ours", "in_doubt"])
+    say(field(`upstream.${name}`), f.credits(upstream[name]));
   say(field("upstream.drift"), drift === 0 ? "none" : `${f.difference(drift)} credits`);
   put(field("upstream.drift"), "class", drift === 0 ? null : "soon");
   say(field("upstream.drift_means"), driftMeans(upstream, f.credits));
@@ -126,19 +140,28 @@ function renderUpstream({ upstream, usage_interval_seconds, at, time_zone }) {
 function renderFlight({ in_flight, window: { used, limit }, ledger, reserve }) {
   hero("flight.requests", in_flight.requests);
   say(field("flight.unit"), in_flight.requests === 1 ? "request" : "requests");
-  say(field("flight.draining"), in_flight.draining > 0
-    ? `${f.amount(in_flight.draining)} of them read on to learn their cost: their callers have left`
-    : "no caller has left before its answer’s end");
+  say(
+    field("flight.draining"),
+    in_flight.draining > 0
+      ? `${f.amount(in_flight.draining)} of them read on to learn their cost: their callers have left`
+      : "no caller has left before its answer’s end",
+  );
   const text = `${f.amount(used)} of ${f.amount(limit)} requests/min`;
   say(field("flight.window"), text);
-  bar(document.querySelector("[data-bar=window]"), { used, total: limit, state: used >= 0.9 * limit ? "near" : "fine", text });
+  bar(document.querySelector("[data-bar=window]"), {
+    used,
+    total: limit,
+    state: used >= 0.9 * limit ? "near" : "fine",
+    text,
+  });
   say(field("flight.held"), f.credits(in_flight.held));
   say(field("flight.open_holds"), f.amount(ledger.open_holds));
   say(field("flight.reserve"), f.credits(reserve));
 }
 
 // As many teams as are listed at once; those that need somebody are never left out.
-const AT_ONCE = 20, FIRST = 12;
+const AT_ONCE = 20,
+  FIRST = 12;
 let all = false;
 let last = null; // the overview that is shown
 
@@ -147,16 +170,33 @@ document.getElementById("all-teams").addEventListener("click", () => {
   renderTeams(last);
 });
 
-const COLUMNS = ["Taken", "Used", "Held", "Left", "Budget", "Pace", "At this pace", "Resets", "Calls in flight"];
+const COLUMNS = [
+  "Taken",
+  "Used",
+  "Held",
+  "Left",
+  "Budget",
+  "Pace",
+  "At this pace",
+  "Resets",
+  "Calls in flight",
+];
 
 function teamRow({ name }) {
-  const head = make("th", { scope: "row", role: "rowheader" },
-    make("span", { class: "name" }, name), make("span", { class: "tag", "data-cell": "tag" }));
+  const head = make(
+    "th",
+    { scope: "row", role: "rowheader" },
+    make("span", { class: "name" }, name),
+    make("span", { class: "tag", "data-cell": "tag" }),
+  );
   const cells = COLUMNS.map((label) => make("td", { role: "cell", "data-label": label }));
   const [budget, used, held, left, of, pace, out, reset, flight] = cells;
   for (const cell of [used, held, left, of, pace, flight]) cell.classList.add("num");
   budget.classList.add("budget");
-  budget.append(make("div", { class: "bar", role: "meter", "aria-label": `Budget of ${name}` }), make("span", { "data-cell": "share" }));
+  budget.append(
+    make("div", { class: "bar", role: "meter", "aria-label": `Budget of ${name}` }),
+    make("span", { "data-cell": "share" }),
+  );
   of.classList.add("total");
   of.append(make("span", { "data-cell": "of" }), make("span", { class: "under", "data-cell": "granted" }));
   const names = { used, held, left, pace, runs_out: out, resets: reset, flight };
@@ -171,7 +211,7 @@ function fillTeam(row, { standing, calls_in_flight, concurrency, verdict }, { at
   put(row, "data-state", verdict.state);
   sayIf(cell("tag"), verdict.tag);
   const meter = row.querySelector(".bar");
-  meter.hidden = !budget;
+  hide(meter, !budget);
   if (budget) bar(meter, { ...standing, ...verdict, text: barText(standing, verdict) });
   say(cell("share"), budget ? f.percent(verdict.taken, verdict.total) : "no budget of its own");
   say(cell("used"), f.amount(standing.used));
@@ -195,55 +235,28 @@ function renderTeams(overview) {
   if (near) parts.push(`${near} nearly used`);
   if (teams.length && !over && !near) parts.push("all with credits to spare");
   say(field("teams.summary"), teams.length ? parts.join(" · ") : "");
-  field("teams.none").hidden = teams.length > 0;
+  hide(field("teams.none"), teams.length > 0);
   const table = document.querySelector("table.teams");
-  table.hidden = teams.length === 0;
-  list(table.tBodies[0], teams, ({ name }) => name, teamRow, (row, team) => fillTeam(row, team, overview));
+  hide(table, teams.length === 0);
+  list(
+    table.tBodies[0],
+    teams,
+    ({ name }) => name,
+    teamRow,
+    (row, team) => fillTeam(row, team, overview),
+  );
   const long = teams.length > AT_ONCE;
   let leftOut = 0;
   teams.forEach(({ verdict }, index) => {
     const out = long && !all && index >= FIRST && !["over", "near"].includes(verdict.state);
-    table.tBodies[0].rows[index].hidden = out;
+    hide(table.tBodies[0].rows[index], out);
     leftOut += out;
   });
   fit(table);
   const more = document.getElementById("all-teams");
-  more.hidden = !long || (!all && leftOut === 0);
+  hide(more, !long || (!all && leftOut === 0));
   put(more, "aria-expanded", all);
   say(more, all ? "Show fewer teams" : `Show ${f.counted(leftOut, "more team")}`);
-}
-
-function refusalRow({ code }) {
-  return make("tr", { role: "row", "data-code": code },
-    make("th", { scope: "row", role: "rowheader" }, make("code", {}, code)),
-    make("td", { role: "cell", "data-label": "Meaning", class: "meaning" }, refusalMeans(code)),
-    make("td", { role: "cell", "data-label": "Calls", class: "num", "data-cell": "count" }),
-    make("td", { role: "cell", "data-label": "By team", class: "teams-of", "data-cell": "teams" }));
-}
-
-function renderRefusals({ refusals, started, at, time_zone }) {
-  const where = f.zone(time_zone);
-  f.showTime(field("started"), started, `${where.recent(started, at)} ${where.name}`, where);
-  const codes = new Map();
-  for (const { team, code, count } of refusals) {
-    const row = codes.get(code) ?? { code, count: 0, teams: [] };
-    row.count += count;
-    row.teams.push({ team, count });
-    codes.set(code, row);
-  }
-  const rows = [...codes.values()].sort((a, b) => b.count - a.count || (a.code < b.code ? -1 : 1));
-  field("refusals.none").hidden = rows.length > 0;
-  const table = document.querySelector("table.refused");
-  table.hidden = rows.length === 0;
-  list(table.tBodies[0], rows, ({ code }) => code, refusalRow, (row, { count, teams }) => {
-    say(row.querySelector("[data-cell=count]"), f.amount(count));
-    const by = teams.sort((a, b) => b.count - a.count);
-    const named = ({ team, count }) => `${team === "other" ? "no known key" : team} ${f.amount(count)}`;
-    const rest = by.slice(8);
-    const tail = rest.length ? `, ${f.counted(rest.length, "more team")} ${f.amount(rest.reduce((sum, { count }) => sum + count, 0))}` : "";
-    say(row.querySelector("[data-cell=teams]"), by.slice(0, 8).map(named).join(", ") + tail);
-  });
-  fit(table);
 }
 
 export function renderOverview(overview) {

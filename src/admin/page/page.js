@@ -1,6 +1,6 @@
 // The credits page: what is fetched when, and what is said when it cannot be.
 
-import { field, put, say, sayIf } from "./dom.js";
+import { field, hide, put, say, sayIf } from "./dom.js";
 import { Feed, token } from "./feed.js";
 import { counted, showTime, span, zone } from "./format.js";
 import { renderOverview, renderUpstreamAge } from "./overview.js";
@@ -37,10 +37,10 @@ const overviewFeed = new Feed({
     problem = null;
     runs ??= fetched.version;
     if (!gate.hidden) document.getElementById("main").focus();
-    gate.hidden = true;
-    loading.hidden = true;
-    figures.hidden = false;
-    document.querySelector(".sections").hidden = false;
+    hide(gate, true);
+    hide(loading, true);
+    hide(figures, false);
+    hide(document.querySelector(".sections"), false);
     renderOverview(fetched);
     offerTeams(fetched.teams.map(({ name }) => name));
     const where = zone(fetched.time_zone);
@@ -95,7 +95,7 @@ function fail(why) {
   requestsFeed.stop();
   partArrived("spend");
   partArrived("requests");
-  loading.hidden = true;
+  hide(loading, true);
   sayState();
 }
 
@@ -105,9 +105,10 @@ function ask(why) {
   token.forget();
   overview = null;
   problem = why;
-  figures.hidden = loading.hidden = true;
-  document.querySelector(".sections").hidden = true;
-  gate.hidden = false;
+  hide(figures, true);
+  hide(loading, true);
+  hide(document.querySelector(".sections"), true);
+  hide(gate, false);
   const wrong = why.kind === "token_invalid";
   say(document.getElementById("token-problem"), wrong ? "The gateway does not accept this token." : "");
   put(input, "aria-invalid", wrong || null);
@@ -133,20 +134,60 @@ function verdict() {
   const old = overview ? `Data is ${span(age())} old: ` : "";
   const lead = (text) => (old ? old + text : text[0].toUpperCase() + text.slice(1));
   switch (problem?.kind) {
-    case undefined: break;
-    case "token_required": case "token_invalid": return ["locked", "Token needed"];
-    case "unreachable": return ["gone", "Not answering", `${lead("the gateway does not answer.")} Trying again.`, "bad"];
-    case "loopback_only": return ["gone", "Not shown here", problem.message, "bad"];
-    case "ledger_unreadable": return ["gone", "Ledger unreadable", `${lead("the ledger cannot be read.")} ${problem.message} Trying again.`, "bad"];
-    default: return ["gone", "Not answering", `${lead("the gateway answered with an error.")} ${problem.message} Trying again.`, "bad"];
+    case undefined:
+      break;
+    case "token_required":
+    case "token_invalid":
+      return ["locked", "Token needed"];
+    case "unreachable":
+      return ["gone", "Not answering", `${lead("the gateway does not answer.")} Trying again.`, "bad"];
+    case "loopback_only":
+      return ["gone", "Not shown here", problem.message, "bad"];
+    case "ledger_unreadable":
+      return [
+        "gone",
+        "Ledger unreadable",
+        `${lead("the ledger cannot be read.")} ${problem.message} Trying again.`,
+        "bad",
+      ];
+    default:
+      return [
+        "gone",
+        "Not answering",
+        `${lead("the gateway answered with an error.")} ${problem.message} Trying again.`,
+        "bad",
+      ];
   }
   if (!overview) return ["unknown", "Loading"];
-  if (age() > OLD && !waking()) return ["gone", "Not current", `${old}the gateway answers with the same figures again and again. Trying again.`, "bad"];
-  if (overview.ledger.closed) return ["closed", "Ledger closed", "The ledger cannot be written: calls that cost credits are refused with 503 until it can be. Nothing is charged meanwhile.", "bad"];
+  if (age() > OLD && !waking())
+    return [
+      "gone",
+      "Not current",
+      `${old}the gateway answers with the same figures again and again. Trying again.`,
+      "bad",
+    ];
+  if (overview.ledger.closed)
+    return [
+      "closed",
+      "Ledger closed",
+      "The ledger cannot be written: calls that cost credits are refused with 503 until it can be. Nothing is charged meanwhile.",
+      "bad",
+    ];
   if (overview.draining) {
-    return ["draining", "Shutting down", `The gateway is shutting down: no new calls are taken, and ${counted(overview.in_flight.requests, "request")} in flight may end.`, "warn"];
+    return [
+      "draining",
+      "Shutting down",
+      `The gateway is shutting down: no new calls are taken. Still in flight: ${counted(overview.in_flight.requests, "request")}.`,
+      "warn",
+    ];
   }
-  if (overview.version !== runs) return ["serving", "Serving", `The gateway is now version ${overview.version}, and this page is of ${runs}: reload it.`, "warn"];
+  if (overview.version !== runs)
+    return [
+      "serving",
+      "Serving",
+      `The gateway is now version ${overview.version}, and this page is of ${runs}: reload it.`,
+      "warn",
+    ];
   return ["serving", "Serving"];
 }
 
@@ -155,11 +196,11 @@ function sayState() {
   put(document.querySelector(".state"), "data-state", state);
   say(field("state"), word);
   put(document.body, "data-stale", state === "gone" && overview ? "" : null);
-  banner.hidden = !text;
+  hide(banner, !text);
   put(banner, "data-tone", tone);
   say(field("banner"), text);
-  forget.hidden = !token.get();
-  document.querySelector(".asof").hidden = !overview;
+  hide(forget, !token.get());
+  hide(document.querySelector(".asof"), !overview);
   document.title = `${state === "serving" ? "" : `${word} · `}Credits · mavera-gateway`;
   if (overview) renderUpstreamAge(overview, age());
 }

@@ -1,6 +1,6 @@
 // The calls that held credits: filters, which live in the address's fragment, and pages.
 
-import { announce, field, fit, list, make, put, say, sayIf } from "./dom.js";
+import { announce, field, fit, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
 import { BASES, OUTCOMES, basis, outcomeMeans, plain } from "./words.js";
 
@@ -53,7 +53,11 @@ function readFragment() {
 function writeFragment() {
   const fragment = new URLSearchParams();
   for (const name of names) if (wanted[name]) fragment.set(name, wanted[name]);
-  history.replaceState(null, "", `${location.pathname}${location.search}${fragment.size ? `#${fragment}` : ""}`);
+  history.replaceState(
+    null,
+    "",
+    `${location.pathname}${location.search}${fragment.size ? `#${fragment}` : ""}`,
+  );
 }
 
 // `changed` is called when other rows are wanted than before.
@@ -115,7 +119,10 @@ async function copy(button) {
 function explain() {
   const terms = (title, table, texts = (word) => word) => [
     make("dt", { class: "group" }, title),
-    ...Object.entries(table).flatMap(([word, meaning]) => [make("dt", {}, texts(word)), make("dd", {}, meaning)]),
+    ...Object.entries(table).flatMap(([word, meaning]) => [
+      make("dt", {}, texts(word)),
+      make("dd", {}, meaning),
+    ]),
   ];
   field("words").append(...terms("Outcome", OUTCOMES, plain), ...terms("Basis", BASES));
 }
@@ -124,17 +131,28 @@ const cell = (name, label, ...children) =>
   make("td", { role: "cell", "data-label": label, "data-cell": name, class: label && "num" }, ...children);
 
 function build({ seq }) {
-  const ids = make("td", { role: "cell", class: "ids" },
-    make("div", {}, make("code", { "data-cell": "request_id" }), make("button", { type: "button", class: "copy" })),
-    make("code", { "data-cell": "response_id" }));
-  return make("tr", { role: "row", "data-seq": seq },
+  const ids = make(
+    "td",
+    { role: "cell", class: "ids" },
+    make(
+      "div",
+      {},
+      make("code", { "data-cell": "request_id" }),
+      make("button", { type: "button", class: "copy", title: "Copy" }),
+    ),
+    make("code", { "data-cell": "response_id" }),
+  );
+  return make(
+    "tr",
+    { role: "row", "data-seq": seq },
     cell("at", null, make("time")),
     cell("team", null, make("span", { class: "name" }), make("span", { class: "under" })),
     cell("outcome", null, make("span")),
     cell("credits", "Credits", make("span"), make("span", { class: "under" })),
     cell("basis", null),
     cell("tokens", "Tokens in / out"),
-    ids);
+    ids,
+  );
 }
 
 function fill(row, call, at, where) {
@@ -147,13 +165,17 @@ function fill(row, call, at, where) {
   put(outcome, "class", `outcome ${call.outcome === "completed" ? "good" : "other"}`);
   put(outcome, "title", outcomeMeans(call.outcome));
   say(get("credits").firstChild, f.amount(call.credits));
-  sayIf(get("credits").lastChild, call.credits > call.reserved ? `more than the ${f.amount(call.reserved)} held` : "");
+  sayIf(
+    get("credits").lastChild,
+    call.credits > call.reserved ? `more than the ${f.amount(call.reserved)} held` : "",
+  );
   say(get("basis"), basis(call));
   put(get("basis"), "data-basis", call.basis ?? "back");
   put(get("basis"), "title", BASES[call.basis ?? "given back"] ?? null);
   const tokens = (count) => (count === null ? "–" : f.amount(count));
   const known = call.input_tokens !== null || call.output_tokens !== null;
   say(get("tokens"), known ? `${tokens(call.input_tokens)} / ${tokens(call.output_tokens)}` : "–");
+  get("tokens").classList.toggle("none", !known);
   say(get("request_id"), call.request_id);
   put(row.querySelector("button.copy"), "aria-label", `Copy request id ${call.request_id}`);
   say(get("response_id"), call.response_id ?? "no response id");
@@ -163,7 +185,8 @@ function fill(row, call, at, where) {
 const filtered = () => names.some((name) => wanted[name]);
 
 function note({ searched, complete, requests, next }) {
-  const rows = requests.length === 0 ? "" : f.counted(requests.length, filtered() ? "matching request" : "request");
+  const rows =
+    requests.length === 0 ? "" : f.counted(requests.length, filtered() ? "matching request" : "request");
   if (complete) return rows && (isFirstPage() && next !== null ? `The latest ${rows}.` : `${rows}.`);
   const entries = `${isFirstPage() ? "the latest" : "a further"} ${f.counted(searched, "entry", "entries")} of the ledger`;
   return `${rows ? `${rows}: ` : ""}searched ${entries}${next === null ? "." : "; “Older” goes on from there."}`;
@@ -174,12 +197,23 @@ export function renderRequests(page, time_zone) {
   next = page.next;
   say(field("requests.zone"), where.name);
   const rows = page.requests;
-  const none = filtered() ? (page.complete ? "Nothing matches." : "Nothing matches so far.")
-    : isFirstPage() ? "No calls have been booked yet." : "There are no older ones.";
+  const none = filtered()
+    ? page.complete
+      ? "Nothing matches."
+      : "Nothing matches so far."
+    : isFirstPage()
+      ? "No calls have been booked yet."
+      : "There are no older ones.";
   sayIf(field("requests.none"), rows.length ? "" : none);
   say(field("requests.note"), note(page));
-  table.hidden = rows.length === 0;
-  list(table.tBodies[0], rows, ({ seq }) => seq, build, (row, call) => fill(row, call, page.at, where));
+  hide(table, rows.length === 0);
+  list(
+    table.tBodies[0],
+    rows,
+    ({ seq }) => seq,
+    build,
+    (row, call) => fill(row, call, page.at, where),
+  );
   fit(table);
   const focused = document.activeElement;
   newest.disabled = isFirstPage();
@@ -187,5 +221,5 @@ export function renderRequests(page, time_zone) {
   // A button that has done its work must not take the keyboard's place in the page with it.
   if (focused === newest && newest.disabled) older.focus();
   if (focused === older && older.disabled) newest.focus();
-  clear.hidden = !filtered();
+  hide(clear, !filtered());
 }

@@ -3,11 +3,13 @@
 export const OUTCOMES = {
   completed: "The upstream’s answer was passed on whole.",
   truncated: "The answer broke off, or a stream ended without its last event.",
-  client_gone: "The caller left before the end. What the call cost was learned all the same where it could be.",
+  client_gone:
+    "The caller left before the end. What the call cost was learned all the same where it could be.",
   refused: "Refused after credits had been held for it, so that they were given back.",
   failed: "The upstream could not be reached, or gave no usable answer.",
   cut: "The gateway shut down before the call had ended.",
-  crashed: "The gateway ended without a shutdown while the call was under way. It was booked at the next start.",
+  crashed:
+    "The gateway ended without a shutdown while the call was under way. It was booked at the next start.",
 };
 
 // Why a call was booked by estimate, or what was held for it given back.
@@ -28,7 +30,8 @@ export const REASONS = {
 
 export const BASES = {
   final: "The upstream’s own figure.",
-  estimated: "In doubt: the upstream may have charged, and named no figure. Booked at what was held; reconciling replaces it.",
+  estimated:
+    "In doubt: the upstream may have charged, and named no figure. Booked at what was held; reconciling replaces it.",
   "given back": "Nothing was charged: the call was never sent, or the upstream refused it.",
 };
 
@@ -68,7 +71,7 @@ export const refusalMeans = (word) => known(REFUSALS, word) ?? "A reason this pa
 
 // `final`, or what stands in its place and why.
 export function basis(call) {
-  const why = call.reason ? known(REASONS, call.reason) ?? plain(call.reason) : null;
+  const why = call.reason ? (known(REASONS, call.reason) ?? plain(call.reason)) : null;
   const what = call.basis ?? "given back";
   return what === "final" || !why ? what : `${what}: ${why}`;
 }
