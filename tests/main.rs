@@ -21,6 +21,7 @@ mod credits_page;
 mod demo;
 mod leaks;
 mod ledger;
+mod monitoring;
 mod own_answers;
 mod refusals;
 mod reload;
