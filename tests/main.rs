@@ -18,6 +18,7 @@ mod clients;
 mod commands;
 mod configuration;
 mod credits_page;
+mod credits_page_in_a_browser;
 mod demo;
 mod leaks;
 mod ledger;

@@ -158,7 +158,9 @@ fn every_expression_of_every_dashboard_and_rule_has_data_and_no_alert_fires() {
 
     let groups = prometheus.api("/api/v1/rules");
     let mut kinds = BTreeSet::new();
-    for rule in groups["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap()) {
+    for rule in
+        groups["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap())
+    {
         let name = rule["name"].as_str().unwrap();
         kinds.insert(rule["type"].as_str().unwrap().to_owned());
         assert_eq!(rule["health"], "ok", "{name}: {}", rule["lastError"]);
@@ -183,8 +185,10 @@ fn every_expression_of_every_dashboard_and_rule_has_data_and_no_alert_fires() {
 
 #[test]
 fn rules_fire_when_their_fault_is_there_and_metrics_keep_to_the_conventions() {
-    let checked = Command::new(deploy("prometheus/check")).env("PROMTOOL", tool("promtool")).output().unwrap();
-    let said = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+    let checked =
+        Command::new(deploy("prometheus/check")).env("PROMTOOL", tool("promtool")).output().unwrap();
+    let said =
+        String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{said}");
 
     let (_demo, admin) = demo();
@@ -210,7 +214,10 @@ fn every_alert_has_its_page_in_the_runbook_and_its_unit_test() {
     let names: Vec<_> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(names.len() > 15);
     for name in names {
-        assert!(runbook.lines().any(|line| line.trim_start_matches('#').trim() == name), "{name} in the runbook");
+        assert!(
+            runbook.lines().any(|line| line.trim_start_matches('#').trim() == name),
+            "{name} in the runbook"
+        );
         assert!(alerts.contains(&format!("docs/runbook.md#{}", name.to_lowercase())), "the link of {name}");
         let mentioned = tests.matches(&format!("alertname: {name}\n")).count();
         assert!(mentioned >= 2, "{name} is tested {mentioned} times: once firing, once silent");
