@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -65,10 +66,14 @@ impl Gateway {
     #[must_use]
     pub fn new(live: Arc<Live>, recorder: Arc<Recorder>, books: Books) -> Self {
         let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
+        let started = recorder.clock().wall();
+        let window = Window::new(recorder.clock());
+        let age = |sent: &Timestamp| Duration::try_from(started.duration_since(*sent)).unwrap_or_default();
+        window.take_up(books.sent_before.iter().map(age));
         Self {
-            window: Arc::new(Window::new(recorder.clock())),
+            window: Arc::new(window),
             drain: Drain::new(tasks.clone(), cut.clone(), recorder.metrics().draining.clone()),
-            started: recorder.clock().wall(),
+            started,
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
             live,

@@ -58,13 +58,11 @@ impl Mask {
             }
             at += if whole { common } else { usize::from(matched == 0) };
             matched = 0;
-            match PREFIX.find(&frame[at..]) {
-                Some(next) => at += next,
-                None => {
-                    self.matched = begun(&frame[at..]);
-                    break;
-                }
-            }
+            let Some(next) = PREFIX.find(&frame[at..]) else {
+                self.matched = begun(&frame[at..]);
+                break;
+            };
+            at += next;
         }
         copy.map_or(frame, BytesMut::freeze)
     }

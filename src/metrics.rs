@@ -87,6 +87,8 @@ pub struct Metrics {
     registry: Registry,
     by_team: ByTeam,
     held: GaugeVec,
+    /// What a call holds at present.
+    pub(crate) credits_reserve: Gauge,
     budget: GaugeVec,
     budget_used: GaugeVec,
     budget_threshold: GaugeVec,
@@ -253,6 +255,13 @@ impl Metrics {
                 .map(|&status| upstream_responses.with_label_values(&[&status_label(status)]))
                 .collect(),
             held: by_team("credits_held", "Credits held for calls in flight, by team; organisation for all."),
+            credits_reserve: register(
+                r,
+                Gauge::with_opts(opts(
+                    "credits_reserve",
+                    "Credits that a call holds until its cost is known; with less left in a budget it is refused.",
+                )),
+            ),
             budget: by_team(
                 "budget_credits",
                 "Budget of the running period with its grants, by team; organisation for the whole.",

@@ -151,7 +151,7 @@ fn a_million_requests_of_every_kind_add_no_series() {
         let (address, key) = (pair.address, pair.key.as_str());
         for seed in 1..=4 {
             scope.spawn(move || {
-                send_crowd(address, key, 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed), REQUESTS / 4)
+                send_crowd(address, key, 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed), REQUESTS / 4);
             });
         }
     });

@@ -40,7 +40,7 @@ fn spent(pair: &Pair) -> (u64, u64) {
         .output()
         .unwrap();
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
-    let whole = |name: &str| report["total"][name].as_f64().unwrap() as u64;
+    let whole = |name: &str| report["total"][name].as_u64().unwrap();
     (whole("credits"), whole("in_doubt"))
 }
 

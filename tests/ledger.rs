@@ -130,12 +130,15 @@ async fn a_ledger_that_cannot_write_forwards_nothing_and_recovers_without_a_rest
         pair.gateway.wait_for_message("the ledger cannot be written: nothing is forwarded until it can");
     assert!(told["error"].as_str().unwrap().contains("locked"), "{told}");
     assert_eq!(samples(pair.admin, "mavera_gateway_ledger_closed")[""], 1.0);
+    assert_eq!(get(pair.admin, "/readyz"), (503, "the ledger cannot be written\n".into()));
+    assert_eq!(get(pair.admin, "/livez").0, 200, "a restart would mend nothing");
     blocker.execute_batch("ROLLBACK").unwrap();
     while chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status != 200 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     settled(&pair).await;
     assert_eq!(samples(pair.admin, "mavera_gateway_ledger_closed")[""], 0.0);
+    assert_eq!(get(pair.admin, "/readyz").0, 200);
     assert_eq!(credits(&pair.config_path(), &["verify"]).0, 0);
 }
 
@@ -290,6 +293,15 @@ async fn the_upstreams_list_of_charges_is_reconciled_by_id() {
     assert_eq!(report(&pair.config_path(), "team")["total"]["credits"], 6);
     assert_eq!(credits(&pair.config_path(), &["verify"]).0, 0);
     assert_eq!(credits(&pair.config_path(), &book).1.matches("4 match").count(), 1, "and only once");
+    // A list may come by a pipe, where no file can be put.
+    let piped = std::process::Command::new("sh")
+        .args(["-c", "printf 'resp_of_somebody_else,7\n' | \"$0\" credits reconcile --csv - --config \"$1\""])
+        .arg(env!("CARGO_BIN_EXE_mavera-gateway"))
+        .arg(pair.config_path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&piped.stdout).into_owned();
+    assert!(said.contains("missing  resp_of_somebody_else"), "{said}");
     let (code, said) = reconcile("id,credits\nresp_x\n".into());
     assert!(code == 64 && said.contains("charges.csv:2"), "{said}");
 }

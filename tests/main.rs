@@ -12,6 +12,7 @@
 mod support;
 
 mod admin;
+mod backup;
 mod budgets;
 mod callers_that_leave;
 mod clients;

@@ -53,9 +53,10 @@ impl Prometheus {
             &config,
             format!(
                 "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
-                 rule_files: [{:?}, {:?}]\n\
+                 rule_files: ['{}', '{}']\n\
                  scrape_configs:\n  - job_name: mavera-gateway\n    static_configs: [{{ targets: ['{target}'] }}]\n",
-                rules[0], rules[1]
+                rules[0].display(),
+                rules[1].display()
             ),
         )
         .unwrap();

@@ -183,11 +183,11 @@ fn the_service_manager_is_told_when_the_gateway_is_ready_reloads_and_stops() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mavera-gateway"));
     command.env("NOTIFY_SOCKET", &path).args(["serve", "--config"]).arg(&config);
     let mut gateway = Process::start(&mut command);
-    assert_eq!(hear().trim_end(), "READY=1\nSTATUS=serving 1 teams");
+    assert_eq!(hear().trim_end(), "READY=1\nSTATUS=serving 1 team");
     gateway.signal("HUP");
     let said = hear();
     assert!(said.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{said}");
-    assert_eq!(hear().trim_end(), "READY=1\nSTATUS=serving 1 teams");
+    assert_eq!(hear().trim_end(), "READY=1\nSTATUS=serving 1 team");
     std::fs::write(&config, "[server]\nlisten = 5\n").unwrap();
     gateway.signal("HUP");
     hear();

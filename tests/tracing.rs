@@ -74,10 +74,10 @@ impl Collector {
     /// The one span of that name.
     fn span(&self, name: &str) -> Span {
         let spans = self.spans.lock().unwrap();
-        let named: Vec<_> = spans.iter().filter(|span| span.name == name).collect();
+        let found: Vec<_> = spans.iter().filter(|span| span.name == name).collect();
         let names: Vec<_> = spans.iter().map(|span| &span.name).collect();
-        assert_eq!(named.len(), 1, "{name} in {names:?}");
-        named[0].clone()
+        assert_eq!(found.len(), 1, "{name} in {names:?}");
+        found[0].clone()
     }
 }
 

@@ -13,6 +13,7 @@ use jiff::{Timestamp, ToSpan};
 use super::period::day_of;
 use super::upstream::UpstreamReading;
 use super::{Accounts, KEPT_DAYS, LEARNED_FROM, after_crash};
+use crate::admit::window::Window;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ledger::{Adjusted, Command, Ledger, Reader, Span, SqliteLedger, Store, StoreError};
@@ -32,6 +33,8 @@ pub struct Books {
     pub upstream: Arc<ArcSwapOption<UpstreamReading>>,
     /// The ledger's file.
     pub path: Arc<Path>,
+    /// What earlier processes sent upstream in the last minute.
+    pub sent_before: Arc<[Timestamp]>,
     /// The last entry that the accounts know of.
     last_entry: i64,
 }
@@ -121,6 +124,7 @@ pub fn open_with(
     let today = day_of(now, zone);
     let oldest = today.checked_sub(KEPT_DAYS.days()).unwrap_or(today);
     spent.retain(|spend| spend.day >= oldest);
+    let sent_before = reader.sent_since(now.saturating_sub(Window::MEMORY).unwrap_or(now)).map_err(failed)?;
     let costs = reader.recent_costs(LEARNED_FROM).map_err(failed)?;
     let grants = reader.grants(today).map_err(failed)?;
 
@@ -132,6 +136,7 @@ pub fn open_with(
         reader: Arc::new(Mutex::new(reader)),
         upstream: Arc::default(),
         path: path.as_path().into(),
+        sent_before: sent_before.into(),
         last_entry,
     })
 }

@@ -141,6 +141,10 @@ impl Desk {
             "/readyz" if self.gateway.draining.is_cancelled() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
+            // Every call that costs would be refused.
+            "/readyz" if self.gateway.recorder.metrics().ledger_closed.get() != 0 => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be written\n")
+            }
             "/livez" | "/readyz" => text(StatusCode::OK, "ok\n"),
             "/metrics" => metrics(&self.gateway),
             path if path.starts_with("/credits/") => {
@@ -272,6 +276,7 @@ fn credits(gateway: &Gateway) {
     let (metrics, accounts) = (gateway.recorder.metrics(), &gateway.books.accounts);
     let snapshot = gateway.live.current();
     let credits = &snapshot.config.credits;
+    metrics.credits_reserve.set(accounts.reserve(credits).as_f64());
     let teams = snapshot
         .directory
         .teams()

@@ -70,6 +70,21 @@ impl Window {
         }
     }
 
+    /// Takes up what was sent before there was this window, so many moments ago each: a restart is none for the
+    /// upstream.
+    pub fn take_up(&self, ages: impl IntoIterator<Item = Duration>) {
+        let mut state = self.at(self.clock.now());
+        for age in ages {
+            let tick = state.leaving_tick(ARRIVAL).saturating_sub(ticks(age));
+            if tick > state.now {
+                state.enter(tick);
+            }
+        }
+    }
+
+    /// How far back such things matter.
+    pub const MEMORY: Duration = Duration::from_secs(WINDOW.as_secs() + ARRIVAL.as_secs());
+
     /// Takes a place, or says how long until there is one.
     ///
     /// # Errors
@@ -125,7 +140,7 @@ impl Window {
     /// The tick that `now` falls into, counted from the clock's origin.
     fn tick(&self, now: Instant) -> u64 {
         let since = self.clock.since_origin().saturating_sub(self.clock.now().saturating_duration_since(now));
-        u64::try_from(since.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX)
+        ticks(since)
     }
 
     /// What an answer says about the window: `X-RateLimit-*` on any, `Retry-After` on a 429.
@@ -190,8 +205,7 @@ impl State {
 
     /// The tick in which a request that arrives within `arrival` from now has left the window.
     fn leaving_tick(&self, arrival: Duration) -> u64 {
-        let ticks = (WINDOW + arrival).as_millis() / TICK.as_millis() + 1;
-        self.now + u64::try_from(ticks).expect("a window is some hundred ticks")
+        self.now + ticks(WINDOW + arrival) + 1
     }
 
     /// Takes a place until `tick`.
@@ -216,6 +230,11 @@ impl State {
             .find(|&step| self.leaving[Self::index(self.now + step)] > 0)
             .and_then(|ticks| u32::try_from(ticks).ok())
     }
+}
+
+/// Whole ticks of a time.
+fn ticks(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One request's place in the window. Dropped before the request is written, it is free again;
@@ -288,6 +307,20 @@ mod tests {
 
     fn window() -> Arc<Window> {
         Arc::new(Window::new(Clock::starting_at("2030-01-01T00:00:00Z".parse().unwrap())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_before_a_restart_counts_for_the_rest_of_its_minute() {
+        let window = window();
+        let seconds = |ages: &[u64]| ages.iter().copied().map(Duration::from_secs).collect::<Vec<_>>();
+        window.take_up(seconds(&[0, 30, 59, 62, 3600]));
+        assert_eq!(window.used(), 3);
+        assert!(window.take(3).is_err());
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(window.used(), 2);
+        assert!(window.take(3).is_ok());
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(window.used(), 0);
     }
 
     fn sent(mut slot: Slot) -> Slot {

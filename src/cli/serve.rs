@@ -107,7 +107,7 @@ async fn reload_on_hangup(mut hangup: Signal, gateway: Gateway) {
 /// For whoever looks at the service manager.
 fn status(gateway: &Gateway) -> String {
     let teams = gateway.live.current().config.teams.len();
-    format!("serving {teams} teams")
+    format!("serving {teams} {}", if teams == 1 { "team" } else { "teams" })
 }
 
 pub(super) struct Signals {

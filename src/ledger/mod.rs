@@ -159,6 +159,6 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     /// Writes an ending. Never refused: what cannot be written now is kept and written when it can be.
     fn end(&self, ending: NewEnding);
 
-    /// Returns when everything asked for so far is written, or could not be.
+    /// Returns when everything asked for so far is written, or could not be, and the file is whole in itself.
     fn flush(&self);
 }

@@ -273,6 +273,14 @@ impl Reader {
         rows.collect()
     }
 
+    /// Writes a copy of the whole file, as it is at this moment, to a file that is not there yet.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn copy_to(&self, path: &Path) -> rusqlite::Result<()> {
+        self.connection.execute("VACUUM INTO ?1", [path.to_string_lossy()]).map(drop)
+    }
+
     /// The last entry.
     ///
     /// # Errors

@@ -117,6 +117,14 @@ impl Store {
         Ok(store)
     }
 
+    /// Brings what stands in the write-ahead log into the file itself, so that the file alone is the ledger. Where a
+    /// reader is in the way, or the disk, the log stays: it is as good.
+    pub(super) fn merge(&self) {
+        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "the ledger's write-ahead log stays beside it");
+        }
+    }
+
     fn prepare(&mut self, durability: Durability) -> Result<(), StoreError> {
         let path = self.path.clone();
         let failed = |error| Self::failure(&path, error);

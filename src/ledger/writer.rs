@@ -47,7 +47,7 @@ struct Shared {
 type Asker = oneshot::Sender<Result<(), Unavailable>>;
 
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts, each with its own reader")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its own reader")]
 struct State {
     waiting: VecDeque<(Command, Option<Asker>)>,
     /// A group is being written.
@@ -58,6 +58,8 @@ struct State {
     urgent: bool,
     /// Somebody waits for everything to be written.
     flushing: bool,
+    /// Somebody waits for everything to be in the file itself.
+    merging: bool,
 }
 
 impl SqliteLedger {
@@ -106,6 +108,11 @@ impl Ledger for SqliteLedger {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.flushing = false;
+        state.merging = true;
+        self.shared.changed.notify_all();
+        while state.merging {
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
@@ -152,8 +159,15 @@ impl Shared {
         let mut group = Vec::new();
         loop {
             let mut state = self.state();
-            while state.waiting.is_empty() {
+            while state.waiting.is_empty() && !state.merging {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.merging {
+                drop(state);
+                store.merge();
+                self.state().merging = false;
+                self.changed.notify_all();
+                continue;
             }
             // Only endings: longer where they could not be written a moment ago.
             let pause = if state.failing { RETRY } else { LINGER };

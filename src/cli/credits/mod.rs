@@ -1,5 +1,6 @@
 //! `credits`: what the ledger says, also while a gateway runs.
 
+mod backup;
 mod grant;
 mod prune;
 mod reconcile;
@@ -19,6 +20,10 @@ pub(super) enum CreditsCommand {
     /// Reads the ledger that the configuration names; a running gateway does not mind. Credits in doubt are
     /// those booked by estimate, because the upstream told no figure.
     Report(report::ReportArguments),
+    /// Copy the ledger to a file, whole and consistent, and check the copy.
+    ///
+    /// Works while a gateway writes; copying the file by hand does not.
+    Backup(backup::BackupArguments),
     /// Recompute every sum and check every invariant of the ledger.
     ///
     /// Prints what is wrong, entry by entry, and exits with 1 if anything is.
@@ -50,6 +55,7 @@ pub(super) struct ConfigOnly {
 
 pub(super) fn run(command: &CreditsCommand) -> Result<(), Failure> {
     match command {
+        CreditsCommand::Backup(arguments) => backup::run(arguments),
         CreditsCommand::Report(arguments) => report::run(arguments),
         CreditsCommand::Verify(arguments) => verify::run(&arguments.config),
         CreditsCommand::Grant(arguments) => grant::run(arguments),

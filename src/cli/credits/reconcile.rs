@@ -1,9 +1,9 @@
 //! `credits reconcile`: the ledger beside the upstream's usage, or beside its list of charges.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::{fs, io};
 
 use super::{open_reader, read_config, read_failed};
 use crate::account::open::OpenError;
@@ -23,7 +23,7 @@ pub(in crate::cli) struct ReconcileArguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
     config: PathBuf,
-    /// Lines of "upstream response id,credits". A first line that holds no number is taken for headings.
+    /// Lines of "upstream response id,credits"; "-" reads them from standard input. A first line that holds no number is taken for headings.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     /// Book the upstream's figure for every call of the list that differs. What was in doubt is final then.
@@ -115,8 +115,10 @@ fn disagreement() -> Failure {
 }
 
 fn read_csv(path: &Path) -> Result<BTreeMap<String, Credits>, Failure> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))?;
+    let text =
+        if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
+    let text =
+        text.map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))?;
     let mut charges = BTreeMap::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let (id, credits) = line.split_once(',').unwrap_or((line, ""));
