@@ -1,6 +1,6 @@
 # What people and CI run. Every target installs what it needs that is missing, or says what to do.
 
-.PHONY: test lint bench chaos
+.PHONY: test lint deploy-check bench chaos
 
 # All tests: units, behaviours over in-memory pipes, real processes, curl, the OpenAI SDKs.
 test:
@@ -15,6 +15,11 @@ lint:
 	cargo clippy --no-default-features --lib --bins -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	shellcheck scripts/setup .ci/run
+
+# Everything in deploy/ that can be checked without a container engine and a cluster.
+deploy-check:
+	cargo build --release
+	deploy/check
 
 # CPU per request against nginx, in one interleaved run; writes target/bench.json.
 bench:

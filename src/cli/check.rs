@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Failure;
+use super::{Failure, count};
 use crate::clock::Clock;
 use crate::config::reload::Live;
 use crate::metrics::Metrics;
@@ -13,9 +13,10 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let snapshot = live.current();
     let keys: usize = snapshot.config.teams.iter().map(|team| team.keys.len()).sum();
     println!(
-        "{}: fine. {} teams with {keys} keys, upstream {}, listening on {} and {}.",
+        "{}: fine. {} with {}, upstream {}, listening on {} and {}.",
         config.display(),
-        snapshot.config.teams.len(),
+        count(snapshot.config.teams.len(), "team"),
+        count(keys, "key"),
         snapshot.config.upstream.base_url,
         snapshot.config.server.listen,
         snapshot.config.admin.listen,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::Failure;
+use super::{Failure, count};
 use crate::account;
 use crate::clock::Clock;
 use crate::config::LogLevel;
@@ -106,8 +106,7 @@ async fn reload_on_hangup(mut hangup: Signal, gateway: Gateway) {
 
 /// For whoever looks at the service manager.
 fn status(gateway: &Gateway) -> String {
-    let teams = gateway.live.current().config.teams.len();
-    format!("serving {teams} {}", if teams == 1 { "team" } else { "teams" })
+    format!("serving {}", count(gateway.live.current().config.teams.len(), "team"))
 }
 
 pub(super) struct Signals {
