@@ -2,22 +2,12 @@
 
 use std::process::Command;
 
-use crate::support::process::{Process, binary, get};
+use crate::support::process::{get, start_demo};
 use crate::support::rig::sample;
 
 #[test]
 fn the_printed_curl_streams_an_answer_as_it_is() {
-    let mut demo = Process::start(binary().args([
-        "demo",
-        "--traffic",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin-listen",
-        "127.0.0.1:0",
-    ]));
-    let admin: std::net::SocketAddr = demo.wait_for(|line| {
-        line.trim().strip_prefix("metrics   http://")?.strip_suffix("/metrics")?.parse().ok()
-    });
+    let (mut demo, admin) = start_demo();
     demo.wait_for(|line| line.starts_with("Three teams are talking").then_some(()));
     let said = demo.output();
     let from = said.find("  curl -N").unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::process::{Process, binary, get};
+use crate::support::process::{Process, get, start_demo};
 
 /// Where `scripts/setup` unpacks Prometheus, unless the system has one.
 fn tool(name: &str) -> PathBuf {
@@ -19,22 +19,6 @@ fn tool(name: &str) -> PathBuf {
 
 fn deploy(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)
-}
-
-/// Three teams that talk, and where their gateway answers operators.
-fn demo() -> (Process, SocketAddr) {
-    let demo = Process::start(binary().args([
-        "demo",
-        "--traffic",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin-listen",
-        "127.0.0.1:0",
-    ]));
-    let admin = demo.wait_for(|line| {
-        line.trim().strip_prefix("metrics   http://")?.strip_suffix("/metrics")?.parse().ok()
-    });
-    (demo, admin)
 }
 
 struct Prometheus {
@@ -150,7 +134,7 @@ fn expressions(dashboard: &Value) -> Vec<(String, String)> {
 
 #[test]
 fn every_expression_of_every_dashboard_and_rule_has_data_and_no_alert_fires() {
-    let (_demo, admin) = demo();
+    let (_demo, admin) = start_demo();
     let prometheus = Prometheus::start(admin);
     // Streams have ended, the upstream's usage was read and changed, and the rules have seen all that.
     prometheus.until("sum(mavera_gateway_streams_total{outcome=\"completed\"}) > 2");
@@ -192,7 +176,7 @@ fn rules_fire_when_their_fault_is_there_and_metrics_keep_to_the_conventions() {
         String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{said}");
 
-    let (_demo, admin) = demo();
+    let (_demo, admin) = start_demo();
     let mut lint = Command::new(tool("promtool"))
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

@@ -222,6 +222,22 @@ pub fn start_gateway(config: &Path) -> (Process, SocketAddr, SocketAddr) {
     (gateway, address("listen"), address("admin"))
 }
 
+/// The demo with three teams that talk, and where its gateway answers operators.
+pub fn start_demo() -> (Process, SocketAddr) {
+    let demo = Process::start(binary().args([
+        "demo",
+        "--traffic",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ]));
+    let admin = demo.wait_for(|line| {
+        line.trim().strip_prefix("metrics   http://")?.strip_suffix("/metrics")?.parse().ok()
+    });
+    (demo, admin)
+}
+
 /// The table of a team with wide limits.
 pub fn team(name: &str, key: &NewKey) -> String {
     format!(
