@@ -1,4 +1,4 @@
-//! The only place that reads the secret: builds the request that goes upstream and puts the
+//! The only place that sends the secret: builds the request that goes upstream and puts the
 //! organisation's key into its head.
 
 use bytes::Bytes;

@@ -458,6 +458,15 @@ impl Metrics {
         }
     }
 
+    /// Before all that stand now are told: what is not among them is gone.
+    pub(crate) fn forget_standings(&self) {
+        for gauges in
+            [&self.held, &self.budget, &self.budget_threshold, &self.budget_used, &self.budget_reset]
+        {
+            gauges.reset();
+        }
+    }
+
     /// What a team, or the organisation, holds now.
     pub(crate) fn holds(&self, name: &str, held: Credits) {
         self.held.with_label_values(&[name]).set(held.as_f64());

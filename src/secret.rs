@@ -88,7 +88,7 @@ pub enum SecretError {
         "{0} does not hold an upstream key: expected `mvra_live_` and at least 22 more visible ASCII characters, on one line"
     )]
     Malformed(SecretSource),
-    /// There is something, but too short to be a token.
+    /// There is something, but not a token.
     #[error("{0} does not hold a token: expected 32 to 512 visible ASCII characters, on one line")]
     NoToken(SecretSource),
 }

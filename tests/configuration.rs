@@ -64,6 +64,22 @@ burst = \"many\"
 }
 
 #[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    for text in [
+        "[upstream]\napi_key = { env = \"mvra_live_pasted_right_into_the_file_000\" }\n",
+        "[admin]\ntoken = { env = \"pasted_right_into_the_file_as_a_name\" }\n",
+        "[admin]\ntoken = \"pasted_right_into_the_file\"\n",
+        "[admin]\ntoken = { text = \"pasted_right\" }\n",
+        "[tracing]\nendpoint = \"http://user:pasted_right@collector:4318\"\n",
+        "[tracing]\nendpoint = \"http://collector:4318/?token=pasted_right\"\n",
+    ] {
+        let report = problems(text);
+        assert!(report.contains("to mend it: write "), "{report}");
+        assert!(!report.contains("pasted_right"), "{report}");
+    }
+}
+
+#[test]
 fn text_that_is_not_toml_is_reported_with_its_line() {
     assert!(problems("[server\nlisten = 1\n").starts_with("gateway.toml:1:"));
     assert!(problems("server = 7\n").starts_with("gateway.toml:1:"));

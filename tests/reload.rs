@@ -178,6 +178,19 @@ async fn sighup_reloads() {
     in_force_within_a_second(pair.address, &pair.key, 200).await;
 }
 
+#[test]
+fn a_budget_that_is_taken_away_has_no_series_any_more() {
+    let pair = Pair::start(&PairSetup::default());
+    let text = std::fs::read_to_string(pair.config_path()).unwrap();
+    let budget = "mavera_gateway_budget_credits{team=\"growth\"}";
+    let has_budget = || get(pair.admin, "/metrics").1.contains(budget);
+    for (more, expected) in [("budget = { credits = 7, period = \"day\" }\n", true), ("", false)] {
+        replace(&pair.config_path(), &format!("{text}{more}"));
+        pair.gateway.wait_for_message("configuration reloaded");
+        assert_eq!(has_budget(), expected);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_has_accrued_survives_a_reload() {
     let setup = |team: &str| Setup { team: team.into(), ..Setup::default() };

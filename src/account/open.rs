@@ -33,7 +33,8 @@ pub struct Books {
     pub upstream: Arc<ArcSwapOption<UpstreamReading>>,
     /// The ledger's file.
     pub path: Arc<Path>,
-    /// What earlier processes sent upstream in the last minute.
+    /// When earlier processes sent calls upstream that are booked, within the last minute. Reads are not booked; what
+    /// the upstream has counted of those, its first answer tells.
     pub sent_before: Arc<[Timestamp]>,
     /// The last entry that the accounts know of.
     last_entry: i64,
@@ -124,7 +125,8 @@ pub fn open_with(
     let today = day_of(now, zone);
     let oldest = today.checked_sub(KEPT_DAYS.days()).unwrap_or(today);
     spent.retain(|spend| spend.day >= oldest);
-    let sent_before = reader.sent_since(now.saturating_sub(Window::MEMORY).unwrap_or(now)).map_err(failed)?;
+    let sent_before =
+        reader.sent_between(now.saturating_sub(Window::MEMORY).unwrap_or(now), now).map_err(failed)?;
     let costs = reader.recent_costs(LEARNED_FROM).map_err(failed)?;
     let grants = reader.grants(today).map_err(failed)?;
 

@@ -276,6 +276,8 @@ fn credits(gateway: &Gateway) {
     let (metrics, accounts) = (gateway.recorder.metrics(), &gateway.books.accounts);
     let snapshot = gateway.live.current();
     let credits = &snapshot.config.credits;
+    // Teams and budgets that a reload took away have no standing any more.
+    metrics.forget_standings();
     metrics.credits_reserve.set(accounts.reserve(credits).as_f64());
     let teams = snapshot
         .directory

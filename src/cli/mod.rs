@@ -2,12 +2,12 @@
 //! cannot be (`EX_USAGE`), 1 anything else.
 
 mod check;
-mod confine;
 mod credits;
 #[cfg(feature = "sim")]
 mod demo;
 mod healthcheck;
 mod key;
+mod limits;
 mod manual;
 mod schema;
 mod serve;
@@ -127,7 +127,7 @@ pub fn main() -> ExitCode {
             return code;
         }
     };
-    if let Err(error) = confine::confine() {
+    if let Err(error) = limits::confine() {
         eprintln!("mavera-gateway: cannot give up core files, which would hold the key: {error}");
         return ExitCode::FAILURE;
     }

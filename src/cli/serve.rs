@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Failure, count};
+use super::{Failure, count, limits};
 use crate::account;
 use crate::clock::Clock;
 use crate::config::LogLevel;
@@ -18,6 +18,9 @@ use crate::record::Recorder;
 use crate::server::systemd::{self, Inherited};
 use crate::server::{self, Listeners};
 use crate::trace::Tracer;
+
+/// For the ledger, the log, the admin port and the like.
+const SPARE_DESCRIPTORS: u64 = 512;
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
     // First of all: it changes the environment, which no other thread may be reading.
@@ -75,6 +78,15 @@ async fn serve(gateway: &Gateway, inherited: Inherited) -> Result<(), Failure> {
     if snapshot.config.teams.is_empty() {
         tracing::warn!(
             "no team is configured, so every call will be refused; make a key with `mavera-gateway key new`"
+        );
+    }
+    // A connection of a caller, and one to the upstream for its call.
+    let wanted = 2 * snapshot.config.server.max_connections as u64 + SPARE_DESCRIPTORS;
+    if let Some(allowed) = limits::raise_descriptors().filter(|allowed| *allowed < wanted) {
+        tracing::warn!(
+            allowed,
+            wanted,
+            "the system allows fewer descriptors than `server.max_connections` may need; raise the limit of the service, or lower the setting"
         );
     }
     drop(snapshot);

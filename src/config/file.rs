@@ -129,7 +129,7 @@ pub struct Upstream {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Secret {
-    /// Name of an environment variable.
+    /// Name of an environment variable, of A-Z, 0-9 and "_".
     Env(String),
     /// Path of a file that holds the secret alone.
     File(PathBuf),

@@ -83,8 +83,8 @@ impl<'a> Collector<'a> {
     /// Adds a problem of the value at `key`.
     pub(crate) fn add(&mut self, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
         let line = self.span(key).map(|span| self.line(span.start));
-        let message = without_keys(&message.into());
-        self.list.push(Problem { line, key: key.to_owned(), message, remedy: remedy.into() });
+        let [message, remedy] = [message.into(), remedy.into()].map(|text| without_keys(&text));
+        self.list.push(Problem { line, key: key.to_owned(), message, remedy });
     }
 
     /// Adds what the TOML reader said.

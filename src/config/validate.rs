@@ -289,8 +289,15 @@ impl Validator<'_, '_> {
 
     /// `variable` is where a secret is looked for that the file does not place.
     fn secret(&mut self, key: &str, secret: Leaf<file::Secret>, variable: &str) -> SecretSource {
+        // What stands here may be the secret itself, put in the wrong place: nothing of it is quoted.
+        let secret =
+            Leaf(secret.0.map(|read| read.map_err(|_| "is not a place to read a secret from".to_owned())));
         match self.value(key, secret, file::Secret::Env(variable.to_owned()), SECRET) {
-            file::Secret::Env(name) => SecretSource::Env(name),
+            file::Secret::Env(name) if is_variable(&name) => SecretSource::Env(name),
+            file::Secret::Env(_) => {
+                self.problems.add(key, "does not name an environment variable", SECRET);
+                SecretSource::Env(variable.to_owned())
+            }
             file::Secret::File(path) => SecretSource::File(path),
         }
     }
@@ -308,7 +315,12 @@ impl Validator<'_, '_> {
                 && uri.query().is_none()
         });
         if endpoint.is_none() {
-            self.problems.add("tracing.endpoint", format!("{text:?} is not a base URL"), ENDPOINT);
+            // Not quoted: there may be a password in it.
+            self.problems.add(
+                "tracing.endpoint",
+                "is not a base URL without user, password and query",
+                ENDPOINT,
+            );
         }
         Some(Tracing { endpoint: endpoint?, sample_ratio, service_name })
     }
@@ -545,6 +557,13 @@ pub fn is_team_name(name: &str) -> bool {
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
         && !RESERVED_TEAMS.contains(&name)
+}
+
+/// Whether a shell would take it for a variable's name. Upper case, as such names are: a key or a token is not.
+fn is_variable(name: &str) -> bool {
+    name.len() <= 128
+        && name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 fn loopback(port: u16) -> std::net::SocketAddr {

@@ -107,20 +107,21 @@ impl Reader {
         rows.collect()
     }
 
-    /// When calls were sent upstream, as far as that was since `since` or is not known to have been before.
+    /// When calls that are booked were sent upstream, between `since` and `until`: a time beyond is of a clock that was
+    /// wrong.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn sent_since(&self, since: Timestamp) -> rusqlite::Result<Vec<Timestamp>> {
+    pub fn sent_between(&self, since: Timestamp, until: Timestamp) -> rusqlite::Result<Vec<Timestamp>> {
         let floor = self.last_entry()?.saturating_sub(LOOKBACK);
         // A call that was in flight when the process died had been sent when it was held, or not much later.
         let mut statement = self.connection.prepare_cached(
-            "SELECT sent_at FROM entries WHERE seq > ?1 AND kind IN ('settled', 'voided') AND sent_at >= ?2
+            "SELECT sent_at FROM entries WHERE seq > ?1 AND kind IN ('settled', 'voided') AND sent_at BETWEEN ?2 AND ?3
              UNION ALL
              SELECT h.at FROM entries e JOIN entries h ON h.kind = 'hold' AND h.call = e.call
-             WHERE e.seq > ?1 AND e.kind = 'settled' AND e.outcome = 'crashed' AND h.at >= ?2",
+             WHERE e.seq > ?1 AND e.kind = 'settled' AND e.outcome = 'crashed' AND h.at BETWEEN ?2 AND ?3",
         )?;
-        let rows = statement.query_map([floor, since.as_microsecond()], |row| {
+        let rows = statement.query_map([floor, since.as_microsecond(), until.as_microsecond()], |row| {
             Ok(Timestamp::from_microsecond(row.get(0)?).unwrap_or_default())
         })?;
         rows.collect()

@@ -117,6 +117,13 @@ impl Store {
         Ok(store)
     }
 
+    /// Writes something that changes nothing, to see whether the disk takes it.
+    pub(super) fn probe(&self) -> Result<(), StoreError> {
+        self.connection
+            .pragma_update(None, "user_version", VERSION)
+            .map_err(|error| Self::failure(&self.path, error))
+    }
+
     /// Brings what stands in the write-ahead log into the file itself, so that the file alone is the ledger. Where a
     /// reader is in the way, or the disk, the log stays: it is as good.
     pub(super) fn merge(&self) {

@@ -25,6 +25,8 @@ use crate::metrics::Metrics;
 const GROUP: usize = 1024;
 /// How long to wait before endings that could not be written are tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long the file may take to be made whole at the end. A reader may be in the way for some seconds.
+const MERGE: Duration = Duration::from_secs(10);
 /// How long endings wait for a hold to go with.
 const LINGER: Duration = Duration::from_millis(20);
 
@@ -110,8 +112,9 @@ impl Ledger for SqliteLedger {
         state.flushing = false;
         state.merging = true;
         self.shared.changed.notify_all();
-        while state.merging {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let merged = self.shared.changed.wait_timeout_while(state, MERGE, |state| state.merging);
+        if merged.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+            tracing::warn!("the ledger's write-ahead log stays beside it");
         }
     }
 }
@@ -159,7 +162,7 @@ impl Shared {
         let mut group = Vec::new();
         loop {
             let mut state = self.state();
-            while state.waiting.is_empty() && !state.merging {
+            while state.waiting.is_empty() && !state.merging && !state.failing {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             if state.merging {
@@ -169,9 +172,9 @@ impl Shared {
                 self.changed.notify_all();
                 continue;
             }
-            // Only endings: longer where they could not be written a moment ago.
+            // Only endings, or nothing but the wish to write again: longer where that failed a moment ago.
             let pause = if state.failing { RETRY } else { LINGER };
-            let only_endings = |state: &mut State| !state.flushing && !state.urgent;
+            let only_endings = |state: &mut State| !state.flushing && !state.urgent && !state.merging;
             let waited = self.changed.wait_timeout_while(state, pause, only_endings);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             let count = state.waiting.len().min(GROUP);
@@ -181,7 +184,13 @@ impl Shared {
             drop(state);
 
             let began = self.clock.now();
-            let mut written = store.write(group.iter().map(|(command, _)| command));
+            // With nothing to write, whether it could be is tried all the same: nobody may come to find out, now that the
+            // gateway says it is not ready.
+            let mut written = if group.is_empty() {
+                store.probe().map(|()| Vec::new())
+            } else {
+                store.write(group.iter().map(|(command, _)| command))
+            };
             if written.as_ref().is_err_and(StoreError::is_of_one_entry) {
                 set_aside(&mut store, &mut group);
                 written = store.write(group.iter().map(|(command, _)| command));

@@ -82,6 +82,8 @@ pub async fn accept<C: Connect>(
         // Without room, connections wait in the backlog, where they cost us nothing.
         let accepted = tokio::select! {
             biased;
+            // A backlog that never empties must not keep the shutdown from its end.
+            () = gateway.closing.cancelled() => return,
             accepted = next(&listener, &room) => accepted,
             // Only when the backlog is empty: who is connected already would be cut by closing the listener.
             () = gateway.draining.cancelled() => return,

@@ -1,7 +1,6 @@
 //! Sending spans to a collector over OTLP/HTTP, in batches, on a thread of its own. What the collector does not take in
 //! time is dropped and said; no call waits for it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -49,7 +48,6 @@ impl Tracer {
             .with_endpoint(format!("{}/v1/traces", settings.endpoint.to_string().trim_end_matches('/')))
             .with_protocol(Protocol::HttpBinary)
             .with_timeout(BOUND)
-            .with_headers(HashMap::new())
             .build()
             .map_err(|error| error.to_string())?;
         let batches = BatchConfigBuilder::default()

@@ -180,6 +180,11 @@ impl Pair {
         format!("http://{}{path}", self.address)
     }
 
+    /// Memory that the gateway has, in bytes.
+    pub fn resident_bytes(&self) -> f64 {
+        super::rig::sample(&get(self.admin, "/metrics").1, "process_resident_memory_bytes")
+    }
+
     /// Ends the gateway, with a drain.
     pub fn stop(&mut self) {
         self.gateway.signal("TERM");

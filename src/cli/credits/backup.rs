@@ -1,6 +1,6 @@
 //! `credits backup`: a copy of the ledger that can be put in its place.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{open_reader, read_config, read_failed};
 use crate::cli::Failure;
@@ -22,14 +22,28 @@ pub(super) fn run(arguments: &BackupArguments) -> Result<(), Failure> {
     if file.exists() {
         return Err(Failure::Usage(format!("{} is there already; name a new file", file.display())));
     }
-    open_reader(&config)?.copy_to(file).map_err(|error| read_failed(&config.ledger.path, &error))?;
-    let copy = Reader::open(file).map_err(|error| read_failed(file, &error))?;
-    let wrong = copy.verify().map_err(|error| read_failed(file, &error))?;
-    if let Some(first) = wrong.first() {
-        let why = format!("{}: the copy is not sound: {first}", file.display());
-        return Err(Failure::System(std::io::Error::other(why)));
-    }
-    let entries = copy.last_entry().map_err(|error| read_failed(file, &error))?;
+    let reader = open_reader(&config)?;
+    // Under another name until it is known to be good.
+    let mut partial = file.clone().into_os_string();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let entries = copy(&reader, &partial).inspect_err(|_| {
+        // Of a copy that failed nothing is left.
+        let _ = std::fs::remove_file(&partial);
+    })?;
+    std::fs::rename(&partial, file)?;
     println!("{}: written, and verified, up to entry {entries}.", file.display());
     Ok(())
+}
+
+/// Writes the copy and holds it against itself. Returns its last entry.
+fn copy(reader: &Reader, partial: &Path) -> Result<i64, Failure> {
+    let failed = |error| read_failed(partial, &error);
+    reader.copy_to(partial).map_err(failed)?;
+    let copy = Reader::open(partial).map_err(failed)?;
+    if let Some(first) = copy.verify().map_err(failed)?.first() {
+        let why = format!("the copy is not sound: {first}");
+        return Err(Failure::System(std::io::Error::other(why)));
+    }
+    copy.last_entry().map_err(failed)
 }

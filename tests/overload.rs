@@ -1,0 +1,106 @@
+//! Three times what fits: what is admitted is served, the rest is shed at once with a time to come back, memory stays
+//! bounded, and it is over when it is over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use crate::support::chat_body;
+use crate::support::process::{Pair, PairSetup, get};
+use crate::support::rig::{chat_path, sample};
+
+const FITS: usize = 32;
+
+/// How long it lasts: `OVERLOAD_SECONDS`, or half a minute.
+fn duration() -> Duration {
+    let seconds = std::env::var("OVERLOAD_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(30))
+}
+
+#[derive(Default)]
+struct Seen {
+    served: AtomicUsize,
+    shed: AtomicUsize,
+    over: AtomicBool,
+    /// How long refusals took, in microseconds.
+    shedding: std::sync::Mutex<Vec<u64>>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_times_what_fits_is_shed_in_milliseconds_and_leaves_nothing() {
+    let mut pair = Pair::start(&PairSetup { discards_output: true, ..PairSetup::default() });
+    let text = std::fs::read_to_string(pair.config_path()).unwrap();
+    std::fs::write(pair.config_path(), text.replace("concurrency = 10000", &format!("concurrency = {FITS}")))
+        .unwrap();
+    pair.stop();
+    pair.start_again();
+    let before = pair.resident_bytes();
+    let seen = Arc::new(Seen::default());
+    let callers: Vec<_> = (0..3 * FITS)
+        .map(|_| tokio::spawn(call_again_and_again(pair.address, pair.key.clone(), Arc::clone(&seen))))
+        .collect();
+    tokio::time::sleep(duration()).await;
+    let during = pair.resident_bytes();
+    seen.over.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let (served, shed) = (seen.served.load(Ordering::Relaxed), seen.shed.load(Ordering::Relaxed));
+    assert!(served > FITS && shed > FITS, "{served} served, {shed} shed");
+    assert!(during < before + f64::from(96 << 20), "{before} bytes before, {during} under load");
+    let mut shedding = std::mem::take(&mut *seen.shedding.lock().unwrap());
+    shedding.sort_unstable();
+    let median = Duration::from_micros(shedding[shedding.len() / 2]);
+    // Milliseconds, even on a machine that has other things to do.
+    assert!(median < Duration::from_millis(100), "half of the refusals took longer than {median:?}");
+    // Over at once: as many as fit are served, and not one is refused.
+    let calls: Vec<_> = (0..FITS)
+        .map(|_| {
+            let (address, key) = (pair.address, pair.key.clone());
+            tokio::spawn(async move { crate::support::http::chat(address, &key, chat_body(false, "")).await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().status, 200);
+    }
+    while sample(&get(pair.admin, "/metrics").1, "mavera_gateway_ledger_open_holds") > 0.0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A caller that does not heed what it is told.
+async fn call_again_and_again(address: std::net::SocketAddr, key: String, seen: Arc<Seen>) {
+    let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await.unwrap();
+    tokio::spawn(connection);
+    while !seen.over.load(Ordering::Relaxed) {
+        let request = Request::post(chat_path())
+            .header("host", address.to_string())
+            .header("authorization", format!("Bearer {key}"))
+            .header("content-type", "application/json")
+            .body(Full::<bytes::Bytes>::from(chat_body(true, "pace=5ms; events=10")))
+            .unwrap();
+        let began = Instant::now();
+        let response = sender.send_request(request).await.expect("an answer, whichever");
+        let took = began.elapsed();
+        let (status, retry) = (response.status().as_u16(), response.headers().get("retry-after").cloned());
+        let body = response.into_body().collect().await.expect("a whole answer").to_bytes();
+        if status == 200 {
+            assert!(body.ends_with(b"data: [DONE]\n\n"));
+            seen.served.fetch_add(1, Ordering::Relaxed);
+        } else {
+            assert_eq!(status, 429, "{body:?}");
+            assert!(retry.is_some_and(|retry| retry.to_str().unwrap().parse::<u32>().is_ok_and(|s| s >= 1)));
+            seen.shed.fetch_add(1, Ordering::Relaxed);
+            let micros = u64::try_from(took.as_micros()).unwrap();
+            seen.shedding.lock().unwrap().push(micros);
+            // Not a flood, but three times what fits.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
