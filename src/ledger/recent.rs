@@ -12,6 +12,9 @@ use crate::credits::Credits;
 /// Entries that one search for calls looks at: far more than a page of them, and milliseconds to read.
 const LOOKBACK: i64 = 200_000;
 
+/// More entries than the largest plan writes in a minute: two for each of 600 calls.
+const MINUTE: i64 = 4096;
+
 /// What a team spent on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TeamDay {
@@ -113,7 +116,7 @@ impl Reader {
     /// # Errors
     /// What SQLite says.
     pub fn sent_between(&self, since: Timestamp, until: Timestamp) -> rusqlite::Result<Vec<Timestamp>> {
-        let floor = self.last_entry()?.saturating_sub(LOOKBACK);
+        let floor = self.last_entry()?.saturating_sub(MINUTE);
         // A call that was in flight when the process died had been sent when it was held, or not much later.
         let mut statement = self.connection.prepare_cached(
             "SELECT sent_at FROM entries WHERE seq > ?1 AND kind IN ('settled', 'voided') AND sent_at BETWEEN ?2 AND ?3
