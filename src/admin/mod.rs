@@ -1,6 +1,6 @@
 //! The operators' listener: `/metrics`, `/livez`, `/readyz`, and the credits page with the data it shows.
 //!
-//! The page itself holds no data and is open; what it shows is answered to those that [`access`] lets in.
+//! The page itself holds no data and is open; what it shows is answered to those that `access` lets in.
 
 mod access;
 mod overview;
