@@ -1,14 +1,29 @@
 //! SIGTERM: not ready, no new calls, streams to their end within the grace, and a word on what was cut.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use tokio::net::TcpStream;
 
 use crate::support::chat_body;
 use crate::support::http::chat;
 use crate::support::process::{Pair, PairSetup, get};
 use crate::support::rig::sample;
 
+fn in_flight(pair: &Pair) -> f64 {
+    sample(&get(pair.admin, "/metrics").1, "mavera_gateway_requests_in_flight")
+}
+
 async fn streams_open(pair: &Pair, count: usize) {
-    while sample(&get(pair.admin, "/metrics").1, "mavera_gateway_requests_in_flight") < count as f64 {
+    while in_flight(pair) < count as f64 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Each worker closes its listener when its backlog is empty, so a connection may still slip in right after
+/// the signal: it is served, as one that came before. Soon none does.
+async fn no_more_connections(address: SocketAddr) {
+    while TcpStream::connect(address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -19,7 +34,7 @@ async fn five_hundred_open_streams_all_end_within_the_grace() {
     let calls: Vec<_> = (0..500)
         .map(|_| {
             let (address, key) = (pair.address, pair.key.clone());
-            tokio::spawn(async move { chat(address, &key, chat_body(true, "pace=250ms; events=20")).await })
+            tokio::spawn(async move { chat(address, &key, chat_body(true, "pace=500ms; events=20")).await })
         })
         .collect();
     streams_open(&pair, 500).await;
@@ -27,8 +42,8 @@ async fn five_hundred_open_streams_all_end_within_the_grace() {
     pair.gateway.wait_for_message("draining");
     assert_eq!(get(pair.admin, "/readyz"), (503, "draining\n".into()));
     assert_eq!(get(pair.admin, "/livez").0, 200);
-    let late = chat(pair.address, &pair.key, chat_body(false, "")).await;
-    assert!(late.is_err(), "no new connections: {late:?}");
+    no_more_connections(pair.address).await;
+    assert!(in_flight(&pair) > 0.0, "refused while streams go on, not because the process has gone");
     for call in calls {
         let outcome = call.await.unwrap().expect("a stream that was open");
         assert!(outcome.status == 200 && outcome.body.ends_with(b"data: [DONE]\n\n"));
@@ -69,7 +84,7 @@ async fn a_second_signal_stops_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_do_not_hold_up_a_shutdown() {
     let mut pair = Pair::start(&PairSetup { server: "drain_timeout = \"1h\"", ..PairSetup::default() });
-    let idle = tokio::net::TcpStream::connect(pair.address).await.unwrap();
+    let idle = TcpStream::connect(pair.address).await.unwrap();
     chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap();
     pair.gateway.signal("TERM");
     assert_eq!(pair.gateway.wait(), Some(0));
