@@ -110,6 +110,8 @@ pub struct Metrics {
     pub(crate) ledger_commit: Histogram,
     /// 1 while the ledger cannot be written.
     pub(crate) ledger_closed: IntGauge,
+    /// What only the journal has.
+    pub(crate) ledger_unmerged: IntGauge,
     /// Holds without an ending.
     pub(crate) ledger_open_holds: IntGauge,
     /// Callers' connections.
@@ -329,6 +331,11 @@ impl Metrics {
                 r,
                 "ledger_closed",
                 "1 while the ledger cannot be written and nothing that costs is forwarded.",
+            ),
+            ledger_unmerged: gauge(
+                r,
+                "ledger_unmerged_bytes",
+                "Entries in the ledger's journal that the database does not have yet.",
             ),
             ledger_open_holds: gauge(r, "ledger_open_holds", "Holds that have no ending yet."),
             in_flight: gauge(r, "requests_in_flight", "Requests that have begun and not ended."),

@@ -10,7 +10,7 @@ use mavera_gateway::account::{Accounts, Asked, Budget, Budgets, Closing, Grant, 
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::{Credits as Settings, Reserve};
 use mavera_gateway::credits::Credits;
-use mavera_gateway::ledger::{self, Basis, Ending, Ledger, NewEnding, NewHold, Unavailable};
+use mavera_gateway::ledger::{self, Basis, Ending, Ledger, NewEnding, NewHold, Receipt};
 use mavera_gateway::meter::Usage;
 use mavera_gateway::refuse::Refusal;
 use tokio::sync::oneshot;
@@ -27,7 +27,7 @@ struct Counting {
 }
 
 impl Ledger for Counting {
-    fn hold(&self, _: NewHold) -> oneshot::Receiver<Result<(), Unavailable>> {
+    fn hold(&self, _: NewHold) -> Receipt {
         self.holds.fetch_add(1, Ordering::Relaxed);
         let (answer, receiver) = oneshot::channel();
         let wait = self.seed.fetch_add(7919, Ordering::Relaxed) % 13;
@@ -35,7 +35,7 @@ impl Ledger for Counting {
             tokio::time::sleep(Duration::from_millis(wait as u64)).await;
             let _ = answer.send(Ok(()));
         });
-        receiver
+        Receipt::Waiting(receiver)
     }
 
     fn end(&self, _: NewEnding) {

@@ -95,21 +95,21 @@ async fn calls_are_found_by_team_outcome_and_id_and_paged() {
     let all = booked(pair.admin, 7)["requests"].as_array().unwrap().clone();
     let search = |query: &str| document(pair.admin, &format!("/credits/requests?{query}"));
     let ids = |found: &Value| -> Vec<Value> {
-        found["requests"].as_array().unwrap().iter().map(|call| call["seq"].clone()).collect()
+        found["requests"].as_array().unwrap().iter().map(|call| call["call"].clone()).collect()
     };
     let newest = search("limit=3");
     let older = search(&format!("limit=3&before={}", newest["next"]));
     let oldest = search(&format!("limit=3&before={}", older["next"]));
     let paged: Vec<_> = [newest, older, oldest.clone()].iter().flat_map(ids).collect();
-    assert_eq!(paged, all.iter().map(|call| call["seq"].clone()).collect::<Vec<_>>());
+    assert_eq!(paged, all.iter().map(|call| call["call"].clone()).collect::<Vec<_>>());
     assert_eq!((&oldest["next"], &oldest["complete"]), (&Value::Null, &json!(true)));
 
-    assert_eq!(ids(&search("outcome=truncated")), [all[3]["seq"].clone()]);
+    assert_eq!(ids(&search("outcome=truncated")), [all[3]["call"].clone()]);
     assert_eq!(ids(&search("team=growth")).len(), 7);
     assert_eq!(ids(&search("team=research")).len(), 0);
     for name in ["request_id", "response_id"] {
         let id = all[5][name].as_str().unwrap();
-        assert_eq!(ids(&search(&format!("id={id}"))), [all[5]["seq"].clone()], "{name}");
+        assert_eq!(ids(&search(&format!("id={id}"))), [all[5]["call"].clone()], "{name}");
     }
     assert_eq!(ids(&search(&format!("id={}", all[0]["key_id"].as_str().unwrap()))).len(), 7);
     // What a query says is a value and nothing else.

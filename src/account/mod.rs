@@ -282,7 +282,7 @@ impl Accounts {
             at: self.clock.wall(),
             day,
         });
-        if let Ok(Ok(())) = written.await {
+        if written.await.is_ok() {
             return Ok(hold);
         }
         // It is not there, so there is nothing to end but what is held in memory.

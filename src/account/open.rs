@@ -16,9 +16,13 @@ use super::{Accounts, KEPT_DAYS, LEARNED_FROM, after_crash};
 use crate::admit::window::Window;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ledger::{Adjusted, Command, Ledger, Reader, Span, SqliteLedger, Store, StoreError};
+use crate::ledger::entry::Entry;
+use crate::ledger::{Adjusted, Command, Ledger, Reader, Span, SqliteLedger, Store, StoreError, journal};
 use crate::metrics::Metrics;
 
+/// How often, and how many times, is looked whether a gateway has caught up with its journal: for five seconds.
+const CATCH_UP_LOOK: Duration = Duration::from_millis(20);
+const CATCH_UP_LOOKS: u32 = 250;
 /// How often grants of the command line are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -36,8 +40,8 @@ pub struct Books {
     /// When earlier processes sent calls upstream that are booked, within the last minute. Reads are not booked; what
     /// the upstream has counted of those, its first answer tells.
     pub sent_before: Arc<[Timestamp]>,
-    /// The last entry that the accounts know of.
-    last_entry: i64,
+    /// The last correction that the accounts know of.
+    last_change: i64,
 }
 
 /// Why the books cannot be opened.
@@ -77,10 +81,12 @@ pub enum OpenError {
 pub fn open(config: &Config, clock: Clock, metrics: &Arc<Metrics>) -> Result<Books, OpenError> {
     let path = &config.ledger.path;
     let failed = |error| OpenError::System { path: path.clone(), error };
-    let store = Store::open(path, config.ledger.durability)?;
+    let durability = config.ledger.durability;
+    let mut store = Store::open(path, durability)?;
     let lock = lock(path)?;
+    take_up_journal(&mut store).map_err(failed)?;
     open_with(config, clock, metrics, store, |store| {
-        SqliteLedger::start(store, lock, clock, Arc::clone(metrics))
+        SqliteLedger::start(store, durability, lock, clock, Arc::clone(metrics))
             .map(|ledger| Arc::new(ledger) as _)
             .map_err(failed)
     })
@@ -108,11 +114,11 @@ pub fn open_with(
     }
     let now = clock.wall();
     let endings: Vec<_> = open.iter().map(|hold| Command::End(after_crash(hold, now))).collect();
-    store.write(&endings)?;
+    store.write(&endings.iter().map(Entry::from).collect::<Vec<_>>(), None)?;
     let last_call = store.last_call()?;
 
     let reader = Reader::open(path).map_err(failed)?;
-    let last_entry = reader.last_entry().map_err(failed)?;
+    let last_change = reader.last_change().map_err(failed)?;
     let mut spent = reader.spends(Span::ALL).map_err(failed)?;
     // Teams that are no longer configured keep their series; each is made once, not once per row.
     let teams: BTreeSet<_> = spent.iter().map(|spend| spend.team.as_str()).collect();
@@ -139,8 +145,45 @@ pub fn open_with(
         upstream: Arc::default(),
         path: path.as_path().into(),
         sent_before: sent_before.into(),
-        last_entry,
+        last_change,
     })
+}
+
+/// Merges what an earlier process has written to the journal and not into the database.
+fn take_up_journal(store: &mut Store) -> std::io::Result<()> {
+    let merged = store.merged().map_err(std::io::Error::other)?;
+    for frames in journal::unmerged(store.path(), merged)? {
+        let entries: Vec<_> = journal::entries(&frames.bytes).collect();
+        store.merge(&entries, frames.end, true).map_err(std::io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// Returns when the database has all that the journal holds at this moment: brings it there, or, where a gateway runs,
+/// waits until that has.
+///
+/// # Errors
+/// In words for the operator.
+pub fn catch_up(config: &Config) -> Result<(), OpenError> {
+    let path = &config.ledger.path;
+    let failed = |error| OpenError::System { path: path.clone(), error };
+    let reader = Reader::open(path).map_err(|error| OpenError::Read { path: path.clone(), error })?;
+    let merged = || reader.merged().map_err(|error| OpenError::Read { path: path.clone(), error });
+    let Some(last) = journal::unmerged(path, merged()?).map_err(failed)?.pop() else { return Ok(()) };
+    match lock(path) {
+        Ok(_lock) => take_up_journal(&mut Store::open(path, config.ledger.durability)?).map_err(failed),
+        Err(OpenError::InUse { .. }) => {
+            for _ in 0..CATCH_UP_LOOKS {
+                if merged()? >= last.end {
+                    return Ok(());
+                }
+                std::thread::sleep(CATCH_UP_LOOK);
+            }
+            let why = "the gateway does not bring its journal into the database; its log says why";
+            Err(failed(std::io::Error::other(why)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Held for as long as the gateway runs, by the process: a crash releases it.
@@ -161,7 +204,7 @@ impl Books {
     /// thread of its own, so that nobody waits for it.
     pub async fn watch_entries(&self, clock: Clock) {
         let path = Arc::clone(&self.path);
-        let mut watch = Watch { reader: None, path, seen: None, last: self.last_entry };
+        let mut watch = Watch { reader: None, path, seen: None, last: self.last_change };
         loop {
             tokio::time::sleep(LOOK).await;
             let (accounts, now) = (Arc::clone(&self.accounts), clock.wall());

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 use serde::Serialize;
 
 use super::CallId;
-use super::store::date;
+use super::journal::Position;
+use super::store::{date, progress};
 use crate::account::Grant;
 use crate::credits::Credits;
 
@@ -95,7 +96,7 @@ pub struct Booked {
 /// A correction that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adjusted {
-    /// The entry.
+    /// Its number among the changes.
     pub seq: i64,
     /// The day whose sums it changed.
     pub day: Date,
@@ -172,7 +173,7 @@ impl Reader {
     /// What SQLite says.
     pub fn grants(&self, day: Date) -> rusqlite::Result<Vec<Grant>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT team, credits, day, until FROM entries WHERE kind = 'granted' AND until >= ?1",
+            "SELECT team, credits, day, until FROM changes WHERE kind = 'granted' AND until >= ?1",
         )?;
         let rows = statement.query_map([day.to_string()], |row| {
             Ok(Grant {
@@ -191,7 +192,7 @@ impl Reader {
     /// What SQLite says.
     pub fn recent_costs(&self, count: usize) -> rusqlite::Result<Vec<Credits>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT credits FROM entries WHERE kind = 'settled' AND basis = 'final' ORDER BY seq DESC LIMIT ?1",
+            "SELECT credits FROM bookings WHERE basis = 'final' ORDER BY call DESC LIMIT ?1",
         )?;
         let rows = statement.query_map([i64::try_from(count).unwrap_or(i64::MAX)], |row| credits(row, 0))?;
         let mut costs: Vec<_> = rows.collect::<Result<_, _>>()?;
@@ -205,8 +206,8 @@ impl Reader {
     /// What SQLite says.
     pub fn recent_charges(&self, team: &str, count: usize) -> rusqlite::Result<Vec<Charge>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT request_id, response_id, at, key_id, credits, basis, reason FROM entries
-             WHERE kind IN ('settled', 'voided') AND team = ?1 ORDER BY seq DESC LIMIT ?2",
+            "SELECT request_id, response_id, ended_at, key_id, credits, basis, reason FROM bookings
+             WHERE end_seq IS NOT NULL AND team = ?1 ORDER BY call DESC LIMIT ?2",
         )?;
         let rows = statement.query_map(params![team, i64::try_from(count).unwrap_or(i64::MAX)], |row| {
             let at = jiff::Timestamp::from_microsecond(row.get(2)?).unwrap_or_default();
@@ -229,11 +230,11 @@ impl Reader {
     /// What SQLite says.
     pub fn booked_by_response(&self) -> rusqlite::Result<BTreeMap<String, Booked>> {
         let mut statement = self.connection.prepare(
-            "SELECT e.call, e.day, e.team, e.key_id, e.route, e.request_id, e.response_id, e.outcome,
-                    e.credits + coalesce((SELECT sum(credits) FROM entries a WHERE a.kind = 'adjusted' AND a.call = e.call), 0),
-                    e.basis = 'estimated'
-                      AND NOT EXISTS (SELECT 1 FROM entries a WHERE a.kind = 'adjusted' AND a.call = e.call)
-             FROM entries e WHERE e.kind = 'settled' AND e.response_id IS NOT NULL",
+            "SELECT call, day, team, key_id, route, request_id, response_id, outcome,
+                    credits + coalesce((SELECT sum(credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0),
+                    basis = 'estimated'
+                      AND NOT EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call)
+             FROM bookings b WHERE kind = 'settled' AND response_id IS NOT NULL",
         )?;
         let rows = statement.query_map([], |row| {
             Ok(Booked {
@@ -252,14 +253,13 @@ impl Reader {
         rows.map(|booked| booked.map(|booked| (booked.response_id.clone(), booked))).collect()
     }
 
-    /// Corrections written after entry `seq`, in order.
+    /// Corrections written after number `seq`, in order.
     ///
     /// # Errors
     /// What SQLite says.
     pub fn adjustments_after(&self, seq: i64) -> rusqlite::Result<Vec<Adjusted>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT seq, day, team, key_id, credits FROM entries INDEXED BY adjustments
-             WHERE kind = 'adjusted' AND seq > ?1 ORDER BY seq",
+            "SELECT seq, day, team, key_id, credits FROM changes WHERE kind = 'adjusted' AND seq > ?1 ORDER BY seq",
         )?;
         let rows = statement.query_map([seq], |row| {
             Ok(Adjusted {
@@ -281,12 +281,28 @@ impl Reader {
         self.connection.execute("VACUUM INTO ?1", [path.to_string_lossy()]).map(drop)
     }
 
-    /// The last entry.
+    /// The number of the last hold or ending.
     ///
     /// # Errors
     /// What SQLite says.
     pub fn last_entry(&self) -> rusqlite::Result<i64> {
-        self.connection.query_row("SELECT coalesce(max(seq), 0) FROM entries", [], |row| row.get(0))
+        self.connection.query_row("SELECT last_seq FROM progress", [], |row| row.get(0))
+    }
+
+    /// The number of the last correction or grant.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn last_change(&self) -> rusqlite::Result<i64> {
+        self.connection.query_row("SELECT coalesce(max(seq), 0) FROM changes", [], |row| row.get(0))
+    }
+
+    /// How far the journal has been merged.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn merged(&self) -> rusqlite::Result<Position> {
+        progress(&self.connection)
     }
 
     /// What is booked by estimate, over all time.
@@ -312,23 +328,14 @@ impl Reader {
     /// What SQLite says.
     pub fn verify(&self) -> rusqlite::Result<Vec<String>> {
         // Each query yields a sentence per violation.
-        const CHECKS: [&str; 7] = [
+        const CHECKS: [&str; 5] = [
             "SELECT 'SQLite finds the file damaged: ' || integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
-            "SELECT 'entry ' || e.seq || ' ends call ' || e.call || ', which was never held before' FROM entries e
-             WHERE e.kind IN ('settled', 'voided')
-               AND NOT EXISTS (SELECT 1 FROM entries h WHERE h.kind = 'hold' AND h.call = e.call AND h.seq < e.seq)",
-            "SELECT 'call ' || call || ' has ' || count(*) || ' endings' FROM entries
-             WHERE kind IN ('settled', 'voided') GROUP BY call HAVING count(*) > 1",
-            "SELECT 'entry ' || e.seq || ' books call ' || e.call || ' on another day, team or key than its hold' FROM entries e
-             JOIN entries h ON h.kind = 'hold' AND h.call = e.call
-             WHERE e.kind IN ('settled', 'voided') AND (e.day <> h.day OR e.team <> h.team OR e.key_id <> h.key_id)",
-            "SELECT 'entry ' || e.seq || ' settles call ' || e.call || ' by estimate at another amount than was held' FROM entries e
-             JOIN entries h ON h.kind = 'hold' AND h.call = e.call
-             WHERE e.kind = 'settled' AND e.basis = 'estimated' AND e.credits <> h.credits",
-            "SELECT 'call ' || coalesce(o.call, h.call) || ' is open in one place and not in the other' FROM open_calls o
-             FULL JOIN (SELECT call FROM entries h WHERE kind = 'hold' AND NOT EXISTS
-               (SELECT 1 FROM entries e WHERE e.kind IN ('settled', 'voided') AND e.call = h.call)) h ON h.call = o.call
-             WHERE o.call IS NULL OR h.call IS NULL",
+            "SELECT 'number ' || seq || ' stands at ' || count(*) || ' entries' FROM entries
+             WHERE seq IS NOT NULL GROUP BY seq HAVING count(*) > 1",
+            "SELECT 'call ' || call || ' is ended by entry ' || end_seq || ', before its hold' FROM bookings
+             WHERE end_seq <= hold_seq",
+            "SELECT 'entry ' || end_seq || ' settles call ' || call || ' by estimate at another amount than was held' FROM bookings
+             WHERE basis = 'estimated' AND credits <> reserve",
             "SELECT 'the sums of ' || coalesce(s.day, e.day) || ', team ' || coalesce(s.team, e.team) || ', key ' || coalesce(s.key_id, e.key_id) || ' are '
                     || coalesce(s.amount, 0) || ' millionths, the entries say ' || coalesce(e.amount, 0)
              FROM (SELECT day, team, key_id, sum(final + estimated) AS amount FROM day_sums GROUP BY day, team, key_id) s

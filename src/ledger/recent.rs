@@ -5,15 +5,16 @@ use jiff::civil::Date;
 use rusqlite::{Row, named_params, params};
 use serde::Serialize;
 
+use super::CallId;
 use super::read::{Reader, Span, credits};
 use super::store::date;
 use crate::credits::Credits;
 
-/// Entries that one search for calls looks at: far more than a page of them, and milliseconds to read.
-const LOOKBACK: i64 = 200_000;
+/// Calls that one search looks at: far more than a page of them, and milliseconds to read.
+const LOOKBACK: i64 = 100_000;
 
-/// More entries than the largest plan writes in a minute: two for each of 600 calls.
-const MINUTE: i64 = 4096;
+/// More calls than the largest plan allows in a minute, which are 600.
+const MINUTE: i64 = 2048;
 
 /// What a team spent on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Search {
     pub outcome: Option<String>,
     /// With this request, response or key id.
     pub id: Option<String>,
-    /// Older than this entry.
+    /// Older than this call.
     pub before: Option<i64>,
     /// No more than this many.
     pub limit: usize,
@@ -46,7 +47,7 @@ pub struct Search {
 /// What a search found, the newest first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Found {
-    /// Entries that were looked at.
+    /// Calls that were looked at.
     pub searched: i64,
     /// Nothing older could match, or there is a full page.
     pub complete: bool,
@@ -59,8 +60,8 @@ pub struct Found {
 /// A call as it is booked, its corrections included.
 #[derive(Clone, Debug, Serialize)]
 pub struct Call {
-    /// The entry that ended it.
-    pub seq: i64,
+    /// The call.
+    pub call: CallId,
     /// When it ended.
     pub at: Timestamp,
     /// Whose.
@@ -116,18 +117,20 @@ impl Reader {
     /// # Errors
     /// What SQLite says.
     pub fn sent_between(&self, since: Timestamp, until: Timestamp) -> rusqlite::Result<Vec<Timestamp>> {
-        let floor = self.last_entry()?.saturating_sub(MINUTE);
+        let floor = self.last_call()?.saturating_sub(MINUTE);
         // A call that was in flight when the process died had been sent when it was held, or not much later.
         let mut statement = self.connection.prepare_cached(
-            "SELECT sent_at FROM entries WHERE seq > ?1 AND kind IN ('settled', 'voided') AND sent_at BETWEEN ?2 AND ?3
-             UNION ALL
-             SELECT h.at FROM entries e JOIN entries h ON h.kind = 'hold' AND h.call = e.call
-             WHERE e.seq > ?1 AND e.kind = 'settled' AND e.outcome = 'crashed' AND h.at BETWEEN ?2 AND ?3",
+            "SELECT CASE outcome WHEN 'crashed' THEN held_at ELSE sent_at END AS sent FROM bookings
+             WHERE call > ?1 AND sent BETWEEN ?2 AND ?3",
         )?;
         let rows = statement.query_map([floor, since.as_microsecond(), until.as_microsecond()], |row| {
             Ok(Timestamp::from_microsecond(row.get(0)?).unwrap_or_default())
         })?;
         rows.collect()
+    }
+
+    fn last_call(&self) -> rusqlite::Result<CallId> {
+        self.connection.query_row("SELECT coalesce(max(call), 0) FROM bookings", [], |row| row.get(0))
     }
 
     /// The latest calls that match. Looks at a bounded number of entries, and says so if that was not all.
@@ -137,25 +140,23 @@ impl Reader {
     pub fn calls(&self, search: &Search) -> rusqlite::Result<Found> {
         let before = match search.before {
             Some(before) => before,
-            None => self.last_entry()? + 1,
+            None => self.last_call()? + 1,
         };
         let oldest: i64 =
-            self.connection.query_row("SELECT coalesce(min(seq), 1) FROM entries", [], |row| row.get(0))?;
+            self.connection.query_row("SELECT coalesce(min(call), 1) FROM bookings", [], |row| row.get(0))?;
         let floor = before.saturating_sub(LOOKBACK).max(oldest);
         let mut statement = self.connection.prepare_cached(
-            "SELECT e.seq, e.at, e.team, e.key_id, e.route, e.request_id, e.response_id, e.outcome,
-                    coalesce((SELECT h.credits FROM entries h WHERE h.kind = 'hold' AND h.call = e.call), 0) AS reserved,
-                    CASE e.kind WHEN 'settled' THEN e.credits ELSE 0 END
-                      + coalesce((SELECT sum(a.credits) FROM entries a WHERE a.kind = 'adjusted' AND a.call = e.call), 0) AS credits,
-                    CASE WHEN EXISTS (SELECT 1 FROM entries a WHERE a.kind = 'adjusted' AND a.call = e.call)
-                      THEN 'final' ELSE e.basis END AS basis,
-                    e.reason, e.input_tokens, e.output_tokens
-             FROM entries e
-             WHERE e.seq >= :floor AND e.seq < :before AND e.kind IN ('settled', 'voided')
-               AND (:team IS NULL OR e.team = :team)
-               AND (:outcome IS NULL OR e.outcome = :outcome)
-               AND (:id IS NULL OR :id IN (e.request_id, e.response_id, e.key_id))
-             ORDER BY e.seq DESC LIMIT :limit",
+            "SELECT call, ended_at, team, key_id, route, request_id, response_id, outcome, reserve,
+                    credits + coalesce((SELECT sum(a.credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0),
+                    CASE WHEN EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call)
+                      THEN 'final' ELSE basis END,
+                    reason, input_tokens, output_tokens
+             FROM bookings b
+             WHERE call >= :floor AND call < :before AND end_seq IS NOT NULL
+               AND (:team IS NULL OR team = :team)
+               AND (:outcome IS NULL OR outcome = :outcome)
+               AND (:id IS NULL OR :id IN (request_id, response_id, key_id))
+             ORDER BY call DESC LIMIT :limit",
         )?;
         let limit = i64::try_from(search.limit).unwrap_or(i64::MAX);
         let found = statement.query_map(
@@ -167,7 +168,7 @@ impl Reader {
         )?;
         let requests = found.collect::<Result<Vec<_>, _>>()?;
         let full = requests.len() == search.limit;
-        let last = requests.last().map(|call| call.seq);
+        let last = requests.last().map(|call| call.call);
         Ok(Found {
             searched: before - last.filter(|_| full).unwrap_or(floor),
             complete: full || floor <= oldest,
@@ -181,7 +182,7 @@ fn call(row: &Row<'_>) -> rusqlite::Result<Call> {
     let tokens =
         |at| row.get::<_, Option<i64>>(at).map(|count| count.and_then(|count| count.try_into().ok()));
     Ok(Call {
-        seq: row.get(0)?,
+        call: row.get(0)?,
         at: Timestamp::from_microsecond(row.get(1)?).unwrap_or_default(),
         team: row.get(2)?,
         key_id: row.get(3)?,

@@ -1,49 +1,80 @@
 -- Version 1 of the ledger. Amounts are integers of millionths of a credit, times are microseconds since the
 -- epoch (UTC), days are calendar days in the zone that was configured when the hold was taken. For reading
--- by hand there are the views `calls`, `open_holds`, `spend_by_day` and `grants`.
+-- by hand there are the views `calls`, `entries`, `open_holds`, `spend_by_day` and `grants`.
 
--- Every entry, in the order of writing. Entries are never changed.
-CREATE TABLE entries (
-  seq           INTEGER PRIMARY KEY AUTOINCREMENT,
-  kind          TEXT NOT NULL CHECK (kind IN ('hold', 'settled', 'voided', 'adjusted', 'granted')),
-  -- Joins a hold and its ending; null for grants and for adjustments of no single call.
-  call          INTEGER,
-  at            INTEGER NOT NULL,
+-- One row per call: its hold, and once there is one, its ending. `hold_seq` and `end_seq` number both in the one
+-- order in which they were written. A call is held once (the key) and ended once (the trigger), whatever the
+-- program does.
+CREATE TABLE bookings (
+  call          INTEGER PRIMARY KEY,
+  hold_seq      INTEGER NOT NULL,
+  held_at       INTEGER NOT NULL,
   day           TEXT NOT NULL,
   team          TEXT NOT NULL,
-  key_id        TEXT,
-  route         TEXT,
-  request_id    TEXT,
-  response_id   TEXT,
-  -- hold: the reserve; settled: what was booked; adjusted: the correction, which may be negative; granted: the rise.
-  credits       INTEGER NOT NULL,
+  key_id        TEXT NOT NULL,
+  route         TEXT NOT NULL,
+  request_id    TEXT NOT NULL,
+  reserve       INTEGER NOT NULL CHECK (reserve >= 0),
+  -- All that follows is null while the call is open.
+  end_seq       INTEGER CHECK (end_seq > hold_seq),
+  ended_at      INTEGER CHECK ((ended_at IS NULL) = (end_seq IS NULL)),
+  kind          TEXT CHECK (kind IN ('settled', 'voided') AND (kind IS NULL) = (end_seq IS NULL)),
+  credits       INTEGER CHECK (credits >= 0 AND (credits IS NULL) = (end_seq IS NULL)),
   basis         TEXT CHECK (basis IN ('final', 'estimated')),
   reason        TEXT,
-  outcome       TEXT,
+  outcome       TEXT CHECK ((outcome IS NULL) = (end_seq IS NULL)),
+  response_id   TEXT,
   input_tokens  INTEGER,
   output_tokens INTEGER,
-  -- When a request was handed to the upstream connection; null if it never was.
-  sent_at       INTEGER,
-  -- A grant's last day.
-  until         TEXT
+  -- When the request was handed to the upstream connection; null if it never was.
+  sent_at       INTEGER
 ) STRICT;
 
--- A call is held once and ended once, whatever the program does.
-CREATE UNIQUE INDEX one_hold ON entries (call) WHERE kind = 'hold';
-CREATE UNIQUE INDEX one_ending ON entries (call) WHERE kind IN ('settled', 'voided');
-CREATE INDEX by_response ON entries (response_id) WHERE response_id IS NOT NULL;
-CREATE INDEX by_team ON entries (team, seq) WHERE kind IN ('settled', 'voided');
-CREATE INDEX adjustments ON entries (seq) WHERE kind = 'adjusted';
-CREATE INDEX by_adjustment ON entries (call, seq) WHERE kind = 'adjusted';
-CREATE INDEX by_grant ON entries (team, until) WHERE kind = 'granted';
+-- Empty of calls that are ended when they are merged, which are almost all.
+CREATE INDEX open_calls ON bookings (call) WHERE end_seq IS NULL;
+CREATE INDEX by_team ON bookings (team, call);
 
-CREATE TRIGGER entries_are_never_edited BEFORE UPDATE ON entries
+CREATE TRIGGER bookings_are_ended_once_and_never_edited BEFORE UPDATE ON bookings
+WHEN OLD.end_seq IS NOT NULL
+  OR (NEW.call, NEW.hold_seq, NEW.held_at, NEW.day, NEW.team, NEW.key_id, NEW.route, NEW.request_id, NEW.reserve)
+     IS NOT (OLD.call, OLD.hold_seq, OLD.held_at, OLD.day, OLD.team, OLD.key_id, OLD.route, OLD.request_id, OLD.reserve)
 BEGIN SELECT RAISE(ABORT, 'ledger entries are never edited'); END;
 
--- Holds without an ending, so that a start need not look at every entry.
-CREATE TABLE open_calls (
-  call INTEGER PRIMARY KEY
+-- What operators have written: corrections of what a call is booked at, and raised budgets.
+CREATE TABLE changes (
+  seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind        TEXT NOT NULL CHECK (kind IN ('adjusted', 'granted')),
+  -- The call that is corrected; null for grants.
+  call        INTEGER,
+  at          INTEGER NOT NULL,
+  -- adjusted: the day of the call; granted: the first day.
+  day         TEXT NOT NULL,
+  team        TEXT NOT NULL,
+  key_id      TEXT,
+  route       TEXT,
+  request_id  TEXT,
+  response_id TEXT,
+  -- adjusted: the difference, which may be negative; granted: the rise.
+  credits     INTEGER NOT NULL,
+  reason      TEXT,
+  -- A grant's last day.
+  until       TEXT
 ) STRICT;
+
+CREATE INDEX by_adjusted_call ON changes (call, seq) WHERE kind = 'adjusted';
+CREATE INDEX by_grant ON changes (team, until) WHERE kind = 'granted';
+
+CREATE TRIGGER changes_are_never_edited BEFORE UPDATE ON changes
+BEGIN SELECT RAISE(ABORT, 'ledger entries are never edited'); END;
+
+-- How far the journal beside this file has been merged: the generation, the byte after the last frame, and the
+-- number of the last entry. Written in the transaction that merges, so that no frame is merged twice.
+CREATE TABLE progress (
+  generation INTEGER NOT NULL,
+  position   INTEGER NOT NULL,
+  last_seq   INTEGER NOT NULL
+) STRICT;
+INSERT INTO progress VALUES (0, 0, 0);
 
 -- Before which day entries have been removed: sums of earlier days stand without them.
 CREATE TABLE pruned (
@@ -70,24 +101,36 @@ CREATE TABLE day_sums (
 
 -- One line per call: what was held, what it came to, and why.
 CREATE VIEW calls AS
-SELECT h.call,
-       datetime(h.at / 1000000, 'unixepoch') AS held_at_utc,
-       datetime(e.at / 1000000, 'unixepoch') AS ended_at_utc,
-       h.day, h.team, h.key_id, h.route, h.request_id, e.response_id,
-       h.credits / 1e6 AS reserved,
-       coalesce(e.kind, 'open') AS state,
-       CASE e.kind WHEN 'settled' THEN e.credits / 1e6 WHEN 'voided' THEN 0.0 END
-         + coalesce((SELECT sum(a.credits) FROM entries a WHERE a.kind = 'adjusted' AND a.call = h.call), 0) / 1e6 AS credits,
-       e.basis, e.reason, e.outcome, e.input_tokens, e.output_tokens
-FROM entries h
-LEFT JOIN entries e ON e.call = h.call AND e.kind IN ('settled', 'voided')
-WHERE h.kind = 'hold';
+SELECT call,
+       datetime(held_at / 1000000, 'unixepoch') AS held_at_utc,
+       datetime(ended_at / 1000000, 'unixepoch') AS ended_at_utc,
+       day, team, key_id, route, request_id, response_id,
+       reserve / 1e6 AS reserved,
+       coalesce(kind, 'open') AS state,
+       credits / 1e6 + coalesce((SELECT sum(a.credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = bookings.call), 0) / 1e6
+         AS credits,
+       basis, reason, outcome, input_tokens, output_tokens
+FROM bookings;
+
+-- Every entry by itself: holds and endings, numbered in the order of writing, and corrections, which have no number.
+CREATE VIEW entries AS
+SELECT hold_seq AS seq, 'hold' AS kind, call, held_at AS at, day, team, key_id, route, request_id, NULL AS response_id,
+       reserve AS credits, NULL AS basis, NULL AS reason, NULL AS outcome, NULL AS input_tokens, NULL AS output_tokens,
+       NULL AS sent_at
+FROM bookings
+UNION ALL
+SELECT end_seq, kind, call, ended_at, day, team, key_id, route, request_id, response_id, credits, basis, reason, outcome,
+       input_tokens, output_tokens, sent_at
+FROM bookings WHERE end_seq IS NOT NULL
+UNION ALL
+SELECT NULL, kind, call, at, day, team, key_id, route, request_id, response_id, credits, 'final', reason, NULL, NULL, NULL, NULL
+FROM changes WHERE kind = 'adjusted';
 
 -- Calls in flight, or left open by a crash until the next start settles them.
 CREATE VIEW open_holds AS
-SELECT h.call, datetime(h.at / 1000000, 'unixepoch') AS held_at_utc, h.team, h.key_id, h.route, h.request_id,
-       h.credits / 1e6 AS reserved
-FROM open_calls o JOIN entries h ON h.call = o.call AND h.kind = 'hold';
+SELECT call, datetime(held_at / 1000000, 'unixepoch') AS held_at_utc, team, key_id, route, request_id,
+       reserve / 1e6 AS reserved
+FROM bookings WHERE end_seq IS NULL;
 
 -- Credits by day and team; `in_doubt` is what was booked by estimate.
 CREATE VIEW spend_by_day AS
@@ -99,4 +142,4 @@ FROM day_sums GROUP BY day, team;
 CREATE VIEW grants AS
 SELECT datetime(at / 1000000, 'unixepoch') AS granted_at_utc, team, credits / 1e6 AS credits, day AS from_day,
        until AS until_day, reason AS why
-FROM entries WHERE kind = 'granted';
+FROM changes WHERE kind = 'granted';

@@ -1,12 +1,13 @@
-//! The SQLite file itself: opening it, its schema, and writing a batch as one transaction.
+//! The SQLite file itself: opening it, and its schema.
 
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags};
 
-use super::{Basis, CallId, Command, Ending, NewEnding, NewHold};
+use super::CallId;
+use super::journal::Position;
 use crate::config::Durability;
 use crate::credits::Credits;
 
@@ -117,16 +118,9 @@ impl Store {
         Ok(store)
     }
 
-    /// Writes something that changes nothing, to see whether the disk takes it.
-    pub(super) fn probe(&self) -> Result<(), StoreError> {
-        self.connection
-            .pragma_update(None, "user_version", VERSION)
-            .map_err(|error| Self::failure(&self.path, error))
-    }
-
     /// Brings what stands in the write-ahead log into the file itself, so that the file alone is the ledger. Where a
     /// reader is in the way, or the disk, the log stays: it is as good.
-    pub(super) fn merge(&self) {
+    pub(super) fn truncate_log(&self) {
         if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
             tracing::warn!(%error, "the ledger's write-ahead log stays beside it");
         }
@@ -153,11 +147,7 @@ impl Store {
             return Err(StoreError::Foreign { path });
         }
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        let synchronous = match durability {
-            Durability::Fsync => "FULL",
-            Durability::Os => "NORMAL",
-        };
-        connection.pragma_update(None, "synchronous", synchronous).map_err(failed)?;
+        set_synchronous(connection, durability == Durability::Fsync).map_err(failed)?;
         let mut migrate = |(step, change): (i64, &&str)| {
             let transaction = connection.transaction()?;
             transaction.execute_batch(change)?;
@@ -186,11 +176,7 @@ impl Store {
     /// What SQLite says.
     pub fn last_call(&self) -> Result<CallId, StoreError> {
         self.connection
-            .query_row("SELECT call FROM entries WHERE kind = 'hold' ORDER BY call DESC LIMIT 1", [], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map(Option::unwrap_or_default)
+            .query_row("SELECT coalesce(max(call), 0) FROM bookings", [], |row| row.get(0))
             .map_err(|error| Self::failure(&self.path, error))
     }
 
@@ -201,8 +187,8 @@ impl Store {
     pub fn open_holds(&self) -> Result<Vec<OpenHold>, StoreError> {
         let read = || {
             let mut statement = self.connection.prepare(
-                "SELECT h.call, h.team, h.key_id, h.route, h.request_id, h.credits, h.day
-                 FROM open_calls o CROSS JOIN entries h ON h.call = o.call AND h.kind = 'hold' ORDER BY o.call",
+                "SELECT call, team, key_id, route, request_id, reserve, day FROM bookings INDEXED BY open_calls
+                 WHERE end_seq IS NULL ORDER BY call",
             )?;
             let rows = statement.query_map([], |row| {
                 Ok(OpenHold {
@@ -220,45 +206,33 @@ impl Store {
         read().map_err(|error| Self::failure(&self.path, error))
     }
 
-    /// Whether a command could be written, without writing it.
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How far the journal has been merged.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn try_write(&mut self, command: &Command) -> Result<(), StoreError> {
-        let mut attempt = || {
-            let change = self.connection.transaction()?;
-            match command {
-                Command::Hold(hold) => write_hold(&change, hold)?,
-                Command::End(ending) => drop(write_ending(&change, ending)?),
-            }
-            change.rollback()
-        };
-        attempt().map_err(|error| Self::failure(&self.path, error))
+    pub fn merged(&self) -> Result<Position, StoreError> {
+        progress(&self.connection).map_err(|error| Self::failure(&self.path, error))
     }
+}
 
-    /// Writes commands, all of them or none. Returns those that were written: an ending whose hold was never written
-    /// has nothing to end, and is left out.
-    ///
-    /// # Errors
-    /// What SQLite says; nothing has been written then.
-    pub fn write<'c>(
-        &mut self,
-        commands: impl IntoIterator<Item = &'c Command>,
-    ) -> Result<Vec<&'c Command>, StoreError> {
-        let write = || {
-            let change = self.connection.transaction()?;
-            let mut written = Vec::new();
-            for command in commands {
-                let is_written = match command {
-                    Command::Hold(hold) => write_hold(&change, hold).map(|()| true)?,
-                    Command::End(ending) => write_ending(&change, ending)?,
-                };
-                written.extend(is_written.then_some(command));
-            }
-            change.commit().map(|()| written)
-        };
-        write().map_err(|error| Self::failure(&self.path, error))
-    }
+/// How far the journal has been merged into the database that a connection reads.
+pub(super) fn progress(connection: &Connection) -> rusqlite::Result<Position> {
+    connection.query_row("SELECT generation, position FROM progress", [], |row| {
+        let number = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
+        Ok(Position { generation: number(0)?, offset: number(1)? })
+    })
+}
+
+/// Whether commits wait for the disk. Between two that do, those that do not survive whatever the system survives, and
+/// the next that does takes them along.
+pub(super) fn set_synchronous(connection: &Connection, full: bool) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })
 }
 
 /// A day as the ledger writes it; a day nobody could have written is the first of all.
@@ -266,95 +240,6 @@ pub(super) fn date(text: &str) -> Date {
     text.parse().unwrap_or(Date::MIN)
 }
 
-pub(super) fn signed(credits: Credits) -> i64 {
-    i64::try_from(credits.millionths()).unwrap_or(i64::MAX)
-}
-
 pub(super) fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
-}
-
-fn write_hold(change: &Transaction<'_>, hold: &NewHold) -> rusqlite::Result<()> {
-    change
-        .prepare_cached(
-            "INSERT INTO entries (kind, call, at, day, team, key_id, route, request_id, credits)
-             VALUES ('hold', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![
-            hold.call,
-            micros(hold.at),
-            hold.day.to_string(),
-            &*hold.account.team,
-            &*hold.account.key_id,
-            hold.account.route,
-            hold.request_id,
-            signed(hold.reserve)
-        ])?;
-    change.prepare_cached("INSERT INTO open_calls (call) VALUES (?1)")?.execute([hold.call])?;
-    Ok(())
-}
-
-fn write_ending(change: &Transaction<'_>, ending: &NewEnding) -> rusqlite::Result<bool> {
-    let (kind, credits, basis, reason) = match ending.ending {
-        Ending::Settled { credits, basis, reason } => {
-            ("settled", signed(credits), Some(basis), (basis == Basis::Estimated).then_some(reason))
-        }
-        Ending::Voided { reason } => ("voided", 0, None, Some(reason)),
-    };
-    // The ending of a hold that was refused by the disk, and so never written, is none.
-    let open = change.prepare_cached("DELETE FROM open_calls WHERE call = ?1")?.execute([ending.call])?;
-    if open == 0 {
-        return Ok(false);
-    }
-    let day = ending.day.to_string();
-    let (input, output) = (tokens(ending.usage.input_tokens), tokens(ending.usage.output_tokens));
-    change
-        .prepare_cached(
-            "INSERT INTO entries (kind, call, at, day, team, key_id, route, request_id, response_id, credits, basis,
-                                  reason, outcome, input_tokens, output_tokens, sent_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-        )?
-        .execute(params![
-            kind,
-            ending.call,
-            micros(ending.at),
-            day,
-            &*ending.account.team,
-            &*ending.account.key_id,
-            ending.account.route,
-            ending.request_id,
-            ending.response_id,
-            credits,
-            basis.map(Basis::as_str),
-            reason,
-            ending.outcome,
-            input,
-            output,
-            ending.sent_at.map(micros),
-        ])?;
-    let estimated = if basis == Some(Basis::Estimated) { credits } else { 0 };
-    change
-        .prepare_cached(
-            "INSERT INTO day_sums (day, team, key_id, route, outcome, calls, final, estimated, input_tokens, output_tokens)
-             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8, ?9)
-             ON CONFLICT DO UPDATE SET calls = calls + 1, final = final + excluded.final,
-               estimated = estimated + excluded.estimated, input_tokens = input_tokens + excluded.input_tokens,
-               output_tokens = output_tokens + excluded.output_tokens",
-        )?
-        .execute(params![
-            day,
-            &*ending.account.team,
-            &*ending.account.key_id,
-            ending.account.route,
-            ending.outcome,
-            credits - estimated,
-            estimated,
-            input.unwrap_or(0),
-            output.unwrap_or(0),
-        ])?;
-    Ok(true)
-}
-
-fn tokens(count: Option<u64>) -> Option<i64> {
-    count.and_then(|count| i64::try_from(count).ok())
 }

@@ -8,7 +8,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::Adjustment;
-use super::store::{Store, StoreError, micros, signed};
+use super::entry::signed;
+use super::store::{Store, StoreError, micros};
 use crate::account::Grant;
 
 impl Store {
@@ -20,7 +21,7 @@ impl Store {
         let Grant { team, credits, from, until } = grant;
         self.connection
             .execute(
-                "INSERT INTO entries (kind, at, day, team, credits, reason, until) VALUES ('granted', ?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO changes (kind, at, day, team, credits, reason, until) VALUES ('granted', ?1, ?2, ?3, ?4, ?5, ?6)",
                 params![micros(at), from.to_string(), team, signed(*credits), why, until.to_string()],
             )
             .map(|_| ())
@@ -35,13 +36,12 @@ impl Store {
         let mut export = || -> Result<usize, ExportError> {
             self.connection.execute("DROP TABLE IF EXISTS temp.going", [])?;
             self.connection.execute(
-                "CREATE TEMP TABLE going AS SELECT seq FROM entries
-                 WHERE day < ?1 AND kind <> 'granted' AND call NOT IN (SELECT call FROM open_calls)
-                   AND call < (SELECT max(call) FROM entries WHERE kind = 'hold')",
+                "CREATE TEMP TABLE going AS SELECT call FROM bookings
+                 WHERE day < ?1 AND end_seq IS NOT NULL AND call < (SELECT max(call) FROM bookings)",
                 [before.to_string()],
             )?;
             let mut statement = self.connection.prepare(
-                "SELECT entries.* FROM temp.going CROSS JOIN entries ON entries.seq = going.seq ORDER BY going.seq",
+                "SELECT * FROM entries WHERE call IN (SELECT call FROM temp.going) ORDER BY call, at, seq",
             )?;
             writeln!(out, "{}", statement.column_names().join(","))?;
             let columns = statement.column_count();
@@ -75,12 +75,15 @@ impl Store {
             let mut removed = 0;
             loop {
                 let change = self.connection.unchecked_transaction()?;
-                let some = "(SELECT seq FROM temp.going ORDER BY seq LIMIT 5000)";
-                let count = change.execute(&format!("DELETE FROM entries WHERE seq IN {some}"), [])?;
-                change.execute(&format!("DELETE FROM temp.going WHERE seq IN {some}"), [])?;
+                let some = "call IN (SELECT call FROM temp.going ORDER BY call LIMIT 5000)";
+                let calls = change.execute(&format!("DELETE FROM bookings WHERE {some}"), [])?;
+                let corrections =
+                    change.execute(&format!("DELETE FROM changes WHERE kind = 'adjusted' AND {some}"), [])?;
+                change.execute(&format!("DELETE FROM temp.going WHERE {some}"), [])?;
                 change.commit()?;
-                removed += count;
-                if count == 0 {
+                // Each call has a hold and an ending.
+                removed += 2 * calls + corrections;
+                if calls == 0 {
                     return Ok(removed);
                 }
             }
@@ -98,8 +101,8 @@ impl Store {
             for adjustment in adjustments {
                 // Somebody may have corrected it since it was read: then it is left as it is.
                 let corrected: i64 = change.query_row(
-                    "SELECT coalesce(sum(credits), 0) + (SELECT credits FROM entries WHERE kind = 'settled' AND call = ?1)
-                     FROM entries WHERE kind = 'adjusted' AND call = ?1",
+                    "SELECT coalesce(sum(credits), 0) + (SELECT credits FROM bookings WHERE kind = 'settled' AND call = ?1)
+                     FROM changes WHERE kind = 'adjusted' AND call = ?1",
                     [adjustment.booked.call],
                     |row| row.get(0),
                 )?;
@@ -117,8 +120,8 @@ fn write_adjustment(change: &Transaction<'_>, adjustment: &Adjustment) -> rusqli
     let Adjustment { booked, figure, reason, at } = adjustment;
     let difference = signed(*figure) - signed(booked.credits);
     change.execute(
-        "INSERT INTO entries (kind, call, at, day, team, key_id, route, request_id, response_id, credits, basis, reason)
-         VALUES ('adjusted', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'final', ?10)",
+        "INSERT INTO changes (kind, call, at, day, team, key_id, route, request_id, response_id, credits, reason)
+         VALUES ('adjusted', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             booked.call,
             micros(*at),

@@ -1,12 +1,16 @@
-//! The one writer: a thread that takes what has gathered, writes it as one transaction, and says so. Holds are
-//! waited for and written at once; endings, which nobody waits for, go with the next hold or after a moment.
+//! The one writer. An entry is written to the journal; then whoever waits for it goes on, and its credits are counted. The
+//! database is filled from the journal behind everybody's back.
+//!
+//! At `os` durability a write is a copy into the system's memory, and the event loop that asks for a hold does it itself:
+//! handing it to a thread would cost far more than the write. At `fsync` a thread writes whatever has gathered and waits
+//! for the disk once for all of it: the slower the disk, the larger the groups. Endings, which nobody waits
+//! for, go with the next hold or after a moment.
 //!
 //! Credits are counted in the metrics when their ending is written, not before: a counter never shows what a crash
 //! could take back.
 //!
-//! While it writes, more gathers: the slower the disk, the larger the groups. Holds that could not be
-//! written are refused; endings are kept and tried again until they are written, which is what makes
-//! the ledger recover by itself when, say, a full disk has room again.
+//! Holds that could not be written are refused; endings are kept and tried again until they are written, which is what
+//! makes the ledger recover by itself when, say, a full disk has room again.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
@@ -16,21 +20,29 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::store::{Store, StoreError};
-use super::{Command, Ledger, NewEnding, NewHold, Unavailable};
+use super::entry::Entry;
+use super::journal::{self, Frames, Journal, Position};
+use super::store::Store;
+use super::{Command, Ledger, NewEnding, NewHold, Receipt, Unavailable};
 use crate::clock::Clock;
+use crate::config::Durability;
 use crate::metrics::Metrics;
 
-/// Commands written in one transaction at most.
+/// Commands written to the journal at once at most.
 const GROUP: usize = 1024;
-/// How long to wait before endings that could not be written are tried again.
+/// How long to wait before what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long the file may take to be made whole at the end. A reader may be in the way for some seconds.
 const MERGE: Duration = Duration::from_secs(10);
 /// How long endings wait for a hold to go with.
 const LINGER: Duration = Duration::from_millis(20);
+/// How long entries gather before they are merged into the database, and how many bytes of them are not waited for.
+const GATHER: Duration = Duration::from_millis(100);
+const ENOUGH: usize = 1 << 20;
+/// Bytes of entries that may wait to be merged, a few hundred thousand. A database that takes none for so long is broken.
+const MAX_UNMERGED: usize = 64 << 20;
 
-/// The ledger in a SQLite file.
+/// The ledger in a SQLite file, with a journal beside it.
 #[derive(Debug)]
 pub struct SqliteLedger {
     shared: Arc<Shared>,
@@ -40,81 +52,318 @@ pub struct SqliteLedger {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    changed: Condvar,
+    /// Taken with the state held, or alone; never the other way about.
+    journal: Mutex<Journal>,
+    /// There is something to write.
+    asked: Condvar,
+    /// There is something to merge.
+    written: Condvar,
+    /// For those who wait for all of it.
+    done: Condvar,
+    durability: Durability,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
 
 /// Who waits for a hold to be written.
 type Asker = oneshot::Sender<Result<(), Unavailable>>;
+/// A command on its way to the journal.
+type Waiting = (Command, Option<Asker>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its own reader")]
 struct State {
-    waiting: VecDeque<(Command, Option<Asker>)>,
+    waiting: VecDeque<Waiting>,
     /// A group is being written.
     writing: bool,
-    /// Endings wait for the disk.
+    /// The journal could not be written when that was last tried.
     failing: bool,
-    /// A hold is among what waits.
+    /// Somebody waits for a hold among what waits.
     urgent: bool,
     /// Somebody waits for everything to be written.
     flushing: bool,
-    /// Somebody waits for everything to be in the file itself.
-    merging: bool,
+    /// Written to the journal, and not taken by the merger.
+    unmerged: Frames,
+    /// What the merger has taken and not brought into the database, in bytes.
+    merging: usize,
+    /// How far the database is.
+    merged: Position,
+    /// Somebody waits for everything to be in the database file itself.
+    closing: bool,
+    /// The writer, or the merger, waits to be woken. Waking one that does not would cost a system call for nothing.
+    writer_rests: bool,
+    merger_rests: bool,
 }
 
 impl SqliteLedger {
-    /// Starts the writer over an open file; `lock` keeps others from it meanwhile.
+    /// Starts the writer over an open file whose journal has been taken up; `lock` keeps others from it meanwhile.
     ///
     /// # Errors
-    /// When the system gives no thread.
-    pub fn start(store: Store, lock: File, clock: Clock, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), clock, metrics });
-        let writer = Arc::clone(&shared);
-        std::thread::Builder::new().name("ledger".into()).spawn(move || writer.run(store))?;
+    /// What the system says of the journal, or that it gives no thread.
+    pub fn start(
+        store: Store,
+        durability: Durability,
+        lock: File,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
+        let merged = store.merged().map_err(io::Error::other)?;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                writing: false,
+                failing: false,
+                urgent: false,
+                flushing: false,
+                unmerged: Frames { bytes: Vec::new(), end: merged },
+                merging: 0,
+                merged,
+                closing: false,
+                writer_rests: false,
+                merger_rests: false,
+            }),
+            journal: Mutex::new(Journal::open(store.path(), merged)?),
+            asked: Condvar::new(),
+            written: Condvar::new(),
+            done: Condvar::new(),
+            durability,
+            clock,
+            metrics,
+        });
+        let (writer, merger) = (Arc::clone(&shared), Arc::clone(&shared));
+        std::thread::Builder::new().name("ledger".into()).spawn(move || writer.write())?;
+        std::thread::Builder::new().name("ledger-merge".into()).spawn(move || merger.merge(store))?;
         Ok(Self { shared, _lock: lock })
-    }
-
-    fn enqueue(&self, command: Command, answer: Option<Asker>) {
-        let mut state = self.shared.state();
-        // The first of all, or the first that is waited for.
-        let wakes = state.waiting.is_empty() || (answer.is_some() && !state.urgent);
-        state.urgent |= answer.is_some();
-        state.waiting.push_back((command, answer));
-        drop(state);
-        if wakes {
-            self.shared.changed.notify_all();
-        }
     }
 }
 
 impl Ledger for SqliteLedger {
-    fn hold(&self, hold: NewHold) -> oneshot::Receiver<Result<(), Unavailable>> {
+    fn hold(&self, hold: NewHold) -> Receipt {
+        let shared = &self.shared;
+        let mut state = shared.state();
+        if state.unmerged.bytes.len() + state.merging > MAX_UNMERGED {
+            return Receipt::Refused(Unavailable("the database takes no entries".into()));
+        }
+        if shared.durability == Durability::Os && !state.writing {
+            return shared.write_now(&mut state, hold);
+        }
         let (answer, receiver) = oneshot::channel();
-        self.enqueue(Command::Hold(hold), Some(answer));
-        receiver
+        let first = !std::mem::replace(&mut state.urgent, true);
+        state.waiting.push_back((Command::Hold(hold), Some(answer)));
+        drop(state);
+        if first {
+            shared.asked.notify_one();
+        }
+        Receipt::Waiting(receiver)
     }
 
     fn end(&self, ending: NewEnding) {
-        self.enqueue(Command::End(ending), None);
+        let mut state = self.shared.state();
+        state.waiting.push_back((Command::End(ending), None));
+        if std::mem::take(&mut state.writer_rests) {
+            self.shared.asked.notify_one();
+        }
     }
 
     fn flush(&self) {
-        let mut state = self.shared.state();
+        let shared = &self.shared;
+        let mut state = shared.state();
         state.flushing = true;
         // Whatever the last attempt came to, there is one more.
         state.failing = false;
-        self.shared.changed.notify_all();
+        shared.asked.notify_one();
         while (!state.waiting.is_empty() || state.writing) && !state.failing {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.flushing = false;
-        state.merging = true;
-        self.shared.changed.notify_all();
-        let merged = self.shared.changed.wait_timeout_while(state, MERGE, |state| state.merging);
+        state.closing = true;
+        shared.written.notify_one();
+        let merged = shared.done.wait_timeout_while(state, MERGE, |state| state.closing);
         if merged.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
-            tracing::warn!("the ledger's write-ahead log stays beside it");
+            tracing::warn!("the ledger's journal and write-ahead log stay beside it, and are needed");
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a hold, and the endings that wait in front of it, on the asker's own thread.
+    fn write_now(&self, state: &mut State, hold: NewHold) -> Receipt {
+        let mut group: Vec<Waiting> = state.waiting.drain(..).collect();
+        state.urgent = false;
+        group.push((Command::Hold(hold), None));
+        let mut journal = self.journal();
+        let written = self.write_group(&mut journal, &group, state.merged, state.failing);
+        let refused = written.as_ref().err().map(|error| Unavailable(error.to_string().into()));
+        self.wrote(state, &mut journal, group, written);
+        // Should it have been refused: the writer tries again what waits, or whether it could.
+        if refused.is_some() && std::mem::take(&mut state.writer_rests) {
+            self.asked.notify_one();
+        }
+        refused.map_or(Receipt::Written, Receipt::Refused)
+    }
+
+    /// The thread that writes what nobody writes at once.
+    fn write(&self) {
+        loop {
+            let mut state = self.state();
+            while state.waiting.is_empty() && !state.failing {
+                state.writer_rests = true;
+                state = self.asked.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            state.writer_rests = false;
+            // Only endings, or nothing but the wish to write again: longer where that failed a moment ago.
+            let pause = if state.failing { RETRY } else { LINGER };
+            let only_endings = |state: &mut State| !state.flushing && !state.urgent;
+            let waited = self.asked.wait_timeout_while(state, pause, only_endings);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let count = state.waiting.len().min(GROUP);
+            let group: Vec<Waiting> = state.waiting.drain(..count).collect();
+            if group.is_empty() && !state.failing {
+                // A hold has taken it along.
+                continue;
+            }
+            state.writing = true;
+            state.urgent = state.waiting.iter().any(|(_, answer)| answer.is_some());
+            let (merged, failing) = (state.merged, state.failing);
+            drop(state);
+
+            let mut journal = self.journal();
+            let written = self.write_group(&mut journal, &group, merged, failing);
+            drop(journal);
+
+            let mut state = self.state();
+            state.writing = false;
+            let answers = self.wrote(&mut state, &mut self.journal(), group, written);
+            let flushing = state.flushing;
+            drop(state);
+            for answer in answers {
+                // Whoever asked may have left.
+                let _ = answer.send(Ok(()));
+            }
+            if flushing {
+                self.done.notify_all();
+            }
+        }
+    }
+
+    /// Writes a group to the journal. With nothing to write, whether it could be is tried all the same: nobody may come to
+    /// find out, now that the gateway says it is not ready.
+    fn write_group(
+        &self,
+        journal: &mut Journal,
+        group: &[Waiting],
+        merged: Position,
+        failing: bool,
+    ) -> io::Result<()> {
+        let sync = self.durability == Durability::Fsync;
+        journal.turn(merged, failing);
+        if group.is_empty() {
+            return journal.probe(sync);
+        }
+        let began = self.clock.now();
+        for (command, _) in group {
+            journal.stage(&Entry::from(command));
+        }
+        let written = journal.write(sync);
+        self.metrics.ledger_commit.observe((self.clock.now() - began).as_secs_f64());
+        written
+    }
+
+    /// What follows from a write: it is counted and handed on, or holds are refused and endings wait. Returns those who
+    /// wait for a hold that was written.
+    fn wrote(
+        &self,
+        state: &mut State,
+        journal: &mut Journal,
+        group: Vec<Waiting>,
+        written: io::Result<()>,
+    ) -> Vec<Asker> {
+        if state.failing != written.is_err() {
+            state.failing = written.is_err();
+            self.metrics.ledger_closed.set(i64::from(written.is_err()));
+            match &written {
+                Ok(()) => tracing::info!("the ledger can be written again"),
+                Err(error) => {
+                    tracing::error!(%error, "the ledger cannot be written: nothing is forwarded until it can");
+                }
+            }
+        }
+        if let Err(error) = written {
+            state.refuse_holds(group, &error.to_string().into());
+            return Vec::new();
+        }
+        journal.hand_over(&mut state.unmerged);
+        if !group.is_empty() && std::mem::take(&mut state.merger_rests) {
+            self.written.notify_one();
+        }
+        let count = |(command, answer): Waiting| {
+            self.metrics.ledger_wrote(&command);
+            answer
+        };
+        group.into_iter().filter_map(count).collect()
+    }
+
+    /// The thread that fills the database.
+    fn merge(&self, mut store: Store) {
+        let mut durable = Position::default();
+        loop {
+            let mut state = self.state();
+            while state.unmerged.bytes.is_empty() && !state.closing {
+                state.merger_rests = true;
+                state = self.written.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            state.merger_rests = false;
+            let gathering = |state: &mut State| !state.closing && state.unmerged.bytes.len() < ENOUGH;
+            let waited = self.written.wait_timeout_while(state, GATHER, gathering);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let batch = Frames { bytes: std::mem::take(&mut state.unmerged.bytes), end: state.unmerged.end };
+            state.merging = batch.bytes.len();
+            self.metrics.ledger_unmerged.set(i64::try_from(state.merging).unwrap_or(i64::MAX));
+            let closing = state.closing;
+            drop(state);
+
+            if !batch.bytes.is_empty() {
+                let entries: Vec<_> = journal::entries(&batch.bytes).collect();
+                // The first of a generation takes all of the one before to the disk, whose file may then be written over.
+                let sync = self.durability == Durability::Fsync && batch.end.generation > durable.generation;
+                self.merge_until_it_works(&mut store, &entries, batch.end, sync);
+                if sync {
+                    durable = batch.end;
+                }
+            }
+            if closing {
+                store.truncate_log();
+            }
+            let mut state = self.state();
+            state.merging = 0;
+            self.metrics.ledger_unmerged.set(0);
+            state.merged = state.merged.max(batch.end);
+            if closing && state.unmerged.bytes.is_empty() {
+                state.closing = false;
+                self.done.notify_all();
+            }
+        }
+    }
+
+    fn merge_until_it_works(&self, store: &mut Store, entries: &[Entry<'_>], end: Position, sync: bool) {
+        let mut failing = false;
+        while let Err(error) = store.merge(entries, end, sync) {
+            if !failing {
+                failing = true;
+                tracing::error!(%error, "the ledger's database cannot be written; entries wait in the journal");
+            }
+            std::thread::sleep(RETRY);
+        }
+        if failing {
+            tracing::info!("the ledger's database can be written again");
         }
     }
 }
@@ -122,10 +371,10 @@ impl Ledger for SqliteLedger {
 impl State {
     /// The disk does not take what was asked: every hold is refused, those that wait too; endings go back in
     /// front, in order, but for those of the holds that were just refused.
-    fn refuse_holds(&mut self, group: &mut Vec<(Command, Option<Asker>)>, reason: &Arc<str>) {
+    fn refuse_holds(&mut self, group: Vec<Waiting>, reason: &Arc<str>) {
         let mut refused = HashSet::new();
         let mut endings = VecDeque::new();
-        for (command, answer) in group.drain(..).chain(self.waiting.drain(..)) {
+        for (command, answer) in group.into_iter().chain(self.waiting.drain(..)) {
             match (command, answer) {
                 (Command::Hold(hold), answer) => {
                     refused.insert(hold.call);
@@ -138,93 +387,5 @@ impl State {
         }
         self.waiting = endings;
         self.urgent = false;
-    }
-}
-
-/// One entry that can never be written must not keep the others from it: each is tried alone, and the one that
-/// is at fault is left out, with a word to the operator.
-fn set_aside(store: &mut Store, group: &mut Vec<(Command, Option<Asker>)>) {
-    group.retain(|(command, _)| match store.try_write(command) {
-        Err(error) if error.is_of_one_entry() => {
-            tracing::error!(%error, ?command, "an entry cannot be written and is left out of the ledger");
-            false
-        }
-        _ => true,
-    });
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn run(&self, mut store: Store) {
-        let mut group = Vec::new();
-        loop {
-            let mut state = self.state();
-            while state.waiting.is_empty() && !state.merging && !state.failing {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            if state.merging {
-                drop(state);
-                store.merge();
-                self.state().merging = false;
-                self.changed.notify_all();
-                continue;
-            }
-            // Only endings, or nothing but the wish to write again: longer where that failed a moment ago.
-            let pause = if state.failing { RETRY } else { LINGER };
-            let only_endings = |state: &mut State| !state.flushing && !state.urgent && !state.merging;
-            let waited = self.changed.wait_timeout_while(state, pause, only_endings);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            let count = state.waiting.len().min(GROUP);
-            group.extend(state.waiting.drain(..count));
-            state.writing = true;
-            state.urgent = state.waiting.iter().any(|(_, answer)| answer.is_some());
-            drop(state);
-
-            let began = self.clock.now();
-            // With nothing to write, whether it could be is tried all the same: nobody may come to find out, now that the
-            // gateway says it is not ready.
-            let mut written = if group.is_empty() {
-                store.probe().map(|()| Vec::new())
-            } else {
-                store.write(group.iter().map(|(command, _)| command))
-            };
-            if written.as_ref().is_err_and(StoreError::is_of_one_entry) {
-                set_aside(&mut store, &mut group);
-                written = store.write(group.iter().map(|(command, _)| command));
-            }
-            self.metrics.ledger_commit.observe((self.clock.now() - began).as_secs_f64());
-            if let Ok(written) = &written {
-                for command in written {
-                    self.metrics.ledger_wrote(command);
-                }
-            }
-            let written = written.map(drop);
-
-            let mut state = self.state();
-            state.writing = false;
-            if state.failing != written.is_err() {
-                state.failing = written.is_err();
-                self.metrics.ledger_closed.set(i64::from(written.is_err()));
-                match &written {
-                    Ok(()) => tracing::info!("the ledger can be written again"),
-                    Err(error) => {
-                        tracing::error!(%error, "the ledger cannot be written: nothing is forwarded until it can");
-                    }
-                }
-            }
-            match written {
-                Ok(()) => {
-                    for answer in group.drain(..).filter_map(|(_, answer)| answer) {
-                        // Whoever asked may have left.
-                        let _ = answer.send(Ok(()));
-                    }
-                }
-                Err(error) => state.refuse_holds(&mut group, &error.to_string().into()),
-            }
-            self.changed.notify_all();
-        }
     }
 }

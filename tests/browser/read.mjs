@@ -101,7 +101,7 @@ export function read() {
       newest: enabled("newest"),
       older: enabled("older"),
       rows: rows("table.calls").map((row) => ({
-        seq: row.dataset.seq,
+        call: row.dataset.call,
         at: cell("at", row),
         at_full: row.querySelector("time").title,
         team: one(".name", row),

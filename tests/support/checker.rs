@@ -31,7 +31,7 @@ pub fn check(path: &Path, budgets: &Budgets) {
     }
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut statement = connection
-        .prepare("SELECT seq, kind, call, team, credits, basis, sent_at FROM entries ORDER BY seq")
+        .prepare("SELECT seq, kind, call, team, credits, basis, sent_at FROM entries WHERE seq IS NOT NULL ORDER BY seq")
         .unwrap();
     let mut rows = statement.query([]).unwrap();
     let mut calls: HashMap<i64, Call> = HashMap::new();
@@ -42,9 +42,6 @@ pub fn check(path: &Path, budgets: &Budgets) {
         let (seq, kind): (i64, String) = (row.get(0).unwrap(), row.get(1).unwrap());
         assert!(seq > last, "entries are numbered in order");
         last = seq;
-        if kind == "granted" || kind == "adjusted" {
-            continue;
-        }
         let (call, team, credits): (i64, String, i64) =
             (row.get(2).unwrap(), row.get(3).unwrap(), row.get(4).unwrap());
         let (basis, sent_at): (Option<String>, Option<i64>) = (row.get(5).unwrap(), row.get(6).unwrap());

@@ -23,7 +23,8 @@ use mavera_gateway::forward::connect::Connect;
 use mavera_gateway::forward::origin::Origin;
 use mavera_gateway::forward::pool::Pool;
 use mavera_gateway::gateway::Gateway;
-use mavera_gateway::ledger::{Command, Ledger, NewEnding, NewHold, Store, StoreError, Unavailable};
+use mavera_gateway::ledger::entry::Entry;
+use mavera_gateway::ledger::{Command, Ledger, NewEnding, NewHold, Receipt, Store, StoreError, Unavailable};
 use mavera_gateway::log::Log;
 use mavera_gateway::metrics::Metrics;
 use mavera_gateway::record::Recorder;
@@ -31,7 +32,6 @@ use mavera_gateway::server::connection;
 use mavera_gateway::sim::{DEMO_ANALYSIS, Settings, Simulator};
 use serde_json::Value;
 use tokio::io::DuplexStream;
-use tokio::sync::oneshot;
 
 use super::{CANARY, assert_no_canary};
 
@@ -89,17 +89,19 @@ pub struct Inline(Mutex<Store>, Arc<Metrics>);
 impl Inline {
     fn write(&self, command: &Command) -> Result<(), StoreError> {
         let mut store = self.0.lock().unwrap();
-        store.write([command])?.iter().for_each(|command| self.1.ledger_wrote(command));
+        if store.write(&[Entry::from(command)], None)? == [true] {
+            self.1.ledger_wrote(command);
+        }
         Ok(())
     }
 }
 
 impl Ledger for Inline {
-    fn hold(&self, hold: NewHold) -> oneshot::Receiver<Result<(), Unavailable>> {
-        let (answer, receiver) = oneshot::channel();
-        let written = self.write(&Command::Hold(hold));
-        let _ = answer.send(written.map_err(|error| Unavailable(error.to_string().into())));
-        receiver
+    fn hold(&self, hold: NewHold) -> Receipt {
+        match self.write(&Command::Hold(hold)) {
+            Ok(()) => Receipt::Written,
+            Err(error) => Receipt::Refused(Unavailable(error.to_string().into())),
+        }
     }
 
     fn end(&self, ending: NewEnding) {

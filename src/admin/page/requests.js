@@ -130,7 +130,7 @@ function explain() {
 const cell = (name, label, ...children) =>
   make("td", { role: "cell", "data-label": label, "data-cell": name, class: label && "num" }, ...children);
 
-function build({ seq }) {
+function build({ call }) {
   const ids = make(
     "td",
     { role: "cell", class: "ids" },
@@ -144,7 +144,7 @@ function build({ seq }) {
   );
   return make(
     "tr",
-    { role: "row", "data-seq": seq },
+    { role: "row", "data-call": call },
     cell("at", null, make("time")),
     cell("team", null, make("span", { class: "name" }), make("span", { class: "under" })),
     cell("outcome", null, make("span")),
@@ -210,7 +210,7 @@ export function renderRequests(page, time_zone) {
   list(
     table.tBodies[0],
     rows,
-    ({ seq }) => seq,
+    ({ call }) => call,
     build,
     (row, call) => fill(row, call, page.at, where),
   );

@@ -10,6 +10,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use crate::account::open::catch_up;
 use crate::config::{self, Config};
 use crate::ledger::Reader;
 
@@ -77,6 +78,7 @@ fn open_reader(config: &Config) -> Result<Reader, Failure> {
         let why = "there is no ledger yet: it is made when the gateway first starts";
         return Err(Failure::Usage(format!("{}: {why}", path.display())));
     }
+    catch_up(config)?;
     Reader::open(path).map_err(|error| read_failed(path, &error))
 }
 
