@@ -348,20 +348,17 @@ pub(crate) fn onward(caller: &Parts, id: &RequestId, route: Route) -> HeaderMap 
     if route == Route::VideoChat {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    headers.extend(own());
+    add_own(&mut headers);
     headers.insert(header::VIA, HeaderValue::from_static(VIA));
     headers.insert(X_REQUEST_ID, id.value());
     headers
 }
 
 /// What stands in every head that goes upstream, also of the gateway's own requests.
-#[must_use]
-pub(crate) fn own() -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(4);
+pub(crate) fn add_own(headers: &mut HeaderMap) {
     // Usage must be readable as it passes.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    headers
 }
 
 /// The head that goes back, from the upstream's. A field that echoes the organisation's key is left out.

@@ -20,7 +20,7 @@ pub struct Inject;
 pub(crate) fn usage_request(snapshot: &Snapshot) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::default());
     *request.uri_mut() = snapshot.origin.uri("/usage").unwrap_or_default();
-    *request.headers_mut() = head::own();
+    head::add_own(request.headers_mut());
     authorize(request.headers_mut(), snapshot);
     request
 }

@@ -36,6 +36,8 @@ struct State {
     waiting: Vec<u8>,
     writing: bool,
     flush: bool,
+    /// The writer waits to be woken.
+    rests: bool,
 }
 
 impl Log {
@@ -52,15 +54,22 @@ impl Log {
 
     /// Queues whole lines. Never blocks on the output.
     pub fn write(&self, lines: &[u8]) {
+        self.write_with(|waiting| waiting.extend_from_slice(lines));
+    }
+
+    /// Queues what `write` appends, which must be whole lines, where it waits. Never blocks on the output.
+    pub fn write_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.waiting.len() + lines.len() > CAPACITY {
+        let before = state.waiting.len();
+        write(&mut state.waiting);
+        if state.waiting.len() > CAPACITY {
+            state.waiting.truncate(before);
             self.shared.dropped.inc();
             return;
         }
-        let first = state.waiting.is_empty();
-        state.waiting.extend_from_slice(lines);
+        let rests = std::mem::take(&mut state.rests);
         drop(state);
-        if first {
+        if rests {
             self.shared.changed.notify_all();
         }
     }
@@ -83,8 +92,10 @@ impl Shared {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             while state.waiting.is_empty() {
+                state.rests = true;
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
+            state.rests = false;
             if !state.flush {
                 let gathered = self.changed.wait_timeout_while(state, GATHER, |state| !state.flush);
                 state = gathered.unwrap_or_else(PoisonError::into_inner).0;

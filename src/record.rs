@@ -5,15 +5,17 @@
 //! stages, into the response body, and on into the drain if the caller leaves. Whoever holds it last
 //! ends it; if it is simply dropped, the caller has gone, and that is what the record says.
 
+mod line;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
-use serde::Serialize;
 use tokio::time::Instant;
 
+use self::line::Line;
 use crate::account::{Closing, Hold, ending};
 use crate::caller::Caller;
 use crate::clock::Clock;
@@ -28,8 +30,7 @@ use crate::refuse::Refusal;
 use crate::trace::{Told, Trace, Tracer};
 
 /// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The upstream's answer was passed on whole.
     Completed,
@@ -400,9 +401,6 @@ impl Draft {
     ) {
         let line = Line {
             timestamp: self.recorder.clock.wall(),
-            level: "INFO",
-            target: "mavera_gateway::record",
-            message: "request",
             request_id: self.id.as_str(),
             team: self.caller.as_ref().map(|caller| &*caller.team.name),
             key_id: self.caller.as_ref().map(|caller| &*caller.key_id),
@@ -415,10 +413,10 @@ impl Draft {
                 _ => "1.1",
             },
             status: self.status.map(|status| status.as_u16()),
-            outcome,
+            outcome: outcome.as_str(),
             code,
             stream: self.stream,
-            finish: reading.finish,
+            finish: reading.finish.map(Finish::as_str),
             response_id: reading.response_id.as_deref(),
             credits: reading.usage.credits,
             booked: booked.map(|booked| booked.credits),
@@ -426,17 +424,13 @@ impl Draft {
             input_tokens: reading.usage.input_tokens,
             output_tokens: reading.usage.output_tokens,
             response_bytes: self.bytes,
-            total_seconds: times.total.as_secs_f64(),
-            first_byte_seconds: times.head.as_secs_f64(),
-            upload_seconds: self.upload.as_secs_f64(),
-            upstream_seconds: times.upstream.map(|time| time.as_secs_f64()),
-            gateway_seconds: times.ours.as_secs_f64(),
+            total: times.total,
+            first_byte: times.head,
+            upload: self.upload,
+            upstream: times.upstream,
+            gateway: times.ours,
         };
-        let mut text = Vec::with_capacity(768);
-        if serde_json::to_writer(&mut text, &line).is_ok() {
-            text.push(b'\n');
-            self.recorder.log.write(&text);
-        }
+        self.recorder.log.write_with(|out| line.write(out));
     }
 
     /// Makes the spans of a call that is traced.
@@ -499,38 +493,4 @@ struct Times {
     upstream: Option<Duration>,
     /// What is left of `head`.
     ours: Duration,
-}
-
-/// The log line. Its keys are a contract with whoever parses the logs; there is no field in it that
-/// could hold a body or a secret.
-#[derive(Serialize)]
-struct Line<'a> {
-    timestamp: jiff::Timestamp,
-    level: &'a str,
-    target: &'a str,
-    message: &'a str,
-    request_id: &'a str,
-    team: Option<&'a str>,
-    key_id: Option<&'a str>,
-    method: &'a str,
-    route: Option<&'a str>,
-    analysis_id: Option<&'a str>,
-    http_version: &'a str,
-    status: Option<u16>,
-    outcome: Outcome,
-    code: Option<&'a str>,
-    stream: bool,
-    finish: Option<Finish>,
-    response_id: Option<&'a str>,
-    credits: Option<Credits>,
-    booked: Option<Credits>,
-    basis: Option<&'a str>,
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    response_bytes: u64,
-    total_seconds: f64,
-    first_byte_seconds: f64,
-    upload_seconds: f64,
-    upstream_seconds: Option<f64>,
-    gateway_seconds: f64,
 }

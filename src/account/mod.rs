@@ -60,9 +60,9 @@ pub enum Whose {
     Key(Arc<str>),
 }
 
-/// The budgets that bind one call.
+/// The budgets that bind one call. Cheap to clone: every call has some.
 #[derive(Clone, Debug, Default)]
-pub struct Budgets(pub Vec<(Whose, Budget)>);
+pub struct Budgets(pub Arc<[(Whose, Budget)]>);
 
 /// How a budget stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -342,7 +342,7 @@ impl Accounts {
         let mut state = self.state();
         let today = state.roll(self.clock, zone);
         let mut least = Credits::MAX;
-        for (whose, budget) in &asked.budgets.0 {
+        for (whose, budget) in &*asked.budgets.0 {
             let standing = state.standing(whose, *budget, today, zone);
             let left = standing.left();
             if left < reserve {
@@ -374,7 +374,7 @@ impl Accounts {
         if let Some(cost) = final_cost {
             state.learn(cost);
         }
-        for (whose, budget) in &hold.budgets.0 {
+        for (whose, budget) in &*hold.budgets.0 {
             state.notice_threshold(whose, *budget, hold.day, &hold.zone);
         }
         drop(state);

@@ -156,7 +156,7 @@ impl Standing {
         let pace = accounts.pace(&whose, zone);
         // What is spent without a budget is told by the month, as it is billed.
         let counted = budget.unwrap_or(Budget { credits: Credits::ZERO, period: Period::Month });
-        let standing = accounts.standings(&Budgets(vec![(whose, counted)]), zone).remove(0);
+        let standing = accounts.standings(&Budgets([(whose, counted)].into()), zone).remove(0);
         let left = standing.left();
         let Account { granted, used, held, resets, .. } = standing;
         Self {

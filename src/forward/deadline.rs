@@ -13,6 +13,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::clock::Clock;
 use crate::config::Timeouts;
 
+/// Frames of one burst between two looks at the clock.
+const FRAMES_UNSEEN: u8 = 16;
+
 /// Watches over one exchange.
 #[derive(Debug)]
 pub(super) struct Deadline {
@@ -23,6 +26,8 @@ pub(super) struct Deadline {
     waiting: Option<Instant>,
     /// How long it may be waited for: first byte, then idle.
     patience: Duration,
+    /// Frames since the clock was last looked at.
+    unseen: u8,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -32,7 +37,7 @@ impl Deadline {
         let began = clock.now();
         let patience = timeouts.first_byte;
         let sleep = Box::pin(sleep_until(began + patience.min(timeouts.total)));
-        Self { clock, timeouts, began, waiting: Some(began), patience, sleep }
+        Self { clock, timeouts, began, waiting: Some(began), patience, unseen: 0, sleep }
     }
 
     /// Something was read: from now on the idle bound holds, from the next wait on.
@@ -41,8 +46,13 @@ impl Deadline {
         self.patience = self.timeouts.idle;
     }
 
-    /// Whether the exchange has had its time in all, however busy it is.
-    pub(super) fn is_over(&self) -> Option<Duration> {
+    /// Whether the exchange has had its time in all, however busy it is. Called for every frame, so the clock is not
+    /// read for each of a burst: where frames come one by one, [`Deadline::poll`] is called between them.
+    pub(super) fn is_over(&mut self) -> Option<Duration> {
+        self.unseen = (self.unseen + 1) % FRAMES_UNSEEN;
+        if self.unseen != 0 {
+            return None;
+        }
         (self.clock.now() >= self.began + self.timeouts.total).then_some(self.timeouts.total)
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 use rustls::ClientConfig;
@@ -81,7 +82,7 @@ impl Origin {
     /// The request target, in origin form, of a path below the base URL.
     #[must_use]
     pub fn uri(&self, path: &str) -> Option<Uri> {
-        let path: PathAndQuery = format!("{}{path}", self.prefix).try_into().ok()?;
-        Some(Uri::from(path))
+        let path = [self.prefix.as_bytes(), path.as_bytes()].concat();
+        Some(Uri::from(PathAndQuery::from_maybe_shared(Bytes::from(path)).ok()?))
     }
 }

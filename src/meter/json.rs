@@ -4,6 +4,8 @@
 //! It is not a validator. What is not a JSON object yields nothing; text inside strings, however
 //! much it looks like usage, is never looked at as structure.
 
+use std::borrow::Cow;
+
 use memchr::memchr2;
 
 use super::usage::Usage;
@@ -13,13 +15,33 @@ use crate::credits::Credits;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Document {
     /// Top-level `type`: the event type of a Responses stream.
-    pub(super) kind: Option<String>,
+    pub(super) kind: Option<EventKind>,
     /// `id`, or `response.id` where there is one.
     pub(super) id: Option<String>,
     /// `usage`, or `response.usage`.
     pub(super) usage: Option<Usage>,
     /// A top-level `error` that is not null or empty: Mavera's error envelope.
     pub(super) error: bool,
+}
+
+/// The event types that matter. A stream has thousands of the others: none of them is worth an allocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EventKind {
+    Completed,
+    Incomplete,
+    Failed,
+    Other,
+}
+
+impl EventKind {
+    pub(super) fn of(name: &[u8]) -> Self {
+        match name {
+            b"response.completed" => Self::Completed,
+            b"response.incomplete" => Self::Incomplete,
+            b"response.failed" | b"error" => Self::Failed,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Containers whose members have a meaning. Everything else is `Elsewhere`.
@@ -46,17 +68,17 @@ enum Target {
 }
 
 impl Target {
-    fn of(place: Place, key: &str) -> Self {
+    fn of(place: Place, key: &[u8]) -> Self {
         match (place, key) {
-            (Place::Root, "type") => Self::Kind,
-            (Place::Root, "id") => Self::Id,
-            (Place::Root, "error") => Self::Error,
-            (Place::Root, "response") => Self::Enter(Place::Response),
-            (Place::Response, "id") => Self::ResponseId,
-            (Place::Root | Place::Response, "usage") => Self::Enter(Place::Usage),
-            (Place::Usage, "credits_used") => Self::Credits,
-            (Place::Usage, "input_tokens" | "prompt_tokens") => Self::InputTokens,
-            (Place::Usage, "output_tokens" | "completion_tokens") => Self::OutputTokens,
+            (Place::Root, b"type") => Self::Kind,
+            (Place::Root, b"id") => Self::Id,
+            (Place::Root, b"error") => Self::Error,
+            (Place::Root, b"response") => Self::Enter(Place::Response),
+            (Place::Response, b"id") => Self::ResponseId,
+            (Place::Root | Place::Response, b"usage") => Self::Enter(Place::Usage),
+            (Place::Usage, b"credits_used") => Self::Credits,
+            (Place::Usage, b"input_tokens" | b"prompt_tokens") => Self::InputTokens,
+            (Place::Usage, b"output_tokens" | b"completion_tokens") => Self::OutputTokens,
             _ => Self::Nothing,
         }
     }
@@ -78,6 +100,8 @@ enum State {
 const LEVELS: usize = 3;
 /// Longest token kept. Names and figures are far shorter; an id longer than this is not one.
 const TOKEN: usize = 128;
+/// Stands for a token that was not kept whole.
+const TOO_LONG: &[u8] = &[b' '; TOKEN + 1];
 
 /// Feeds on slices of a document, in order; [`Scanner::finish`] yields what was found.
 #[derive(Debug)]
@@ -93,7 +117,7 @@ pub(super) struct Scanner {
     found: Document,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Token {
     bytes: [u8; TOKEN],
     len: usize,
@@ -124,16 +148,22 @@ impl Token {
         }
         std::str::from_utf8(&self.bytes[..self.len]).ok()
     }
+}
 
-    /// The token as the content of a JSON string, escapes resolved.
-    fn unescaped(&self) -> Option<String> {
-        let text = self.text()?;
-        if text.contains('\\') {
-            serde_json::from_str(&format!("\"{text}\"")).ok()
-        } else {
-            Some(text.to_owned())
-        }
+/// The content of a JSON string with its escapes resolved; nothing if it is longer than any that counts, or no text.
+fn unescaped(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if raw.len() > TOKEN {
+        return None;
     }
+    if memchr::memchr(b'\\', raw).is_none() {
+        return Some(Cow::Borrowed(raw));
+    }
+    let text = std::str::from_utf8(raw).ok()?;
+    serde_json::from_str::<String>(&format!("\"{text}\"")).ok().map(|text| Cow::Owned(text.into_bytes()))
+}
+
+fn text(raw: &[u8]) -> Option<String> {
+    unescaped(raw).and_then(|text| String::from_utf8(text.into_owned()).ok())
 }
 
 impl Scanner {
@@ -208,11 +238,17 @@ impl Scanner {
             }
             self.state = State::String { key, escaped: true };
         } else {
-            if keeps {
-                self.token.push(&bytes[..at]);
-            }
             self.state = State::Open;
-            self.end_string(key);
+            if !keeps {
+                self.end_string(key, &[]);
+            } else if self.token.len == 0 {
+                // Almost every string lies within one frame and has no escapes: it is judged where it stands.
+                self.end_string(key, &bytes[..at]);
+            } else {
+                self.token.push(&bytes[..at]);
+                let Token { bytes: copy, len, overflowed } = self.token;
+                self.end_string(key, if overflowed { TOO_LONG } else { &copy[..len] });
+            }
         }
         &bytes[at + 1..]
     }
@@ -282,21 +318,20 @@ impl Scanner {
         self.target = Target::Nothing;
     }
 
-    fn end_string(&mut self, key: bool) {
+    fn end_string(&mut self, key: bool, raw: &[u8]) {
         if key {
-            let name = self.token.unescaped();
-            self.target = match (self.place(), name) {
+            self.target = match (self.place(), unescaped(raw)) {
                 (Some(place), Some(name)) => Target::of(place, &name),
                 _ => Target::Nothing,
             };
             self.expects_key = false;
         } else {
             match std::mem::replace(&mut self.target, Target::Nothing) {
-                Target::Kind => self.found.kind = self.token.unescaped(),
+                Target::Kind => self.found.kind = unescaped(raw).map(|name| EventKind::of(&name)),
                 // Inside a stream the response is one level down; there its id is the better one.
-                Target::Id if self.found.id.is_none() => self.found.id = self.token.unescaped(),
-                Target::ResponseId => self.found.id = self.token.unescaped(),
-                Target::Error => self.found.error |= self.token.len > 0,
+                Target::Id if self.found.id.is_none() => self.found.id = text(raw),
+                Target::ResponseId => self.found.id = text(raw),
+                Target::Error => self.found.error |= !raw.is_empty(),
                 _ => {}
             }
         }
@@ -351,7 +386,7 @@ mod tests {
         let new = scan(
             r#"{"type":"response.completed","response":{"id":"resp_1","output":[{"text":"x"}],"usage":{"input_tokens":42,"output_tokens":68,"total_tokens":110,"credits_used":3}}}"#,
         );
-        assert_eq!(new.kind.as_deref(), Some("response.completed"));
+        assert_eq!(new.kind, Some(EventKind::Completed));
         assert_eq!(new.id.as_deref(), Some("resp_1"));
         let usage = new.usage.unwrap();
         assert_eq!((usage.input_tokens, usage.output_tokens), (Some(42), Some(68)));

@@ -1,12 +1,29 @@
 //! Reads a `text/event-stream` as it passes (WHATWG HTML, "9.2 Server-sent events"), across any
 //! split, without keeping a line of it.
 
+use std::sync::LazyLock;
+
+use aho_corasick::packed::Searcher;
 use memchr::memchr2;
 
-use super::json::Scanner;
+use super::json::{EventKind, Scanner};
 use super::usage::{Finish, Reading};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// Events without any of these, in whatever way they are written, say nothing that counts: no cost, no end, no failure.
+/// A name in JSON could be spelled otherwise only by `\u` escapes. Nothing where the processor cannot search for all at once.
+static TELLING: LazyLock<Option<Searcher>> = LazyLock::new(|| {
+    Searcher::new([
+        "usage",
+        "error",
+        "[DONE]",
+        "response.completed",
+        "response.incomplete",
+        "response.failed",
+        "\\u",
+    ])
+});
 
 /// Where in a line the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +51,9 @@ struct Head {
 
 impl Head {
     fn push(&mut self, bytes: &[u8]) {
-        for (slot, &byte) in self.bytes.iter_mut().skip(self.len).zip(bytes) {
-            *slot = byte;
+        if let Some(room) = self.bytes.get_mut(self.len..) {
+            let length = room.len().min(bytes.len());
+            room[..length].copy_from_slice(&bytes[..length]);
         }
         self.len += bytes.len();
     }
@@ -76,7 +94,28 @@ impl EventStream {
     }
 
     /// Looks at the next bytes of the stream.
-    pub(super) fn look(&mut self, mut bytes: &[u8]) {
+    pub(super) fn look(&mut self, bytes: &[u8]) {
+        if !self.may_pass_over(bytes) {
+            self.read(bytes);
+        }
+    }
+
+    /// Whether these are whole events that say nothing, as nearly all are: then reading them line by line would come to
+    /// the same.
+    fn may_pass_over(&self, bytes: &[u8]) -> bool {
+        let between_events = self.line == Line::Name
+            && self.name.len == 0
+            && self.event_name.len == 0
+            && !self.has_data
+            && !self.first_line
+            && !self.after_cr;
+        between_events
+            && bytes.ends_with(b"\n\n")
+            && (self.reading.response_id.is_some() || memchr::memmem::find(bytes, b"\"id\"").is_none())
+            && TELLING.as_ref().is_some_and(|telling| telling.find(bytes).is_none())
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) {
         if self.after_cr && bytes.first() == Some(&b'\n') {
             bytes = &bytes[1..];
         }
@@ -194,10 +233,10 @@ impl EventStream {
             reading.finish.get_or_insert(Finish::Completed);
             return;
         }
-        let finish = match document.kind.as_deref() {
-            Some("response.completed") => Some(Finish::Completed),
-            Some("response.incomplete") => Some(Finish::Incomplete),
-            Some("response.failed" | "error") => Some(Finish::Failed),
+        let finish = match document.kind {
+            Some(EventKind::Completed) => Some(Finish::Completed),
+            Some(EventKind::Incomplete) => Some(Finish::Incomplete),
+            Some(EventKind::Failed) => Some(Finish::Failed),
             _ if document.error || event_name.whole() == Some(b"error") => Some(Finish::Failed),
             // The old generation names no event: the chunk that carries the cost is its last.
             None if document.usage.is_some_and(|usage| usage.credits.is_some()) => Some(Finish::Completed),

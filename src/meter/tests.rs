@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::json::EventKind;
 use super::*;
 use crate::credits::Credits;
 
@@ -145,11 +146,54 @@ proptest! {
         if value.is_object() && (value.get("usage").is_none() || value.pointer("/response/usage").is_none()) {
             let credits = usage.and_then(|u| u.get("credits_used")).and_then(serde_json::Value::as_u64).map(Credits::whole);
             prop_assert_eq!(found.usage.and_then(|u| u.credits), credits);
-            prop_assert_eq!(found.kind.as_deref(), value.get("type").and_then(|v| v.as_str()));
+            let kind = value.get("type").and_then(|kind| kind.as_str()).map(|kind| EventKind::of(kind.as_bytes()));
+            prop_assert_eq!(found.kind, kind);
         }
     }
 
     /// Nothing that arrives can make the meter fail.
+    #[test]
+    fn whole_events_that_are_passed_over_read_the_same_byte_by_byte(
+        events in prop::collection::vec(
+            prop::sample::select(vec![
+                "data: {\"type\":\"response.output_text.delta\",\"delta\":\"hm\"}\n\n",
+                "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\"}}\n\n",
+                "data: {\"id\":\"chatcmpl_1\",\"choices\":[]}\n\n",
+                "data: {\"us\\u0061ge\":{\"credits_used\":7}}\r\n\r\n",
+                "data: {\"usage\":{\"credits_used\":3}}\n\n",
+                "data: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_2\",\"usage\":{\"credits_used\":2}}}\n\n",
+                "event: error\ndata: {}\n\n",
+                "data: [DONE]\n\n",
+                ": a comment\n\n",
+                "data: half an event\n",
+                "event: err\nevent: or\n",
+                "\r", "\n", "\n\n", "or\n\n", "data\n\n", "id: 5\n\n", "\u{feff}data: [DONE]\n\n",
+            ]),
+            0..12,
+        ),
+        groups in prop::collection::vec(1..4usize, 12),
+    ) {
+        let mut frames = Vec::new();
+        let mut rest = &events[..];
+        for group in groups {
+            let (now, later) = rest.split_at(group.min(rest.len()));
+            frames.push(now.concat());
+            rest = later;
+        }
+        frames.push(rest.concat());
+        let read = |pieces: &[&[u8]]| {
+            let mut stream = sse::EventStream::new();
+            for piece in pieces {
+                stream.look(piece);
+            }
+            stream.finish()
+        };
+        let whole: Vec<_> = frames.iter().map(String::as_bytes).collect();
+        let text = frames.concat();
+        let bytes: Vec<_> = text.as_bytes().chunks(1).collect();
+        prop_assert_eq!(read(&whole), read(&bytes));
+    }
+
     #[test]
     fn survives_any_bytes(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..8)) {
         for head in ["application/json", "text/event-stream"] {

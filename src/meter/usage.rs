@@ -15,8 +15,7 @@ pub struct Usage {
 }
 
 /// How the content of a response ended, by its own words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// `response.completed`, `[DONE]`, the last chunk of the old generation, or a whole JSON body.
     Completed,
@@ -24,6 +23,18 @@ pub enum Finish {
     Incomplete,
     /// `response.failed`, an `error` event, or the error envelope inside a stream.
     Failed,
+}
+
+impl Finish {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Everything the meter read from one response.
