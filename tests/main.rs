@@ -41,3 +41,4 @@ mod transparency;
 mod upstream_faults;
 mod upstream_window;
 mod wire;
+mod wire_cases;

@@ -9,6 +9,7 @@ pub mod checker;
 pub mod h2;
 pub mod http;
 pub mod process;
+pub mod recorder;
 pub mod rig;
 pub mod script;
 
