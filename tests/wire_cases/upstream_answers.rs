@@ -47,11 +47,6 @@ impl Faulty {
         Self { expect: Expect::Passed(status, body.into()), basis: None, ..self }
     }
 
-    /// Nothing is booked.
-    pub fn costs_nothing(self) -> Self {
-        Self { basis: None, ..self }
-    }
-
     pub fn closing(self) -> Self {
         Self { closes: true, ..self }
     }
