@@ -46,6 +46,17 @@ fn bodies() -> Vec<Case> {
         falls("not a number", format!("{{{MESSAGES},\"seed\":NaN}}")),
         falls("a control character in a string", format!("{{{MESSAGES},\"x\":\"a\nb\"}}")),
         falls("nothing", String::new()),
+        case(
+            103,
+            "bytes that are no text",
+            {
+                let mut chat = with_length("", BODY).into_bytes();
+                let at = chat.len() - 5;
+                chat[at] = 0xff;
+                chat
+            },
+            answered(400),
+        ),
         stands("`model` twice", format!("{{\"model\":\"a\",\"mod\\u0065l\":\"b\",{MESSAGES}}}")),
         stands("other capitals", format!("{{{MESSAGES},\"Stream\":1,\"STREAM\":2,\"Messages\":[]}}")),
         stands("nested 128 deep", nested(127)),
