@@ -22,6 +22,7 @@ mod credits_page;
 mod credits_page_in_a_browser;
 mod demo;
 mod floods;
+mod generated_heads;
 mod leaks;
 mod ledger;
 mod monitoring;

@@ -6,6 +6,7 @@
 
 pub mod browser;
 pub mod checker;
+pub mod grammar;
 pub mod h2;
 pub mod http;
 pub mod process;
