@@ -34,9 +34,16 @@ impl Seed {
         from[self.below(from.len())]
     }
 
+    /// One of those that stand between the bars.
+    fn of<'a>(&mut self, list: &'a str) -> &'a str {
+        let count = list.split('|').count();
+        let at = self.below(count);
+        list.split('|').nth(at).unwrap_or_default()
+    }
+
     /// The usual one, or so many times in a hundred one of the others.
-    fn mostly<'a>(&mut self, usual: &'a str, odd: usize, others: &[&'a str]) -> &'a str {
-        if !self.percent(odd) { usual } else { self.pick(others) }
+    fn mostly<'a>(&mut self, usual: &'a str, odd: usize, others: &'a str) -> &'a str {
+        if self.percent(odd) { self.of(others) } else { usual }
     }
 }
 
@@ -69,40 +76,12 @@ pub fn script(seed: u64, key: &str) -> Script {
 
 fn request(seed: &mut Seed, key: &str) -> Vec<u8> {
     let chat = chat_path();
-    let method = seed.mostly(
-        "POST",
-        20,
-        &[
-            "GET",
-            "GET",
-            "GET",
-            "post",
-            "PUT",
-            "TRACE",
-            "CONNECT",
-            "OPTIONS",
-            "P@ST",
-            "POST POST",
-            "",
-            "\u{1}",
-        ],
-    );
+    let method = seed.mostly("POST", 20, "GET|GET|GET|post|PUT|TRACE|CONNECT|OPTIONS|P@ST|POST POST||\u{1}");
     let target = if method == "POST" && seed.percent(85) { chat.clone() } else { target(seed, &chat) };
     let version = seed.mostly(
         " HTTP/1.1",
         5,
-        &[
-            " HTTP/1.0",
-            " HTTP/1.0",
-            " HTTP/1.2",
-            " HTTP/2.0",
-            " http/1.1",
-            "",
-            "  HTTP/1.1",
-            "\tHTTP/1.1",
-            " HTTP/1.1 ",
-            " HTTP/01.1",
-        ],
+        " HTTP/1.0| HTTP/1.0| HTTP/1.2| HTTP/2.0| http/1.1||  HTTP/1.1|\tHTTP/1.1| HTTP/1.1 | HTTP/01.1",
     );
     let (framing, body) = framing(seed);
     let mut lines = vec![host(seed), authorization(seed, key)];
@@ -148,36 +127,21 @@ fn end(seed: &mut Seed) -> &'static [u8] {
 fn target(seed: &mut Seed, chat: &str) -> String {
     match seed.below(14) {
         0..=3 => LIST.to_owned(),
-        4 => format!(
-            "{LIST}?{}",
-            seed.pick(&["limit=5", "limit=5&status=completed", "limit=5&limit=6", "key=x", "limit=%31", ""])
-        ),
-        5 => format!(
-            "{LIST}/{}",
-            seed.pick(&["abc", "..", ".", "%2e%2e", "a%2fb", "..%2fkeys", "a;b", "a\\b", "ä", "a%00", ""])
-        ),
+        4 => {
+            format!("{LIST}?{}", seed.of("limit=5|limit=5&status=completed|limit=5&limit=6|key=x|limit=%31|"))
+        }
+        5 => format!("{LIST}/{}", seed.of("abc|..|.|%2e%2e|a%2fb|..%2fkeys|a;b|a\\b|ä|a%00|")),
         6 => format!(
             "{}{chat}",
-            seed.pick(&[
-                "http://gw",
-                "http://evil.example",
-                "http://u@gw",
-                "//evil.example",
-                "https://gw:port",
-                "gw",
-                "/",
-                "/.",
-                "/api/.."
-            ])
+            seed.of(
+                "http://gw|http://evil.example|http://u@gw|//evil.example|https://gw:port|gw|/|/.|/api/.."
+            )
         ),
-        7 => format!(
-            "{chat}{}",
-            seed.pick(&["#frag", "?a=b", "?", "/", "/../../evil", ";x", " ", "%20", "\u{7f}"])
-        ),
+        7 => format!("{chat}{}", seed.of("#frag|?a=b|?|/|/../../evil|;x| |%20|\u{7f}")),
         8 => "/evil".to_owned(),
         9 => "*".to_owned(),
         10 => "gw:80".to_owned(),
-        11 => chat.replace('/', seed.pick(&["\\", "//", "%2f", "/./"])),
+        11 => chat.replace('/', seed.of("\\|//|%2f|/./")),
         _ => chat.to_owned(),
     }
 }
@@ -186,19 +150,7 @@ fn host(seed: &mut Seed) -> Vec<u8> {
     seed.mostly(
         "host: gw",
         3,
-        &[
-            "",
-            "Host:gw",
-            "host: ",
-            "host: a b",
-            "host: gw\r\nhost: gw",
-            "host: gw, evil",
-            "host: u@gw",
-            "host : gw",
-            "host: gw:80",
-            "host: gw:x",
-            "HOST:\tgw\t",
-        ],
+        "|Host:gw|host: |host: a b|host: gw\r\nhost: gw|host: gw, evil|host: u@gw|host : gw|host: gw:80|host: gw:x|HOST:\tgw\t"
     )
     .into()
 }
@@ -207,17 +159,7 @@ fn authorization(seed: &mut Seed, key: &str) -> Vec<u8> {
     let field = seed.mostly(
         "authorization: Bearer {}",
         4,
-        &[
-            "",
-            "x-api-key: {}",
-            "authorization: bearer  {} ",
-            "Authorization:Bearer {}",
-            "authorization: Bearer {}, Bearer {}",
-            "authorization: Bearer {}\r\nx-api-key: {}",
-            "authorization: Basic {}",
-            "authorization: Bearer wrong",
-            "authorization:\r\n Bearer {}",
-        ],
+        "|x-api-key: {}|authorization: bearer  {} |Authorization:Bearer {}|authorization: Bearer {}, Bearer {}|authorization: Bearer {}\r\nx-api-key: {}|authorization: Basic {}|authorization: Bearer wrong|authorization:\r\n Bearer {}"
     );
     field.replace("{}", key).into()
 }
@@ -233,22 +175,7 @@ fn framing(seed: &mut Seed) -> (Vec<Vec<u8>>, Vec<u8>) {
         22 => (vec![line(&length), line("transfer-encoding: chunked")], chunks(seed, &body)),
         23 => (vec![line("transfer-encoding: chunked"), line("content-length: 3")], chunks(seed, &body)),
         24 => {
-            let value = seed.pick(&[
-                "chunked, chunked",
-                "gzip, chunked",
-                "chunked, gzip",
-                "identity",
-                "xchunked",
-                "CHUNKED",
-                "\tchunked",
-                "chunked\r\ntransfer-encoding: chunked",
-                "\"chunked\"",
-                "chunked;q=1",
-                ",chunked",
-                "chunked,",
-                "chun\u{b}ked",
-                "",
-            ]);
+            let value = seed.of("chunked, chunked|gzip, chunked|chunked, gzip|identity|xchunked|CHUNKED|\tchunked|chunked\r\ntransfer-encoding: chunked|\"chunked\"|chunked;q=1|,chunked|chunked,|chun\u{b}ked|");
             (vec![line(&format!("transfer-encoding: {value}"))], chunks(seed, &body))
         }
         25 => {
@@ -273,7 +200,7 @@ fn framing(seed: &mut Seed) -> (Vec<Vec<u8>>, Vec<u8>) {
             (
                 vec![line(&format!(
                     "{}: {form}",
-                    seed.pick(&["content-length", "Content-Length", "content-length ", "content_length"])
+                    seed.of("content-length|Content-Length|content-length |content_length")
                 ))],
                 body,
             )
@@ -330,7 +257,7 @@ fn chunks(seed: &mut Seed, body: &[u8]) -> Vec<u8> {
         chunks.extend(end(seed));
         rest = after;
     }
-    chunks.extend(seed.mostly("0", 3, &["00", "0;a", "-0", "0 ", "1", ""]).as_bytes());
+    chunks.extend(seed.mostly("0", 3, "00|0;a|-0|0 |1|").as_bytes());
     chunks.extend(end(seed));
     if seed.percent(15) {
         chunks.extend(field(seed));
@@ -340,91 +267,31 @@ fn chunks(seed: &mut Seed, body: &[u8]) -> Vec<u8> {
     chunks
 }
 
-const NAMES: [&str; 34] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "upgrade",
-    "http2-settings",
-    "expect",
-    "content-type",
-    "content-encoding",
-    "accept",
-    "accept-encoding",
-    "cookie",
-    "via",
-    "forwarded",
-    "x-forwarded-for",
-    "x-real-ip",
-    "x-request-id",
-    "traceparent",
-    "tracestate",
-    "user-agent",
-    "max-forwards",
-    "idempotency-key",
-    "date",
-    "range",
-    "if-match",
-    "x-a",
-    "X-B",
-    "x_c",
-    "mvra_live_plainlyfake",
-    "x-http-method-override",
-    "x-original-url",
-    "content-length ",
-    "transfer-encoding\u{b}",
-];
+/// Fields that a chat has.
+const LIKELY: &str = "accept: text/event-stream|content-type: application/json|x-request-id: good-1|user-agent: test|\
+    cookie: a=b|connection: keep-alive|accept-encoding: br|x-a: b";
 
-const VALUES: [&str; 28] = [
-    "close",
-    "keep-alive",
-    "close, authorization, host",
-    "content-length",
-    "upgrade, http2-settings",
-    "transfer-encoding, via",
-    "h2c",
-    "websocket",
-    "100-continue",
-    "trailers",
-    "gzip",
-    "identity",
-    "br",
-    "application/json",
-    "application/json; charset=utf-8",
-    "text/plain",
-    "text/event-stream",
-    "a=b; c=d",
-    "1.1 mavera-gateway",
-    "1.0 other",
-    "for=10.0.0.1",
-    "good-1",
-    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    "0",
-    "",
-    "/evil",
-    "chunked",
-    "GET /evil HTTP/1.1",
-];
+/// Names of fields, some of which mean something to somebody on the way.
+const NAMES: &str = "connection|keep-alive|proxy-connection|te|trailer|upgrade|http2-settings|expect|content-type|\
+    content-encoding|accept|accept-encoding|cookie|via|forwarded|x-forwarded-for|x-real-ip|\
+    x-request-id|traceparent|tracestate|user-agent|max-forwards|idempotency-key|date|range|\
+    if-match|x-a|X-B|x_c|mvra_live_plainlyfake|x-http-method-override|x-original-url|\
+    content-length |transfer-encoding\u{b}";
+
+/// What may stand behind them.
+const VALUES: &str = "close|keep-alive|close, authorization, host|content-length|upgrade, http2-settings|\
+    transfer-encoding, via|h2c|websocket|100-continue|trailers|gzip|identity|br|application/json|\
+    application/json; charset=utf-8|text/plain|text/event-stream|a=b; c=d|1.1 mavera-gateway|\
+    1.0 other|for=10.0.0.1|good-1|00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01|0||/evil|\
+    chunked|GET /evil HTTP/1.1";
 
 fn field(seed: &mut Seed) -> Vec<u8> {
     // Those that a chat would have, mostly, so that many heads are served.
-    let likely = [
-        "accept: text/event-stream",
-        "content-type: application/json",
-        "x-request-id: good-1",
-        "user-agent: test",
-        "cookie: a=b",
-        "connection: keep-alive",
-        "accept-encoding: br",
-        "x-a: b",
-    ];
     if seed.percent(80) {
-        return seed.pick(&likely).into();
+        return seed.of(LIKELY).into();
     }
-    let colon = if seed.percent(95) { ": " } else { seed.pick(&[":", " : ", ":\t", "", ": \r\n ", "::"]) };
-    let mut field = format!("{}{colon}{}", seed.pick(&NAMES), seed.pick(&VALUES)).into_bytes();
+    let colon = if seed.percent(95) { ": " } else { seed.of(":| : |:\t||: \r\n |::") };
+    let mut field = format!("{}{colon}{}", seed.of(NAMES), seed.of(VALUES)).into_bytes();
     if seed.percent(8) {
         let odd = seed.pick(&[b"\xff".as_slice(), b"\0", b"\r", b"\n", b"\x7f", b"\t", b"\xc3\xa4", b"\x0b"]);
         field.extend_from_slice(odd);

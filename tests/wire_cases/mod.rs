@@ -13,6 +13,7 @@ mod framing;
 mod gateway;
 mod http2;
 mod http2_fields;
+mod http2_resets;
 mod kernel;
 mod size_and_time;
 mod target;

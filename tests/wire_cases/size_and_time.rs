@@ -134,12 +134,12 @@ async fn a_body_that_comes_a_byte_at_a_time_is_cut_on_its_deadline() {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
-        let mut heard = Vec::new();
-        read.read_to_end(&mut heard).await.unwrap();
+        let mut bytes = Vec::new();
+        read.read_to_end(&mut bytes).await.unwrap();
         let took = began.elapsed().as_secs();
         drop(read);
         writer.await.unwrap();
-        let said = answers(&heard).unwrap();
+        let said = answers(&bytes).unwrap();
         assert_eq!(said.len(), 1);
         // In chunks, the ones are a size that grows until it is none.
         assert!(
