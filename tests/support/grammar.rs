@@ -52,6 +52,8 @@ pub struct Script {
     pub bytes: Vec<u8>,
     /// Requests in it, at most; without those for `/evil`.
     pub requests: usize,
+    /// Bytes that are written at a time.
+    pub piece: usize,
 }
 
 /// The script of a seed.
@@ -71,7 +73,8 @@ pub fn script(seed: u64, key: &str) -> Script {
             bytes.extend_from_slice(EVIL.as_bytes());
         }
     }
-    Script { bytes, requests }
+    let piece = if seed.percent(30) { 1 + seed.below(60) } else { usize::MAX };
+    Script { bytes, requests, piece }
 }
 
 fn request(seed: &mut Seed, key: &str) -> Vec<u8> {

@@ -197,8 +197,9 @@ fn statuses() -> Vec<Faulty> {
 async fn an_answer_is_passed_on_whole_or_broken_off_or_replaced_by_a_502() {
     let mut failures = Vec::new();
     for faulty in cases() {
+        let (rig, upstream) = Recorder::behind(&Setup::default());
         for way in Way::ALL {
-            if let Err(why) = tried(&faulty, way).await {
+            if let Err(why) = tried(&rig, &upstream, &faulty, way).await {
                 failures.push(format!("{}, {}, {way:?}: {why}", faulty.row, faulty.name));
             }
         }
@@ -208,16 +209,15 @@ async fn an_answer_is_passed_on_whole_or_broken_off_or_replaced_by_a_502() {
 
 /// Alone; on an upstream connection that has served one already; with `/evil` behind the call. After each, somebody
 /// else asks.
-async fn tried(faulty: &Faulty, way: Way) -> Result<(), String> {
-    let (rig, upstream) = Recorder::behind(&Setup::default());
+async fn tried(rig: &Rig, upstream: &Recorder, faulty: &Faulty, way: Way) -> Result<(), String> {
     if way == Way::AfterGood {
-        let said = answers(&converse(&rig, good()).await.bytes)?;
+        let said = answers(&converse(rig, good()).await.bytes)?;
         (said.len() == 1 && said[0].is_from_upstream()).then_some(()).ok_or("the good request before it")?;
     }
     upstream.answer_next(faulty.bytes.clone(), faulty.closes);
     let asked = with_length("x-request-id: asked\r\n", BODY);
     let asked = if way == Way::EvilBehind { format!("{asked}{EVIL}") } else { asked };
-    let heard = converse(&rig, asked).await;
+    let heard = converse(rig, asked).await;
     let mut said = answers(&heard.bytes)?;
     if said.len() == 2 && way == Way::EvilBehind {
         let evil = said.pop().filter(|evil| (evil.status, evil.field("x-request-id")) == (404, Some("evil")));
@@ -230,7 +230,7 @@ async fn tried(faulty: &Faulty, way: Way) -> Result<(), String> {
     {
         return Err("the connection goes on behind half an answer".into());
     }
-    let others = answers(&converse(&rig, good()).await.bytes)?;
+    let others = answers(&converse(rig, good()).await.bytes)?;
     if others.len() != 1 || !others[0].is_from_upstream() {
         return Err(format!("somebody else was answered {others:?}"));
     }
@@ -244,7 +244,7 @@ async fn tried(faulty: &Faulty, way: Way) -> Result<(), String> {
     if sent.len() != 2 + usize::from(way == Way::AfterGood) || !upstream.rest().is_empty() {
         return Err(format!("{} requests and {} odd bytes went upstream", sent.len(), upstream.rest().len()));
     }
-    booked(&rig, faulty.basis).await
+    booked(rig, faulty.basis).await
 }
 
 fn fits(expect: &Expect, said: &Said) -> Result<(), String> {
@@ -278,7 +278,7 @@ fn fits(expect: &Expect, said: &Said) -> Result<(), String> {
 async fn booked(rig: &Rig, basis: Option<&str>) -> Result<(), String> {
     rig.settle().await;
     let records = rig.records();
-    let record = records.iter().find(|record| record["request_id"] == "asked").ok_or("no record")?;
+    let record = records.iter().rfind(|record| record["request_id"] == "asked").ok_or("no record")?;
     let held = rig.gauge("ledger_open_holds");
     let credits = match basis {
         Some("estimated") => 5,
