@@ -233,7 +233,7 @@ fn authority(head: &Parts) -> Result<(), Refusal> {
     }
     let host = match host.map(|host| (host.is_empty(), Authority::try_from(host.as_bytes()))) {
         None => None,
-        Some((false, Ok(host))) if !host.as_str().contains('@') => Some(host),
+        Some((false, Ok(host))) if !host.as_str().contains('@') && has_plain_port(&host) => Some(host),
         Some(_) => return wrong("its Host field is not a host"),
     };
     if head.version == Version::HTTP_11 && host.is_none() {
@@ -248,6 +248,12 @@ fn authority(head: &Parts) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// A port is digits or nothing (RFC 3986 §3.2.3); `http` takes any text for one.
+fn has_plain_port(host: &Authority) -> bool {
+    let behind_address = host.as_str().rsplit(']').next().unwrap_or_default();
+    behind_address.split_once(':').is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// What hyper tolerates in framing and the next hop may read differently (RFC 9112 §6.1).
@@ -507,6 +513,8 @@ mod tests {
             &[("host", "")],
             &[("host", "a b")],
             &[("host", "u@h")],
+            &[("host", "gw:port")],
+            &[("host", "[::1]:port")],
             &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
             &[("transfer-encoding", "gzip, chunked")],
             &[("content-encoding", "gzip")],

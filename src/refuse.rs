@@ -258,6 +258,12 @@ impl Refusal {
         )
     }
 
+    /// Whether the connection ends with it, on HTTP/1.1: two hops may not agree on what such a request was or
+    /// where it ended, so what is behind it is nobody's.
+    const fn ends_connection(&self) -> bool {
+        matches!(self, Self::InvalidRequest { .. } | Self::UnsupportedCoding | Self::Misdirected)
+    }
+
     /// One sentence for the person who reads it, with the numbers in it.
     #[must_use]
     pub fn message(&self) -> String {
@@ -324,6 +330,10 @@ impl Refusal {
         if let Self::MethodNotAllowed { allow } = self {
             headers
                 .insert(header::ALLOW, HeaderValue::from_str(allow.as_str()).expect("a method is a token"));
+        }
+        if self.ends_connection() {
+            // Where it means nothing, on HTTP/2, hyper leaves it out.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if !self.is_worth_retrying() {
             headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));

@@ -34,8 +34,11 @@ pub fn judge(body: &[u8]) -> Result<Chat, Refusal> {
     if nesting(body) > MAX_NESTING {
         return Err(invalid_json(format!("it is nested more than {MAX_NESTING} levels deep")));
     }
+    // Also where nobody here reads it (RFC 8259 §8.1): parsers differ in what they make of the rest.
+    let text = std::str::from_utf8(body)
+        .map_err(|error| invalid_json(format!("it is not UTF-8 behind byte {}", error.valid_up_to())))?;
     let found = RefCell::new(None);
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let judged =
         ChatSeed(&found).deserialize(&mut deserializer).and_then(|chat| deserializer.end().map(|()| chat));
     judged.map_err(|error| match found.take() {
@@ -446,6 +449,9 @@ mod tests {
         };
         assert!(detail.contains("line 2"), "{detail}");
         assert!(matches!(refusal("\u{feff}{}"), Refusal::InvalidJson { .. }));
+        let not_text = b"{\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}";
+        let detail = "it is not UTF-8 behind byte 39".to_owned();
+        assert_eq!(judge(not_text), Err(Refusal::InvalidJson { detail }));
     }
 
     #[test]

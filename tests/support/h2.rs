@@ -83,6 +83,19 @@ impl Connection {
     }
 }
 
+/// The whole frames in these bytes.
+pub fn frames(mut bytes: &[u8]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while let Some(([a, b, c, kind, _flags, stream @ ..], rest)) = bytes.split_first_chunk::<9>() {
+        let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        let Some((payload, rest)) = rest.split_at_checked(length) else { break };
+        let stream = u32::from_be_bytes(*stream) & 0x7fff_ffff;
+        frames.push(Frame { kind: *kind, stream, payload: payload.to_vec() });
+        bytes = rest;
+    }
+    frames
+}
+
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = vec![length[1], length[2], length[3], kind, flags];

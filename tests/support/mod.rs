@@ -6,9 +6,11 @@
 
 pub mod browser;
 pub mod checker;
+pub mod grammar;
 pub mod h2;
 pub mod http;
 pub mod process;
+pub mod recorder;
 pub mod rig;
 pub mod script;
 
