@@ -34,12 +34,17 @@ pub fn judge(body: &[u8]) -> Result<Chat, Refusal> {
     if nesting(body) > MAX_NESTING {
         return Err(invalid_json(format!("it is nested more than {MAX_NESTING} levels deep")));
     }
+    // The parser looks at the encoding of what it reads, and skips most of a body.
+    let text = std::str::from_utf8(body)
+        .map_err(|error| invalid_json(format!("it is not UTF-8 from byte {} on", error.valid_up_to())))?;
     let found = RefCell::new(None);
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let judged =
         ChatSeed(&found).deserialize(&mut deserializer).and_then(|chat| deserializer.end().map(|()| chat));
     judged.map_err(|error| match found.take() {
         Some(refusal) => refusal,
+        // Of another kind altogether: the parser would quote the whole of it.
+        None if error.is_data() => invalid_json("it is not an object".into()),
         None => invalid_json(error.to_string()),
     })
 }
@@ -446,6 +451,12 @@ mod tests {
         };
         assert!(detail.contains("line 2"), "{detail}");
         assert!(matches!(refusal("\u{feff}{}"), Refusal::InvalidJson { .. }));
+        let latin = b"{\"messages\":[{\"role\":\"user\",\"content\":\"caf\xE9\"}]}";
+        assert!(matches!(judge(latin), Err(Refusal::InvalidJson { detail }) if detail.contains("byte 42")));
+        let Refusal::InvalidJson { detail } = refusal(&format!("\"{}\"", "x".repeat(9999))) else {
+            unreachable!("no object")
+        };
+        assert_eq!(detail, "it is not an object");
     }
 
     #[test]
