@@ -344,7 +344,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Expect<'_, V> {
 fn keep<T, E: serde::de::Error>(found: &Found, param: &str, error: E) -> Result<T, E> {
     let text = error.to_string();
     if found.borrow().is_none()
-        && let Some((_, expected)) = text.split_once("expected ")
+        // The last one: before it stands what the caller sent, with whatever words are in it.
+        && let Some((_, expected)) = text.rsplit_once("expected ")
         && text.starts_with("invalid type")
     {
         return invalid(found, param, expected.split(" at line").next().unwrap_or(expected));
@@ -414,6 +415,10 @@ mod tests {
                 ("must be a string", "messages[0].role"),
             ),
             (format!("{{\"messages\":[{message}],\"stream\":\"yes\"}}"), ("must be true or false", "stream")),
+            (
+                r#"{"messages":[", expected nothing at line"]}"#.to_owned(),
+                ("must be an object with `role` and `content`", "messages[0]"),
+            ),
             (format!("{{\"messages\":[{message}],\"stream\":null}}"), ("must be true or false", "stream")),
             (
                 format!("{{\"messages\":[{message}],\"stream\":true,\"str\\u0065am\":false}}"),
