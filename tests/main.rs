@@ -31,6 +31,7 @@ mod refusals;
 mod reload;
 mod restart;
 mod secrets;
+mod security_promises;
 mod shutdown;
 mod simulator;
 mod slow_callers;
