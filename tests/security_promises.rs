@@ -45,7 +45,8 @@ fn tests() -> HashSet<String> {
 fn promises(text: &str) -> Vec<(&str, Vec<&str>)> {
     let (_, promises) = text.split_once("## What is promised").unwrap();
     let promises = promises.split("\n## ").next().unwrap();
-    let rows = promises.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));
+    let rows =
+        promises.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));
     rows.filter(|(promise, tests)| !promise.starts_with("---") && (*promise, *tests) != ("promise", "test"))
         .map(|(promise, tests)| (promise, tests.split('`').skip(1).step_by(2).collect()))
         .collect()
@@ -56,7 +57,11 @@ fn every_promise_names_tests_that_are_there() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md")).unwrap();
     let (promises, tests) = (promises(&text), tests());
     assert!(promises.len() >= 25, "the tables are read: {promises:?}");
-    assert!(tests.len() >= 150 && tests.contains("every_promise_names_tests_that_are_there"), "{}", tests.len());
+    assert!(
+        tests.len() >= 150 && tests.contains("every_promise_names_tests_that_are_there"),
+        "{}",
+        tests.len()
+    );
     for (promise, named) in promises {
         assert!(!named.is_empty(), "no test for: {promise}");
         for name in named {

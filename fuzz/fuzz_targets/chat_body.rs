@@ -76,9 +76,8 @@ fn stream(members: &[(Text<'_>, Json<'_>)]) -> Option<bool> {
             matches!(all(fields, "role")[..], [Json::String(_)]) && all(fields, "content").len() == 1
         });
     let stream = match all(members, "stream")[..] {
-        [] => false,
+        [] | [Json::Scalar("false")] => false,
         [Json::Scalar("true")] => true,
-        [Json::Scalar("false")] => false,
         _ => return None,
     };
     messages_fit.then_some(stream)

@@ -18,8 +18,8 @@ fuzz_target!(|text: &str| {
 
 fn valid(config: &Config) {
     let Config { server, upstream, credits, teams, tracing, .. } = config;
-    let day = Duration::from_secs(86_400);
-    let hour = Duration::from_secs(3600);
+    let day = Duration::from_hours(24);
+    let hour = Duration::from_hours(1);
     let second = Duration::from_secs(1);
     assert!(server.drain_timeout <= day);
     for timeout in [server.head_timeout, server.body_timeout, server.write_timeout] {
@@ -39,7 +39,7 @@ fn valid(config: &Config) {
     assert!(
         !url.authority().expect("a host has an authority").as_str().contains('@') && url.query().is_none()
     );
-    assert!(credits.wait <= Duration::from_secs(300));
+    assert!(credits.wait <= Duration::from_mins(5));
     let names: Vec<_> = teams.iter().map(|team| &team.name).collect();
     let ids: Vec<_> = teams.iter().flat_map(|team| &team.keys).map(|key| &key.id).collect();
     let digests: Vec<_> = teams.iter().flat_map(|team| &team.keys).map(|key| key.digest).collect();
@@ -68,7 +68,10 @@ fn explained(problems: &Problems, text: &str) {
     for problem in &problems.list {
         // The one thing that the reader of TOML says without a place.
         let nowhere = problem.key.is_empty() && problem.message == "recursion limit";
-        assert!(problem.line.map_or(nowhere, |line| (1..=lines).contains(&line)), "{problem:?} of {lines} lines");
+        assert!(
+            problem.line.map_or(nowhere, |line| (1..=lines).contains(&line)),
+            "{problem:?} of {lines} lines"
+        );
         assert!(!problem.message.is_empty(), "{problem:?}");
     }
     assert!(problems.list.is_sorted_by_key(|problem| problem.line), "not in the order of lines");

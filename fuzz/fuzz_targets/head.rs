@@ -70,8 +70,10 @@ static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
     std::fs::create_dir_all(&folder).expect("a folder for the configuration");
     let (key, file) = (folder.join("key"), folder.join("gateway.toml"));
     std::fs::write(&key, KEY).expect("the key is written");
-    let text =
-        format!("[upstream]\nbase_url = \"http://127.0.0.1:1/base/v1\"\napi_key = {{ file = {key:?} }}\n");
+    let text = format!(
+        "[upstream]\nbase_url = \"http://127.0.0.1:1/base/v1\"\napi_key = {{ file = '{}' }}\n",
+        key.display()
+    );
     std::fs::write(&file, text).expect("the configuration is written");
     let live =
         Live::load(&file, Arc::new(Metrics::new()), Clock::system()).expect("the configuration is valid");

@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use mavera_gateway::credits::Credits;
 use mavera_gateway_fuzz::{json, meter};
 use serde_json::Value;
 
@@ -33,7 +34,7 @@ fuzz_target!(|body: &[u8]| {
         let credits = value.pointer("/usage/credits_used").and_then(Value::as_u64);
         let credits = credits.filter(|credits| *credits <= 1_000_000_000);
         if let Some(credits) = credits {
-            assert_eq!(reading.usage.credits.map(|c| c.millionths()), Some(credits * 1_000_000));
+            assert_eq!(reading.usage.credits.map(Credits::millionths), Some(credits * 1_000_000));
         }
     }
 });

@@ -101,6 +101,7 @@ fn figures(members: &[(Text<'_>, Json<'_>)]) -> Option<Usage> {
 }
 
 /// The one member of that name, or none; nothing if there are two.
+#[expect(clippy::option_option, reason = "whether there is one answer, and whether that is a member")]
 fn only<'j, 't>(members: &'j [(Text<'t>, Json<'t>)], name: &str) -> Option<Option<&'j Json<'t>>> {
     let mut given = members.iter().filter(|(given, _)| given.is(name)).map(|(_, value)| value);
     let first = given.next();
