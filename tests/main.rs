@@ -24,7 +24,6 @@ mod demo;
 mod floods;
 mod leaks;
 mod ledger;
-mod metering;
 mod monitoring;
 mod overload;
 mod own_answers;
