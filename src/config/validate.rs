@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use globset::{GlobBuilder, GlobSetBuilder};
@@ -78,17 +79,19 @@ fn written(path: &Place<'_>) -> String {
 
 /// Names the nearest key that exists at this place, from the same schema that editors use.
 fn remedy_for_unknown(key: &str) -> String {
+    // Made once: a file may hold many keys that are not known.
+    static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(super::schema);
     let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));
-    let mut schema = super::schema();
+    let mut schema = &*SCHEMA;
     for part in parent.split('.').filter(|part| !part.is_empty()) {
         let name = part.split('[').next().unwrap_or(part);
-        schema = schema["properties"][name].take();
+        schema = &schema["properties"][name];
         if part.contains('[') {
-            schema = schema["items"].take();
+            schema = &schema["items"];
         }
         // An optional table is written as one alternative beside null.
         if schema["properties"].is_null() && schema["anyOf"].is_array() {
-            schema = schema["anyOf"][0].take();
+            schema = &schema["anyOf"][0];
         }
     }
     let known: Vec<&str> =
