@@ -24,6 +24,7 @@ mod demo;
 mod floods;
 mod leaks;
 mod ledger;
+mod metering;
 mod monitoring;
 mod overload;
 mod own_answers;
