@@ -1,6 +1,6 @@
 # What people and CI run. Every target installs what it needs that is missing, or says what to do.
 
-.PHONY: test lint deploy-check bench chaos heads
+.PHONY: test lint deploy-check bench chaos heads fuzz audit sbom reproducible
 
 # All tests: units, behaviours over in-memory pipes, real processes, curl, the OpenAI SDKs.
 test:
@@ -13,12 +13,14 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --no-default-features --lib --bins -- -D warnings
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
-	shellcheck scripts/setup .ci/run
+	shellcheck scripts/setup scripts/audit scripts/fuzz scripts/release-build scripts/reproduce .ci/run
 
 # Everything in deploy/ that can be checked without a container engine and a cluster.
 deploy-check:
-	cargo build --release
+	scripts/release-build --workspace --bin mavera-gateway
 	deploy/check
 
 # CPU per request against nginx, in one interleaved run; writes target/bench.json.
@@ -37,3 +39,21 @@ heads:
 	scripts/setup test
 	GENERATED_HEADS=1000000 GENERATED_SEED=$$(date +%Y%m%d000000) \
 		cargo test --test behaviour -- generated_heads --nocapture
+
+# Every fuzz target for FUZZ_SECONDS (60): what reads bytes that others wrote, held against a second reader.
+fuzz:
+	scripts/fuzz
+
+# Licences, sources, versions that are there twice, known advisories.
+audit:
+	scripts/audit
+
+# What the program is made of: target/sbom.json, CycloneDX, checked against Cargo.lock and the standard's schema.
+sbom:
+	scripts/setup sbom
+	scripts/sbom target/sbom.json
+	target/tools/sbom/bin/python scripts/sbom --check target/sbom.json
+
+# Builds the program here and in a copy elsewhere, and compares them byte for byte.
+reproducible:
+	scripts/reproduce

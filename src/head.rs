@@ -46,6 +46,29 @@ const ANSWER_FIELDS: [HeaderName; 9] = [
     HeaderName::from_static("x-ratelimit-reset"),
 ];
 
+/// What a trailer must never be: it frames, routes, authenticates or describes the content (RFC 9110 §6.5.1), or
+/// belongs to one connection (§7.6.1). hyper drops some of these for callers of HTTP/1.1, and none for those of HTTP/2.
+const NEVER_TRAILERS: [HeaderName; 18] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::HOST,
+    HeaderName::from_static("keep-alive"),
+    header::MAX_FORWARDS,
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-connection"),
+    header::SET_COOKIE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::WWW_AUTHENTICATE,
+];
+
 /// The query parameters of the list route (source: `list-video-analyses` in Mavera's API reference).
 const LIST_PARAMETERS: [&str; 3] = ["limit", "offset", "status"];
 
@@ -203,21 +226,24 @@ impl<B> Check<Arrival<B>> for Head {
     }
 }
 
-fn judge(head: &Parts) -> Result<Target, Refusal> {
+/// Decides whether a head is one we serve, and for what.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn judge(head: &Parts) -> Result<Target, Refusal> {
     authority(head)?;
     framing(head)?;
     let looped = head.headers.get_all(header::VIA).iter().any(|via| {
-        let hops = via.as_bytes().split(|&b| b == b',');
-        hops.filter_map(|hop| hop.trim_ascii().rsplit(|&b| b == b' ').next())
-            .any(|hop| hop == b"mavera-gateway")
+        // A comment may follow the name (RFC 9110 §7.6.3), and names of hosts know no case.
+        let mut words = via.as_bytes().split(|&b| b == b',' || b.is_ascii_whitespace());
+        words.any(|word| word.eq_ignore_ascii_case(b"mavera-gateway"))
     });
     if looped {
         return Err(Refusal::LoopDetected);
     }
     let target = route(head)?;
-    if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
+    let mut encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::UnsupportedMediaType { reason: "The request body must not be compressed" });
     }
     Ok(target)
@@ -369,7 +395,7 @@ pub(crate) fn add_own(headers: &mut HeaderMap) {
 
 /// The head that goes back, from the upstream's. A field that echoes the organisation's key is left out.
 #[must_use]
-pub(crate) fn back(upstream: &HeaderMap, mask: &Mask) -> HeaderMap {
+pub fn back(upstream: &HeaderMap, mask: &Mask) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     for name in &ANSWER_FIELDS {
         for value in upstream.get_all(name).iter().filter(|value| !mask.is_in(value.as_bytes())) {
@@ -397,13 +423,13 @@ pub(crate) fn has_plain_framing(headers: &HeaderMap) -> bool {
 }
 
 /// The `Trailer` fields of a head; almost always none.
-pub(crate) fn trailers_announced(headers: &HeaderMap) -> HeaderMap {
+pub fn trailers_announced(headers: &HeaderMap) -> HeaderMap {
     headers.get_all(header::TRAILER).iter().map(|value| (header::TRAILER, value.clone())).collect()
 }
 
 /// The trailers that go back: those that the upstream announced and that could not be taken for a field of
 /// the head (RFC 9110 §6.5.1).
-pub(crate) fn trailers_back(announced: &HeaderMap, mut trailers: HeaderMap, mask: &Mask) -> HeaderMap {
+pub fn trailers_back(announced: &HeaderMap, mut trailers: HeaderMap, mask: &Mask) -> HeaderMap {
     let is_announced = |name: &HeaderName| {
         announced
             .get_all(header::TRAILER)
@@ -414,10 +440,7 @@ pub(crate) fn trailers_back(announced: &HeaderMap, mut trailers: HeaderMap, mask
     let echoes = |name: &HeaderName| trailers.get_all(name).iter().any(|value| mask.is_in(value.as_bytes()));
     let unfit: Vec<_> = trailers
         .keys()
-        .filter(|name| {
-            let forbidden = **name == header::SET_COOKIE || **name == header::AUTHORIZATION;
-            forbidden || !is_announced(name) || echoes(name)
-        })
+        .filter(|name| NEVER_TRAILERS.contains(name) || !is_announced(name) || echoes(name))
         .cloned()
         .collect();
     for name in unfit {
@@ -432,6 +455,9 @@ pub(crate) fn trailers_back(announced: &HeaderMap, mut trailers: HeaderMap, mask
 pub(crate) fn is_final_answer(status: StatusCode) -> bool {
     status.is_success() || status.is_client_error() || status.is_server_error()
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -518,7 +544,9 @@ mod tests {
             &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
             &[("transfer-encoding", "gzip, chunked")],
             &[("content-encoding", "gzip")],
+            &[("content-encoding", "identity"), ("content-encoding", "gzip")],
             &[("via", "1.1 other, 1.1 mavera-gateway")],
+            &[("via", "1.1 Mavera-Gateway (a comment)")],
         ] {
             assert!(judge_request("GET", path, fields).is_err(), "{fields:?}");
         }

@@ -3,11 +3,12 @@
 
 use bytes::Bytes;
 use http::header;
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Version};
 use http_body_util::Full;
 
 use crate::config::reload::Snapshot;
-use crate::head::{self, Route};
+use crate::head::{self, RequestId, Route, Target};
 use crate::refuse::Refusal;
 use crate::stage::{Admitted, Check, Outbound, Refused};
 
@@ -31,30 +32,35 @@ fn authorize(headers: &mut HeaderMap, snapshot: &Snapshot) {
     headers.insert(header::AUTHORIZATION, snapshot.key.authorization());
 }
 
+/// The whole head that goes upstream for a target. None if the target cannot be written below the base URL.
+#[must_use]
+pub fn head(snapshot: &Snapshot, caller: &Parts, id: &RequestId, target: &Target) -> Option<Request<()>> {
+    let mut request = Request::new(());
+    *request.method_mut() = match target.route {
+        Route::VideoChat => Method::POST,
+        _ => Method::GET,
+    };
+    *request.uri_mut() = snapshot.origin.uri(&target.upstream_path())?;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = head::onward(caller, id, target.route);
+    authorize(request.headers_mut(), snapshot);
+    Some(request)
+}
+
 impl Check<Admitted> for Inject {
     type Out = Outbound;
 
     fn check(&self, admitted: Admitted) -> Result<Outbound, Refused> {
         let Admitted { judged, slot } = admitted;
-        let route = judged.target.route;
-        let origin = &judged.snapshot.origin;
-        let Some(uri) = origin.uri(&judged.target.upstream_path()) else {
+        let Some(mut head) = head(&judged.snapshot, &judged.head, judged.exchange.id(), &judged.target)
+        else {
             let reason = "its target cannot be written below the upstream's base URL";
             return Err(Refused::new(judged.exchange, Refusal::InvalidRequest { reason }));
         };
-        let mut headers = head::onward(&judged.head, judged.exchange.id(), route);
         if let Some(trace) = judged.exchange.trace() {
-            trace.propagate(&mut headers);
+            trace.propagate(head.headers_mut());
         }
-        authorize(&mut headers, &judged.snapshot);
-        let mut request = Request::new(Full::new(judged.body));
-        *request.method_mut() = match route {
-            Route::VideoChat => Method::POST,
-            _ => Method::GET,
-        };
-        *request.uri_mut() = uri;
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers;
+        let request = head.map(|()| Full::new(judged.body));
         Ok(Outbound {
             exchange: judged.exchange,
             snapshot: judged.snapshot,

@@ -77,6 +77,23 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
         assert!(report.contains("to mend it: write "), "{report}");
         assert!(!report.contains("pasted_right"), "{report}");
     }
+    let report = problems("[upstream]\nmvra_live_pasted_right_as_a_name = 1\n");
+    assert!(report.starts_with("gateway.toml:2: upstream.mvra_…: unknown key"), "{report}");
+}
+
+#[test]
+fn a_key_in_quotes_has_its_line_whatever_is_in_it() {
+    let text = "1 = 0\n\"a.b\" = 0\n\"c[0]\" = 0\n\"d\\u001B[0m\\n\" = 0\n[server]\n\"e.f\" = 0\n";
+    let report = problems(text);
+    for line in [
+        "gateway.toml:1: 1: unknown key",
+        "gateway.toml:2: a.b: unknown key",
+        "gateway.toml:3: c[0]: unknown key",
+        "gateway.toml:4: d\\u{1b}[0m\\n: unknown key",
+        "gateway.toml:6: server.e.f: unknown key",
+    ] {
+        assert!(report.lines().any(|said| said == line), "{line} in {report}");
+    }
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub fn judge(body: &[u8]) -> Result<Chat, Refusal> {
         ChatSeed(&found).deserialize(&mut deserializer).and_then(|chat| deserializer.end().map(|()| chat));
     judged.map_err(|error| match found.take() {
         Some(refusal) => refusal,
+        // Of another kind altogether: the parser would quote the whole of it.
+        None if error.is_data() => invalid_json("it is not an object".into()),
         None => invalid_json(error.to_string()),
     })
 }
@@ -342,7 +344,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Expect<'_, V> {
 fn keep<T, E: serde::de::Error>(found: &Found, param: &str, error: E) -> Result<T, E> {
     let text = error.to_string();
     if found.borrow().is_none()
-        && let Some((_, expected)) = text.split_once("expected ")
+        // The last one: before it stands what the caller sent, with whatever words are in it.
+        && let Some((_, expected)) = text.rsplit_once("expected ")
         && text.starts_with("invalid type")
     {
         return invalid(found, param, expected.split(" at line").next().unwrap_or(expected));
@@ -412,6 +415,10 @@ mod tests {
                 ("must be a string", "messages[0].role"),
             ),
             (format!("{{\"messages\":[{message}],\"stream\":\"yes\"}}"), ("must be true or false", "stream")),
+            (
+                r#"{"messages":[", expected nothing at line"]}"#.to_owned(),
+                ("must be an object with `role` and `content`", "messages[0]"),
+            ),
             (format!("{{\"messages\":[{message}],\"stream\":null}}"), ("must be true or false", "stream")),
             (
                 format!("{{\"messages\":[{message}],\"stream\":true,\"str\\u0065am\":false}}"),
@@ -452,6 +459,10 @@ mod tests {
         let not_text = b"{\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}";
         let detail = "it is not UTF-8 behind byte 39".to_owned();
         assert_eq!(judge(not_text), Err(Refusal::InvalidJson { detail }));
+        let Refusal::InvalidJson { detail } = refusal(&format!("\"{}\"", "x".repeat(9999))) else {
+            unreachable!("no object")
+        };
+        assert_eq!(detail, "it is not an object");
     }
 
     #[test]

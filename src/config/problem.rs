@@ -83,8 +83,8 @@ impl<'a> Collector<'a> {
     /// Adds a problem of the value at `key`.
     pub(crate) fn add(&mut self, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
         let line = self.span(key).map(|span| self.line(span.start));
-        let [message, remedy] = [message.into(), remedy.into()].map(|text| without_keys(&text));
-        self.list.push(Problem { line, key: key.to_owned(), message, remedy });
+        let [message, remedy] = [message.into(), remedy.into()].map(|text| shown(&text));
+        self.list.push(Problem { line, key: shown(key).replace('\n', "\\n"), message, remedy });
     }
 
     /// Adds what the TOML reader said.
@@ -93,7 +93,7 @@ impl<'a> Collector<'a> {
         self.list.push(Problem {
             line,
             key: String::new(),
-            message: without_keys(error.message()),
+            message: shown(error.message()),
             remedy: String::new(),
         });
     }
@@ -115,7 +115,14 @@ impl<'a> Collector<'a> {
     fn span(&self, key: &str) -> Option<Range<usize>> {
         let mut table = self.document.get_ref();
         let mut nearest = None;
-        for part in key.split('.').filter(|part| !part.is_empty()) {
+        let mut rest = Some(key);
+        while let Some(key) = rest {
+            // A key in quotes may hold dots and brackets: what is left may be one.
+            if let Some((at, _)) = table.get_key_value(key) {
+                return Some(at.span());
+            }
+            let (part, after) = key.split_once('.').map_or((key, None), |(part, after)| (part, Some(after)));
+            rest = after;
             let (name, index) = match part.split_once('[') {
                 Some((name, index)) => (name, index.trim_end_matches(']').parse::<usize>().ok()),
                 None => (part, None),
@@ -137,6 +144,13 @@ impl<'a> Collector<'a> {
         }
         nearest
     }
+}
+
+/// The text as it may be shown: on a terminal and in a log, where it must be no command and no line of its own.
+fn shown(text: &str) -> String {
+    let escape =
+        |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
+    without_keys(text).chars().map(escape).collect()
 }
 
 /// The message without the rest of any key in it: people paste keys where they do not belong, and

@@ -6,12 +6,14 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use globset::{GlobBuilder, GlobSetBuilder};
 use http::Uri;
 use http::uri::Scheme;
 use jiff::tz::TimeZone;
+use serde_ignored::Path as Place;
 
 use super::file::{self, File};
 use super::problem::{Collector, Problems};
@@ -47,7 +49,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
     }
     let mut unknown = Vec::new();
     let deserializer = toml::Deserializer::from(problems.document());
-    let file: File = match serde_ignored::deserialize(deserializer, |key| unknown.push(key.to_string())) {
+    let file: File = match serde_ignored::deserialize(deserializer, |key| unknown.push(written(&key))) {
         Ok(file) => file,
         Err(error) => {
             problems.add_serde(&error);
@@ -55,7 +57,6 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
         }
     };
     for key in unknown {
-        let key = bracketed(&key);
         let remedy = remedy_for_unknown(&key);
         problems.add(&key, "unknown key", remedy);
     }
@@ -63,35 +64,34 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
     problems.finish().map(|()| config)
 }
 
-/// `team.0.keys.1.id`, as `serde_ignored` writes it, in the form used everywhere else.
-fn bracketed(path: &str) -> String {
-    let mut key = String::new();
-    for part in path.split('.').filter(|part| *part != "?") {
-        if part.bytes().all(|b| b.is_ascii_digit()) {
-            key.extend(["[", part, "]"]);
-        } else {
-            if !key.is_empty() {
-                key.push('.');
-            }
-            key.push_str(part);
+/// A path in the form used everywhere: `team[0].keys[1].id`.
+fn written(path: &Place<'_>) -> String {
+    match path {
+        Place::Root => String::new(),
+        Place::Seq { parent, index } => format!("{}[{index}]", written(parent)),
+        Place::Map { parent: Place::Root, key } => key.clone(),
+        Place::Map { parent, key } => format!("{}.{key}", written(parent)),
+        Place::Some { parent } | Place::NewtypeStruct { parent } | Place::NewtypeVariant { parent } => {
+            written(parent)
         }
     }
-    key
 }
 
 /// Names the nearest key that exists at this place, from the same schema that editors use.
 fn remedy_for_unknown(key: &str) -> String {
+    // Made once: a file may hold many keys that are not known.
+    static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(super::schema);
     let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));
-    let mut schema = super::schema();
+    let mut schema = &*SCHEMA;
     for part in parent.split('.').filter(|part| !part.is_empty()) {
         let name = part.split('[').next().unwrap_or(part);
-        schema = schema["properties"][name].take();
+        schema = &schema["properties"][name];
         if part.contains('[') {
-            schema = schema["items"].take();
+            schema = &schema["items"];
         }
         // An optional table is written as one alternative beside null.
         if schema["properties"].is_null() && schema["anyOf"].is_array() {
-            schema = schema["anyOf"][0].take();
+            schema = &schema["anyOf"][0];
         }
     }
     let known: Vec<&str> =

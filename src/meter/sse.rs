@@ -116,11 +116,12 @@ impl EventStream {
     }
 
     fn read(&mut self, mut bytes: &[u8]) {
-        if self.after_cr && bytes.first() == Some(&b'\n') {
-            bytes = &bytes[1..];
+        if bytes.is_empty() {
+            return;
         }
-        if !bytes.is_empty() {
-            self.after_cr = false;
+        // Only the line feed right behind a carriage return belongs to it, also where it comes alone.
+        if std::mem::take(&mut self.after_cr) && bytes[0] == b'\n' {
+            bytes = &bytes[1..];
         }
         while !bytes.is_empty() {
             if let Some(at) = memchr2(b'\n', b'\r', bytes) {

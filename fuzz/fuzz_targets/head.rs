@@ -1,0 +1,261 @@
+//! Heads, in both directions. An input is what stands on the wire: a caller's request head, then the upstream's
+//! answer head, then its trailers. A request is served exactly if a second reading of the rules would serve it; what
+//! goes on is made of listed fields alone.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Uri, Version};
+use libfuzzer_sys::fuzz_target;
+use mavera_gateway::clock::Clock;
+use mavera_gateway::config::reload::{Live, Snapshot};
+use mavera_gateway::head::{self, RequestId, Target};
+use mavera_gateway::inject;
+use mavera_gateway::mask::Mask;
+use mavera_gateway::metrics::Metrics;
+use mavera_gateway_fuzz::KEY;
+
+/// What may stand in a head that goes upstream, each once.
+const ONWARD: [&str; 10] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "content-type",
+    "host",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+    "via",
+    "x-request-id",
+];
+/// What may stand in a head that goes back.
+const BACK: [&str; 9] = [
+    "cache-control",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "retry-after",
+    "trailer",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+];
+/// What a trailer must never be: it frames, routes, authenticates or describes the content (RFC 9110 §6.5.1), or it is
+/// of one connection (§7.6.1).
+const NEVER_TRAILERS: [&str; 18] = [
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "host",
+    "keep-alive",
+    "max-forwards",
+    "proxy-authenticate",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
+];
+
+static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
+    let folder = std::env::temp_dir().join(format!("mavera-gateway-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the configuration");
+    let (key, file) = (folder.join("key"), folder.join("gateway.toml"));
+    std::fs::write(&key, KEY).expect("the key is written");
+    let text = format!(
+        "[upstream]\nbase_url = \"http://127.0.0.1:1/base/v1\"\napi_key = {{ file = '{}' }}\n",
+        key.display()
+    );
+    std::fs::write(&file, text).expect("the configuration is written");
+    let live =
+        Live::load(&file, Arc::new(Metrics::new()), Clock::system()).expect("the configuration is valid");
+    std::fs::remove_dir_all(&folder).expect("the folder is removed");
+    live.current()
+});
+
+fuzz_target!(|input: &[u8]| {
+    let Some((mut caller, rest)) = request(input) else { return };
+    // HTTP/2 brings the same head without some of HTTP/1.1's duties.
+    for version in [caller.version, Version::HTTP_2] {
+        caller.version = version;
+        onward(&caller);
+    }
+    back(rest);
+});
+
+fn onward(caller: &Parts) {
+    let judged = head::judge(caller);
+    assert_eq!(judged.is_ok(), is_served(caller), "{judged:?} of {caller:?}");
+    let target = match judged {
+        Ok(target) => target,
+        Err(refusal) => {
+            let message = refusal.message();
+            assert!(!message.contains("mvgw_") && !message.contains("mvra_"), "{message}");
+            return;
+        }
+    };
+    let path = caller.uri.path_and_query().expect("what is served has a path").as_str();
+    let Some(rest) = path.strip_prefix("/api/v1") else {
+        assert!(["/gateway/v1/me", "/gateway/v1/explain"].contains(&path), "{path}");
+        return;
+    };
+    assert_eq!(target.upstream_path(), rest, "the path that is sent is the path that was asked for");
+    let id = RequestId::of(&caller.headers, Clock::system());
+    forwarded(caller, &target, &id);
+}
+
+/// Looks at the whole head that would be written to the upstream.
+fn forwarded(caller: &Parts, target: &Target, id: &RequestId) {
+    let sent = inject::head(&SNAPSHOT, caller, id, target).expect("a target that is served can be written");
+    assert_eq!(sent.uri().to_string(), format!("/base/v1{}", target.upstream_path()));
+    assert_eq!(sent.method(), caller.method);
+    let fields = sent.headers();
+    for name in fields.keys() {
+        assert!(ONWARD.contains(&name.as_str()), "{name} goes on");
+        assert_eq!(fields.get_all(name).iter().count(), 1, "{name} goes on more than once");
+        let value = fields[name].as_bytes();
+        assert!(
+            value.iter().all(|&byte| byte == b'\t' || (b' '..=b'~').contains(&byte)),
+            "{name}: {value:?}"
+        );
+        assert!(value.len() <= 512, "{name} is long");
+    }
+    assert_eq!(fields["host"], "127.0.0.1:1");
+    assert_eq!(fields["authorization"], format!("Bearer {KEY}"));
+    assert_eq!(fields["accept-encoding"], "identity");
+    assert_eq!(fields["via"], "1.1 mavera-gateway");
+    assert_eq!(fields.get("content-type").is_some(), caller.method == Method::POST);
+    let id = fields["x-request-id"].as_bytes();
+    assert!((1..=128).contains(&id.len()));
+    assert!(id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(byte)));
+}
+
+/// The rules, read a second time.
+fn is_served(caller: &Parts) -> bool {
+    let all = |name: &str| caller.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
+    let one_host = match all("host")[..] {
+        [] => caller.version != Version::HTTP_11,
+        [host] => {
+            let authority = caller.uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
+            let host = String::from_utf8_lossy(host).to_ascii_lowercase();
+            let parsed = host.parse::<http::uri::Authority>().is_ok() && !host.contains('@');
+            parsed && authority.is_none_or(|authority| authority == host)
+        }
+        _ => false,
+    };
+    let user = caller.uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    let framed = match all("transfer-encoding")[..] {
+        [] => true,
+        [coding] => coding.trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    };
+    let plain = all("content-encoding").iter().all(|coding| coding.eq_ignore_ascii_case(b"identity"));
+    let looped = all("via").iter().flat_map(|via| via.split(|&byte| byte == b',')).any(|hop| {
+        let mut words = hop.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.any(|word| word.eq_ignore_ascii_case(b"mavera-gateway"))
+    });
+    one_host && !user && framed && plain && !looped && has_route(caller)
+}
+
+fn has_route(caller: &Parts) -> bool {
+    let whole = caller.uri.path_and_query().map_or("", |path| path.as_str());
+    let is_word = |text: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=128).contains(&text.len()) && text.bytes().all(plain)
+    };
+    let listed = |query: &str| {
+        let mut names: Vec<_> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let count = names.len();
+        let known =
+            names.iter().all(|(name, value)| ["limit", "offset", "status"].contains(name) && is_word(value));
+        names.sort_unstable();
+        names.dedup_by_key(|(name, _)| *name);
+        known && count == names.len() && count == query.split('&').count()
+    };
+    let below = whole.strip_prefix("/api/v1/video-analyses");
+    match caller.method.as_str() {
+        "GET" if whole == "/gateway/v1/me" => true,
+        "POST" if whole == "/gateway/v1/explain" => true,
+        "GET" => below.is_some_and(|below| {
+            let id = below.strip_prefix('/').is_some_and(is_word);
+            below.is_empty() || id || below.strip_prefix('?').is_some_and(listed)
+        }),
+        "POST" => {
+            let id =
+                below.and_then(|below| below.strip_prefix('/')).and_then(|below| below.strip_suffix("/chat"));
+            id.is_some_and(is_word)
+        }
+        _ => false,
+    }
+}
+
+/// What comes back: an answer's head and its trailers.
+fn back(input: &[u8]) {
+    let Some((answer, rest)) = answer(input) else { return };
+    let mask = Mask::new(&SNAPSHOT.key);
+    let holds_key =
+        |value: &HeaderValue| value.as_bytes().windows(KEY.len()).any(|part| part == KEY.as_bytes());
+    let told = head::back(&answer, &mask);
+    for (name, value) in &told {
+        assert!(BACK.contains(&name.as_str()), "{name} goes back");
+        assert!(!holds_key(value), "{name} goes back with the key");
+        assert!(answer.get_all(name).iter().any(|given| given == value), "{name} is not as it came");
+    }
+    let Some(trailers) = fields(rest).map(|(trailers, _)| trailers) else { return };
+    let announced = head::trailers_announced(&answer);
+    let given = trailers.clone();
+    for (name, value) in &head::trailers_back(&announced, trailers, &mask) {
+        assert!(!NEVER_TRAILERS.contains(&name.as_str()), "{name} goes back as a trailer");
+        assert!(!holds_key(value), "{name} goes back with the key");
+        assert!(given.get_all(name).iter().any(|given| given == value), "{name} is not as it came");
+        let listed = announced.get_all("trailer").iter().any(|listed| {
+            String::from_utf8_lossy(listed.as_bytes()).to_ascii_lowercase().contains(name.as_str())
+        });
+        assert!(listed, "{name} was not announced");
+    }
+}
+
+/// A request head, as hyper would hand it on, and what follows it.
+fn request(input: &[u8]) -> Option<(Parts, &[u8])> {
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut parsed = httparse::Request::new(&mut fields);
+    let httparse::Status::Complete(end) = parsed.parse(input).ok()? else { return None };
+    let mut request = Request::new(());
+    *request.method_mut() = parsed.method?.parse().ok()?;
+    *request.uri_mut() = Uri::try_from(parsed.path?).ok()?;
+    *request.version_mut() = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    *request.headers_mut() = map(parsed.headers)?;
+    Some((request.into_parts().0, &input[end..]))
+}
+
+fn answer(input: &[u8]) -> Option<(HeaderMap, &[u8])> {
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut parsed = httparse::Response::new(&mut fields);
+    let httparse::Status::Complete(end) = parsed.parse(input).ok()? else { return None };
+    Some((map(parsed.headers)?, &input[end..]))
+}
+
+fn fields(input: &[u8]) -> Option<(HeaderMap, &[u8])> {
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let httparse::Status::Complete((end, parsed)) = httparse::parse_headers(input, &mut fields).ok()? else {
+        return None;
+    };
+    Some((map(parsed)?, &input[end..]))
+}
+
+fn map(fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+    let mut map = HeaderMap::new();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        map.append(name, HeaderValue::from_bytes(field.value).ok()?);
+    }
+    Some(map)
+}
