@@ -102,18 +102,18 @@ impl<'e> Merge<'_, 'e> {
                 ends.entry(end.call).or_insert((seq, end));
             }
         }
-        let mut held = HashMap::with_capacity(entries.len() / 2);
+        let mut ended_with = HashMap::with_capacity(entries.len() / 2);
         let mut written = Vec::with_capacity(entries.len());
         for (seq, entry) in numbered() {
             written.push(match entry {
                 Entry::Hold(hold) => {
                     let end = ends.get(&hold.call).filter(|(end, _)| *end > seq).copied();
                     self.hold(seq, hold, end)?;
-                    held.insert(hold.call, end.map(|(end, _)| end));
+                    ended_with.insert(hold.call, end.map(|(end, _)| end));
                     true
                 }
                 // Written with its hold.
-                Entry::End(end) if held.get(&end.call) == Some(&Some(seq)) => true,
+                Entry::End(end) if ended_with.get(&end.call) == Some(&Some(seq)) => true,
                 Entry::End(end) => self.end(seq, end)?,
             });
         }

@@ -12,6 +12,8 @@
 //! Holds that could not be written are refused; endings are kept and tried again until they are written, which is what
 //! makes the ledger recover by itself when, say, a full disk has room again.
 
+mod merger;
+
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io;
@@ -21,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::entry::Entry;
-use super::journal::{self, Frames, Journal, Position};
+use super::journal::{Frames, Journal, Position};
 use super::store::Store;
 use super::{Command, Ledger, NewEnding, NewHold, Receipt, Unavailable};
 use crate::clock::Clock;
@@ -36,9 +38,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const MERGE: Duration = Duration::from_secs(10);
 /// How long endings wait for a hold to go with.
 const LINGER: Duration = Duration::from_millis(20);
-/// How long entries gather before they are merged into the database, and how many bytes of them are not waited for.
-const GATHER: Duration = Duration::from_millis(100);
-const ENOUGH: usize = 1 << 20;
 /// Bytes of entries that may wait to be merged, a few hundred thousand. A database that takes none for so long is broken.
 const MAX_UNMERGED: usize = 64 << 20;
 
@@ -107,30 +106,7 @@ impl SqliteLedger {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
-        let progress = store.progress().map_err(io::Error::other)?;
-        let merged = progress.merged;
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                waiting: VecDeque::new(),
-                writing: false,
-                failing: false,
-                urgent: false,
-                flushing: false,
-                unmerged: Frames { bytes: Vec::new(), end: merged },
-                merging: 0,
-                merged,
-                closing: false,
-                writer_rests: false,
-                merger_rests: false,
-            }),
-            journal: Mutex::new(Journal::open(store.path(), progress)?),
-            asked: Condvar::new(),
-            written: Condvar::new(),
-            done: Condvar::new(),
-            durability,
-            clock,
-            metrics,
-        });
+        let shared = Arc::new(Shared::new(&store, durability, clock, metrics)?);
         let (writer, merger) = (Arc::clone(&shared), Arc::clone(&shared));
         std::thread::Builder::new().name("ledger".into()).spawn(move || writer.write())?;
         std::thread::Builder::new().name("ledger-merge".into()).spawn(move || merger.merge(store))?;
@@ -189,6 +165,33 @@ impl Ledger for SqliteLedger {
 }
 
 impl Shared {
+    fn new(store: &Store, durability: Durability, clock: Clock, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let progress = store.progress().map_err(io::Error::other)?;
+        let merged = progress.merged;
+        Ok(Self {
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                writing: false,
+                failing: false,
+                urgent: false,
+                flushing: false,
+                unmerged: Frames { bytes: Vec::new(), end: merged },
+                merging: 0,
+                merged,
+                closing: false,
+                writer_rests: false,
+                merger_rests: false,
+            }),
+            journal: Mutex::new(Journal::open(store.path(), progress)?),
+            asked: Condvar::new(),
+            written: Condvar::new(),
+            done: Condvar::new(),
+            durability,
+            clock,
+            metrics,
+        })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -326,64 +329,6 @@ impl Shared {
         let bytes = state.unmerged.bytes.len() + state.merging;
         self.metrics.ledger_unmerged.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
-
-    /// The thread that fills the database.
-    fn merge(&self, mut store: Store) {
-        let mut durable = Position::default();
-        loop {
-            let mut state = self.state();
-            while state.unmerged.bytes.is_empty() && !state.closing {
-                state.merger_rests = true;
-                state = self.written.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            state.merger_rests = false;
-            let gathering = |state: &mut State| !state.closing && state.unmerged.bytes.len() < ENOUGH;
-            let waited = self.written.wait_timeout_while(state, GATHER, gathering);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            let batch = Frames { bytes: std::mem::take(&mut state.unmerged.bytes), end: state.unmerged.end };
-            state.merging = batch.bytes.len();
-            let closing = state.closing;
-            drop(state);
-
-            if !batch.bytes.is_empty() {
-                let entries: Vec<_> = journal::entries(&batch.bytes).collect();
-                // The first of a generation takes all of the one before to the disk, whose file may then be written over.
-                let sync = self.durability == Durability::Fsync && batch.end.generation > durable.generation;
-                self.merge_until_it_works(&mut store, &entries, batch.end, sync);
-                if sync {
-                    durable = batch.end;
-                }
-            }
-            if closing {
-                store.truncate_log();
-            }
-            let mut state = self.state();
-            state.merging = 0;
-            self.show_unmerged(&state);
-            self.metrics.ledger_closed.set(i64::from(state.failing));
-            if !batch.bytes.is_empty() {
-                state.merged = batch.end;
-            }
-            if closing && state.unmerged.bytes.is_empty() {
-                state.closing = false;
-                self.done.notify_all();
-            }
-        }
-    }
-
-    fn merge_until_it_works(&self, store: &mut Store, entries: &[Entry<'_>], end: Position, sync: bool) {
-        let mut failing = false;
-        while let Err(error) = store.merge(entries, end, sync) {
-            if !failing {
-                failing = true;
-                tracing::error!(%error, "the ledger's database cannot be written; entries wait in the journal");
-            }
-            std::thread::sleep(RETRY);
-        }
-        if failing {
-            tracing::info!("the ledger's database can be written again");
-        }
-    }
 }
 
 impl State {
@@ -407,3 +352,6 @@ impl State {
         self.urgent = false;
     }
 }
+
+#[cfg(test)]
+mod tests;

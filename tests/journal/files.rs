@@ -14,7 +14,7 @@ fn calls(count: i64) -> (Vec<NewHold>, Vec<NewEnding>) {
     )
 }
 
-fn in_order<'a>((holds, endings): &'a (Vec<NewHold>, Vec<NewEnding>)) -> Vec<Entry<'a>> {
+fn in_order((holds, endings): &(Vec<NewHold>, Vec<NewEnding>)) -> Vec<Entry<'_>> {
     let pairs = holds.iter().zip(endings);
     pairs.flat_map(|(hold, ending)| [Entry::Hold(hold.into()), Entry::End(ending.into())]).collect()
 }
@@ -138,11 +138,15 @@ fn what_a_write_that_failed_left_is_not_found() {
     if let Some(folder) = std::env::var_os(FOLDER) {
         let (mut journal, ..) = journal_in(folder.as_ref());
         write(&mut journal, &all[..3]);
-        all[3..].iter().for_each(|entry| journal.stage(entry));
+        for entry in &all[3..] {
+            journal.stage(entry);
+        }
         assert!(journal.write(false).is_err(), "the file may not grow as far");
         // What fits may be written: it goes to the same place.
         write(&mut journal, &all[3..5]);
-        all[5..].iter().for_each(|entry| journal.stage(entry));
+        for entry in &all[5..] {
+            journal.stage(entry);
+        }
         assert!(journal.write(false).is_err(), "the file may not grow as far");
         return;
     }

@@ -49,7 +49,9 @@ fn write_until_killed(folder: &Path, durability: &str) {
         if writeln!(out, "acknowledged {call}").and_then(|()| out.flush()).is_err() {
             return;
         }
-        group.iter().for_each(|call| ledger.end(ending(*call, &team(), 1)));
+        for call in group {
+            ledger.end(ending(call, &team(), 1));
+        }
         // Files turn where the database keeps up.
         while unmerged() > f64::from(3 << 20) {
             std::thread::yield_now();

@@ -30,11 +30,15 @@ fn every_hold_is_answered_whoever_writes_it_and_every_flush_returns() {
         let place = Place::new();
         let (ledger, _) = start(&place, durability);
         let over = AtomicBool::new(false);
-        let calls: CallId = if durability == Durability::Os { 3000 } else { 100 };
+        let calls: CallId = if durability == Durability::Os { 1000 } else { 200 };
         std::thread::scope(|scope| {
-            // A flush makes the writer write at once, while others write for themselves.
+            // A flush makes the writer write at once, and many endings keep it at that for a while: then holds wait
+            // for it, and whoever comes the moment it is done writes them along with its own.
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
+                    for _ in 0..1000 {
+                        ledger.end(ending(1 << 40, "growth", 1));
+                    }
                     ledger.flush();
                 }
             });
@@ -43,9 +47,14 @@ fn every_hold_is_answered_whoever_writes_it_and_every_flush_returns() {
                     let ledger = &ledger;
                     scope.spawn(move || {
                         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-                        for call in thread * calls + 1..=(thread + 1) * calls {
-                            runtime.block_on(ledger.hold(hold(call, "growth"))).unwrap();
-                            ledger.end(ending(call, "growth", 1));
+                        let all: Vec<_> = (thread * calls + 1..=(thread + 1) * calls).collect();
+                        for some in all.chunks(50) {
+                            let receipts: Vec<_> =
+                                some.iter().map(|call| ledger.hold(hold(*call, "growth"))).collect();
+                            for (call, receipt) in some.iter().zip(receipts) {
+                                runtime.block_on(receipt).unwrap();
+                                ledger.end(ending(*call, "growth", 1));
+                            }
                         }
                     })
                 })

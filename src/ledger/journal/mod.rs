@@ -24,7 +24,7 @@ use super::entry::Entry;
 const TURN: u64 = 4 << 20;
 /// Room for some hundred entries: what has to fit before a disk that was full counts as one that is not. Zeros, which are
 /// no frames.
-const ROOM: [u8; 64 << 10] = [0; 64 << 10];
+static ROOM: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A place between two frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
