@@ -36,6 +36,9 @@ const RETRY: Duration = Duration::from_secs(1);
 const MERGE: Duration = Duration::from_secs(10);
 /// How long endings wait for a hold to go with.
 const LINGER: Duration = Duration::from_millis(20);
+/// How long a group waits for company, where the one before had more than one asker: so many callers are at work, and
+/// the next of them come within the time that one wait for the disk would have taken.
+const COMPANY: Duration = Duration::from_micros(200);
 /// How long entries gather before they are merged into the database, and how many bytes of them are not waited for.
 const GATHER: Duration = Duration::from_millis(100);
 const ENOUGH: usize = 1 << 20;
@@ -202,7 +205,8 @@ impl Shared {
         let mut journal = self.journal();
         let written = self.write_group(&mut journal, &group, state.merged, state.failing);
         let refused = written.as_ref().err().map(|error| Unavailable(error.to_string().into()));
-        self.wrote(state, &mut journal, group, written);
+        // Among what waited there may be holds, of those who came while the writer was at work.
+        answer_all(self.wrote(state, &mut journal, group, written));
         // Should it have been refused: the writer tries again what waits, or whether it could.
         if refused.is_some() && std::mem::take(&mut state.writer_rests) {
             self.asked.notify_one();
@@ -212,6 +216,7 @@ impl Shared {
 
     /// The thread that writes what nobody writes at once.
     fn write(&self) {
+        let mut askers = 0;
         loop {
             let mut state = self.state();
             while state.waiting.is_empty() && !state.failing {
@@ -224,6 +229,11 @@ impl Shared {
             let only_endings = |state: &mut State| !state.flushing && !state.urgent;
             let waited = self.asked.wait_timeout_while(state, pause, only_endings);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if askers > 1 && state.urgent && !state.flushing {
+                drop(state);
+                std::thread::sleep(COMPANY);
+                state = self.state();
+            }
             let count = state.waiting.len().min(GROUP);
             let group: Vec<Waiting> = state.waiting.drain(..count).collect();
             if group.is_empty() && !state.failing {
@@ -244,10 +254,8 @@ impl Shared {
             let answers = self.wrote(&mut state, &mut self.journal(), group, written);
             let flushing = state.flushing;
             drop(state);
-            for answer in answers {
-                // Whoever asked may have left.
-                let _ = answer.send(Ok(()));
-            }
+            askers = answers.len();
+            answer_all(answers);
             if flushing {
                 self.done.notify_all();
             }
@@ -368,6 +376,13 @@ impl Shared {
     }
 }
 
+fn answer_all(askers: Vec<Asker>) {
+    for asker in askers {
+        // Whoever asked may have left.
+        let _ = asker.send(Ok(()));
+    }
+}
+
 impl State {
     /// The disk does not take what was asked: every hold is refused, those that wait too; endings go back in
     /// front, in order, but for those of the holds that were just refused.
@@ -387,5 +402,76 @@ impl State {
         }
         self.waiting = endings;
         self.urgent = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use jiff::civil::date;
+
+    use super::*;
+    use crate::credits::Credits;
+    use crate::ledger::{Account, Basis, Ending, Reader};
+    use crate::meter::Usage;
+
+    fn account() -> Account {
+        Account { team: "growth".into(), key_id: "k7f3a9c2".into(), route: "video_chat" }
+    }
+
+    fn hold(call: i64) -> NewHold {
+        let (reserve, at, day) = (Credits::whole(5), Timestamp::UNIX_EPOCH, date(2026, 1, 1));
+        NewHold { call, account: account(), request_id: "r".into(), reserve, at, day }
+    }
+
+    fn ending(call: i64) -> NewEnding {
+        NewEnding {
+            call,
+            account: account(),
+            request_id: "r".into(),
+            reserve: Credits::whole(5),
+            day: date(2026, 1, 1),
+            at: Timestamp::UNIX_EPOCH,
+            sent_at: Some(Timestamp::UNIX_EPOCH),
+            outcome: "completed",
+            response_id: None,
+            usage: Usage::default(),
+            ending: Ending::Settled { credits: Credits::whole(1), basis: Basis::Final, reason: "" },
+        }
+    }
+
+    #[test]
+    fn every_hold_that_is_written_is_answered_so_whoever_writes_it() {
+        const CALLS: i64 = 1500;
+        for durability in [Durability::Os, Durability::Fsync] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("ledger.db");
+            let store = Store::open(&path, durability).unwrap();
+            let lock = File::create(folder.path().join("lock")).unwrap();
+            let ledger =
+                SqliteLedger::start(store, durability, lock, Clock::system(), Arc::new(Metrics::new()))
+                    .unwrap();
+            std::thread::scope(|scope| {
+                for caller in 0..4 {
+                    let ledger = &ledger;
+                    scope.spawn(move || {
+                        for call in (1 + caller * CALLS)..=((caller + 1) * CALLS) {
+                            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                            runtime.block_on(ledger.hold(hold(call))).expect("the disk has room");
+                            ledger.end(ending(call));
+                            // Now and then so long that the writer takes the endings itself.
+                            if call % 64 == caller {
+                                std::thread::sleep(LINGER);
+                            }
+                        }
+                    });
+                }
+            });
+            ledger.flush();
+            let reader = Reader::open(&path).unwrap();
+            assert_eq!(reader.verify().unwrap(), Vec::<String>::new());
+            let spends = reader.spends(crate::ledger::Span::ALL).unwrap();
+            assert_eq!(spends.iter().map(|spend| spend.calls).sum::<u64>(), 4 * CALLS.unsigned_abs());
+        }
     }
 }

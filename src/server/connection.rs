@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -48,9 +50,19 @@ where
         let snapshot = gateway.live.current();
         (snapshot.config.server.clone(), snapshot.tls.clone())
     };
-    let Some(tls) = tls else {
-        return serve_protocol(io, service, gateway, &server).await;
-    };
+    // Boxed, so that a connection in clear does not take the memory of a handshake.
+    match tls {
+        None => serve_protocol(io, service, gateway, &server).await,
+        Some(tls) => Box::pin(serve_tls(io, tls, service, gateway, &server)).await,
+    }
+}
+
+async fn serve_tls<T, C, S>(io: T, tls: Arc<ServerConfig>, service: S, gateway: &Gateway, server: &Server)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    C: Connect,
+    S: Stack<C, Incoming>,
+{
     let handshake = timeout(server.head_timeout, TlsAcceptor::from(tls).accept(io));
     let shaken = tokio::select! {
         biased;
@@ -58,7 +70,7 @@ where
         () = gateway.closing.cancelled() => return,
     };
     match shaken {
-        Ok(Ok(io)) => serve_protocol(io, service, gateway, &server).await,
+        Ok(Ok(io)) => serve_protocol(io, service, gateway, server).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
     }
