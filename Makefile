@@ -25,7 +25,7 @@ deploy-check:
 bench:
 	scripts/setup bench
 	cargo build --release --workspace
-	target/release/bench target/release/mavera-gateway
+	target/release/bench
 
 # The chaos test with a thousand kills instead of two dozen.
 chaos:

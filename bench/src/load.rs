@@ -8,21 +8,21 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 
 use crate::lanes::Lane;
-use crate::proxies::Proxy;
+use crate::proxies::Target;
 
-/// Makes `requests` calls of a lane through a proxy, and fails if any is not answered whole with 200. Returns
+/// Makes `requests` calls of a lane of a proxy, and fails if any is not answered whole with 200. Returns
 /// what each took, in microseconds.
-pub fn run(proxy: &Proxy, lane: &Lane, requests: u32) -> Result<Vec<f64>, String> {
+pub fn run(target: &Target, lane: &Lane, requests: u32) -> Result<Vec<f64>, String> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let each = (requests / lane.callers).max(1);
-    let request = request(proxy.address, &proxy.key, lane);
+    let request = request(target.address, &target.key, lane);
     runtime.block_on(async {
         let callers: Vec<_> =
-            (0..lane.callers).map(|_| tokio::spawn(call(proxy.address, request.clone(), each))).collect();
+            (0..lane.callers).map(|_| tokio::spawn(call(target.address, request.clone(), each))).collect();
         let mut latencies = Vec::with_capacity(requests as usize);
         for caller in callers {
             let called = caller.await.map_err(|error| error.to_string())?;
-            latencies.extend(called.map_err(|error| format!("{}, {}: {error}", proxy.name, lane.name))?);
+            latencies.extend(called.map_err(|error| format!("{}: {error}", lane.name))?);
         }
         Ok(latencies)
     })

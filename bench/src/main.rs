@@ -1,31 +1,43 @@
-//! Compares what a request costs in the gateway and in nginx's plain `proxy_pass`: CPU time of all
-//! threads of the proxy, from the kernel's own accounts, with the two proxies taking turns within one
-//! run, so that whatever else the machine does hits both.
+//! Compares what a request costs in the gateway, in nginx and in HAProxy: CPU time of all threads of the proxy, from
+//! the kernel's own accounts, with the proxies taking turns within one run, so that whatever else the machine does
+//! hits all of them.
 //!
-//! Usage: `make bench`, or `bench GATEWAY_BINARY [ROUNDS]`. Prints a table and writes
-//! `target/bench.json`.
+//! `make bench` runs it. It prints a table and writes `target/bench.json`.
 
 mod lanes;
 mod load;
+mod process;
 mod proxies;
 mod upstream;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Parser;
 use serde_json::json;
 
 use lanes::{LANES, Lane};
-use proxies::Proxy;
+use proxies::{Kind, Proxy, Site};
+
+/// Compares what a request costs in the gateway, in nginx and in HAProxy.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The gateway's release binary.
+    #[arg(long, value_name = "PATH", default_value = "target/release/mavera-gateway")]
+    gateway: PathBuf,
+    /// Rounds of each lane.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rounds: usize,
+    /// Only lanes with this in their name.
+    #[arg(long, value_name = "SUBSTRING", default_value = "")]
+    lane: String,
+    /// Where the figures go.
+    #[arg(long, value_name = "PATH", default_value = "target/bench.json")]
+    json: PathBuf,
+}
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let Some(binary) = arguments.next().map(PathBuf::from) else {
-        eprintln!("usage: bench GATEWAY_BINARY [ROUNDS]");
-        return ExitCode::from(64);
-    };
-    let rounds = arguments.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(5);
-    match run(&binary, rounds) {
+    match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
@@ -34,18 +46,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(binary: &std::path::Path, rounds: usize) -> Result<(), String> {
+fn run(arguments: &Arguments) -> Result<(), String> {
     let upstream = upstream::start().map_err(|error| format!("upstream: {error}"))?;
     let folder = std::env::temp_dir().join(format!("mavera-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    let measured = measure(binary, rounds, upstream, &folder);
+    let measured = measure(arguments, upstream, &folder);
     let _ = std::fs::remove_dir_all(&folder);
     let results = measured?;
-    print(&results, rounds);
+    print(&results, arguments.rounds);
     let json = results.iter().map(Measured::json).collect::<Vec<_>>();
-    let report = json!({ "rounds": rounds, "lanes": json });
-    std::fs::write("target/bench.json", format!("{report:#}\n"))
-        .map_err(|error| format!("target/bench.json: {error}"))
+    let report = json!({ "rounds": arguments.rounds, "lanes": json });
+    std::fs::write(&arguments.json, format!("{report:#}\n"))
+        .map_err(|error| format!("{}: {error}", arguments.json.display()))
 }
 
 /// One proxy in one lane, by round.
@@ -60,62 +72,60 @@ struct Cost {
 /// One lane.
 struct Measured {
     lane: &'static Lane,
-    nginx: Cost,
-    /// With the ledger at `os` and at `fsync`.
-    gateways: [Cost; 2],
+    /// In the order of [`Kind::ALL`].
+    costs: [Cost; 4],
 }
 
-const DURABILITIES: [&str; 2] = ["os", "fsync"];
-
 fn measure(
-    binary: &std::path::Path,
-    rounds: usize,
+    arguments: &Arguments,
     upstream: std::net::SocketAddr,
-    folder: &std::path::Path,
+    folder: &Path,
 ) -> Result<Vec<Measured>, String> {
-    let proxies = [
-        Proxy::nginx(folder, upstream)?,
-        Proxy::gateway(binary, folder, upstream, DURABILITIES[0])?,
-        Proxy::gateway(binary, folder, upstream, DURABILITIES[1])?,
-    ];
     let mut results = Vec::new();
-    for lane in &LANES {
-        let mut costs: [Cost; 3] = Default::default();
+    for lane in LANES.iter().filter(|lane| lane.name.contains(&arguments.lane)) {
+        let site =
+            Site { gateway: &arguments.gateway, folder, upstream, roots: None, callers: lane.callers };
+        let mut costs: [Cost; 4] = Default::default();
+        let proxies: Vec<_> =
+            Kind::ALL.into_iter().map(|kind| Proxy::start(kind, &site)).collect::<Result<_, _>>()?;
         // Once for the caches, the connections and the allocators.
         for proxy in &proxies {
-            load::run(proxy, lane, lane.requests / 4)?;
+            load::run(&proxy.target, lane, lane.requests / 4)
+                .map_err(|error| format!("{}: {error}", proxy.kind.name()))?;
         }
-        for round in 0..rounds {
+        for round in 0..arguments.rounds {
             for turn in 0..proxies.len() {
                 let index = (turn + round) % proxies.len();
                 let (proxy, cost) = (&proxies[index], &mut costs[index]);
                 let before = proxy.cpu()?;
-                let latencies = load::run(proxy, lane, lane.requests)?;
+                let latencies = load::run(&proxy.target, lane, lane.requests)?;
                 let spent = proxy.cpu()?.saturating_sub(before);
                 cost.cpu.push(spent.as_secs_f64() * 1e6 / f64::from(lane.requests));
                 cost.latency.push(median(latencies));
             }
         }
         eprintln!("  {} done", lane.name);
-        let [nginx, os, fsync] = costs;
-        results.push(Measured { lane, nginx, gateways: [os, fsync] });
+        results.push(Measured { lane, costs });
+    }
+    if results.is_empty() {
+        return Err(format!("no lane has {:?} in its name", arguments.lane));
     }
     Ok(results)
 }
 
 impl Measured {
-    /// A gateway's cost as a multiple of nginx's: median over the rounds of the ratio within each.
-    fn ratio(&self, gateway: &Cost) -> f64 {
-        median(gateway.cpu.iter().zip(&self.nginx.cpu).map(|(ours, theirs)| ours / theirs).collect())
+    /// A proxy's cost as a multiple of nginx's: median over the rounds of the ratio within each.
+    fn ratio(&self, cost: &Cost) -> f64 {
+        median(cost.cpu.iter().zip(&self.costs[0].cpu).map(|(ours, theirs)| ours / theirs).collect())
     }
 
     fn json(&self) -> serde_json::Value {
-        let gateways = self.gateways.iter().zip(DURABILITIES).map(|(gateway, durability)| {
+        let proxies = self.costs.iter().zip(Kind::ALL).map(|(cost, kind)| {
             json!({
-                "ledger": durability,
-                "cpu_microseconds": gateway.cpu,
-                "median_latency_microseconds": gateway.latency,
-                "median_ratio": self.ratio(gateway),
+                "proxy": kind.name(),
+                "cpu_microseconds": cost.cpu,
+                "median_latency_microseconds": cost.latency,
+                "median_ratio": self.ratio(cost),
             })
         });
         json!({
@@ -123,8 +133,7 @@ impl Measured {
             "requests_per_round": self.lane.requests,
             "callers": self.lane.callers,
             "target_ratio": self.lane.target,
-            "nginx": { "cpu_microseconds": self.nginx.cpu, "median_latency_microseconds": self.nginx.latency },
-            "gateways": gateways.collect::<Vec<_>>(),
+            "proxies": proxies.collect::<Vec<_>>(),
         })
     }
 }
@@ -135,25 +144,16 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn print(results: &[Measured], rounds: usize) {
-    println!(
-        "CPU per request, all threads of a proxy; median latency of a call. Medians of {rounds} interleaved rounds.\n"
-    );
-    println!(
-        "{:<34} {:>21} {:>30} {:>30} {:>7}",
-        "lane", "nginx", "gateway, ledger at os", "gateway, ledger at fsync", "target"
-    );
+    println!("CPU per request, multiple of nginx's, median time of a call; medians of {rounds} rounds.\n");
     for measured in results {
-        let cost = |cost: &Cost| (median(cost.cpu.clone()), median(cost.latency.clone()));
-        let (cpu, latency) = cost(&measured.nginx);
-        print!("{:<34} {cpu:>9.1} µs {latency:>7.0} µs", measured.lane.name);
-        for gateway in &measured.gateways {
-            let (cpu, latency) = cost(gateway);
-            print!(" {cpu:>9.1} µs {:>6.2}x {latency:>7.0} µs", measured.ratio(gateway));
+        println!("{} (target {:.2}x)", measured.lane.name, measured.lane.target);
+        for (cost, kind) in measured.costs.iter().zip(Kind::ALL) {
+            let (cpu, latency) = (median(cost.cpu.clone()), median(cost.latency.clone()));
+            println!(
+                "  {:<16} {cpu:>9.1} µs {:>6.2}x {latency:>9.0} µs",
+                kind.name(),
+                measured.ratio(cost)
+            );
         }
-        println!(" {:>6.2}x", measured.lane.target);
     }
-    println!("\nnginx: proxy_pass with keep-alive, buffering off, no log, no checks, no books.");
-    println!(
-        "gateway: every check on, budgets, a hold and an ending in the ledger, meter, metrics, a record per request."
-    );
 }
