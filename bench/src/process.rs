@@ -26,9 +26,7 @@ pub fn memory(process: u32) -> u64 {
             fs::read_to_string(format!("/proc/{process}/smaps_rollup"))
                 .ok()
                 .and_then(|text| kibibytes(&text, "Pss:"))
-                .or_else(|| {
-                    kibibytes(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, "VmRSS:")
-                })
+                .or_else(|| kibibytes(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, "VmRSS:"))
                 .map_or(0, |kibibytes| kibibytes << 10)
         })
         .sum()
@@ -51,7 +49,8 @@ mod tests {
 
     #[test]
     fn a_rollup_is_read_by_the_names_of_its_lines() {
-        let text = "55d0-7ffe ---p 00000000 00:00 0 [rollup]\nRss:    2048 kB\nPss:    1024 kB\nPss_Dirty: 9 kB\n";
+        let text =
+            "55d0-7ffe ---p 00000000 00:00 0 [rollup]\nRss:    2048 kB\nPss:    1024 kB\nPss_Dirty: 9 kB\n";
         assert_eq!(kibibytes(text, "Pss:"), Some(1024));
         assert_eq!(kibibytes(text, "Swap:"), None);
     }
