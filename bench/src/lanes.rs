@@ -145,7 +145,7 @@ impl Lane {
             (_, answer) => answer,
         };
         let callers = if matches!(work, Work::Open(_)) { 200 } else { self.callers };
-        Self { work, answer, callers, ..self }
+        Self { answer, callers, work, ..self }
     }
 
     /// Descriptors that the harness and each proxy need at most: both ends of a call, and some for themselves.

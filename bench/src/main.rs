@@ -1,4 +1,4 @@
-//! Compares what a request costs in the gateway, in nginx and in HAProxy: CPU time of all threads of the proxy, added
+//! Compares what a request costs in the gateway, in nginx and in `HAProxy`: CPU time of all threads of the proxy, added
 //! latency, time to the first byte, memory. The proxies take turns within one run, so that whatever else the machine
 //! does hits all of them. `docs/benchmarks.md` has the method.
 //!
@@ -28,7 +28,7 @@ use lanes::{LANES, Lane};
 use measure::Ground;
 use report::Run;
 
-/// Compares what a request costs in the gateway, in nginx and in HAProxy.
+/// Compares what a request costs in the gateway and in other proxies.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The gateway's release binary.

@@ -26,14 +26,14 @@ pub fn run(proxy: &Proxy, lane: &Lane, watch: Duration) -> Result<Vec<(Figure, f
     let idle = proxy.memory();
     runtime.block_on(async {
         let open = Arc::new(AtomicUsize::new(0));
-        let begin = Arc::new(Semaphore::new(AT_ONCE));
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
         let request: Arc<[u8]> = calls::request(&proxy.target, lane).into();
         let mut streams = JoinSet::<io::Result<()>>::new();
         for _ in 0..lane.callers {
             let address = proxy.target.address;
-            let (request, begin, open) = (Arc::clone(&request), Arc::clone(&begin), Arc::clone(&open));
+            let (request, turns, open) = (Arc::clone(&request), Arc::clone(&turns), Arc::clone(&open));
             streams.spawn(async move {
-                let permit = begin.acquire_owned().await.map_err(io::Error::other)?;
+                let permit = turns.acquire_owned().await.map_err(io::Error::other)?;
                 let mut tcp = TcpStream::connect(address).await?;
                 tcp.write_all(&request).await?;
                 let (mut reading, mut begun) = (Reading::default(), Some(permit));

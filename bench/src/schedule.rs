@@ -113,7 +113,6 @@ impl Connection {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "these are exact")]
 mod tests {
     use std::cell::Cell;
 
