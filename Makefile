@@ -1,6 +1,6 @@
 # What people and CI run. Every target installs what it needs that is missing, or says what to do.
 
-.PHONY: test lint deploy-check bench chaos
+.PHONY: test lint deploy-check bench bench-full chaos
 
 # All tests: units, behaviours over in-memory pipes, real processes, curl, the OpenAI SDKs.
 test:
@@ -21,11 +21,17 @@ deploy-check:
 	cargo build --release
 	deploy/check
 
-# CPU per request against nginx, in one interleaved run; writes target/bench.json.
+# CPU, latency, time to first byte, memory and allocations, against nginx and HAProxy in one interleaved run; writes
+# target/bench.json and target/bench-allocations.json. ARGS are the harness's, like ARGS='--lane "16 callers"'.
 bench:
 	scripts/setup bench
 	cargo build --release --workspace
-	target/release/bench
+	target/release/bench $(ARGS)
+	target/release/allocations
+
+# Every lane, 9,000 open streams among them, and more rounds.
+bench-full:
+	$(MAKE) bench ARGS=--full
 
 # The chaos test with a thousand kills instead of two dozen.
 chaos:

@@ -71,9 +71,9 @@ const fn events(count: usize, bytes: usize, milliseconds: u64) -> Answer {
 /// The lanes of the design's speed table.
 pub const LANES: [Lane; 12] = [
     Lane { name: "JSON read, no ledger, 16 callers", read: true, ..CHAT },
-    Lane { name: "JSON, 1 caller", callers: 1, work: Work::BackToBack(4000), ..CHAT },
+    Lane { name: "JSON, 1 caller", callers: 1, work: Work::BackToBack(1000), ..CHAT },
     Lane { name: "JSON, 16 callers", aims: CPU_WITH_FSYNC, ..CHAT },
-    Lane { name: "JSON, 256 callers", callers: 256, work: Work::BackToBack(25_600), ..CHAT },
+    Lane { name: "JSON, 256 callers", callers: 256, work: Work::BackToBack(12_800), ..CHAT },
     Lane { name: "JSON, TLS upstream, 16 callers", tls: true, ..CHAT },
     Lane {
         name: "JSON, 1000 a second, 32 callers",
@@ -108,7 +108,7 @@ pub const LANES: [Lane; 12] = [
         name: "stream, first byte, 1 caller",
         answer: events(3, 120, 0),
         callers: 1,
-        work: Work::FirstByte(2000),
+        work: Work::FirstByte(600),
         aims: ADDED_FIRST_BYTE,
         ..CHAT
     },

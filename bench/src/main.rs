@@ -65,7 +65,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {
-    let folder = std::env::temp_dir().join(format!("mavera-bench-{}", std::process::id()));
+    // Not the system's folder for such things: where that is memory, `fsync` costs nothing.
+    let here = std::env::current_dir().map_err(|error| error.to_string())?;
+    let folder = here.join(format!("target/bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let measured = measure(arguments, &folder);
     let _ = std::fs::remove_dir_all(&folder);
