@@ -61,7 +61,8 @@ impl Run {
                 }
             }
         }
-        let quick = if self.quick { " A quick run, with fewer streams open: its figures mean nothing." } else { "" };
+        let quick =
+            if self.quick { " A quick run, with fewer streams open: its figures mean nothing." } else { "" };
         format!(
             "{}\n{} rounds at most; medians, ratios to nginx within a round, and their range.{quick}\n\n{}{notes}",
             machine().join("; "),
