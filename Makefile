@@ -1,6 +1,6 @@
 # What people and CI run. Every target installs what it needs that is missing, or says what to do.
 
-.PHONY: test lint deploy-check bench chaos heads fuzz audit sbom reproducible
+.PHONY: test lint deploy-check bench bench-full chaos heads fuzz audit sbom reproducible
 
 # All tests: units, behaviours over in-memory pipes, real processes, curl, the OpenAI SDKs.
 test:
@@ -23,11 +23,17 @@ deploy-check:
 	scripts/release-build --workspace --bin mavera-gateway
 	deploy/check
 
-# CPU per request against nginx, in one interleaved run; writes target/bench.json.
+# CPU, latency, time to first byte, memory and allocations, against nginx and HAProxy in one interleaved run; writes
+# target/bench.json and target/bench-allocations.json. ARGS are the harness's, like ARGS='--lane "16 callers"'.
 bench:
 	scripts/setup bench
 	cargo build --release --workspace
-	target/release/bench target/release/mavera-gateway
+	target/release/bench $(ARGS)
+	target/release/allocations
+
+# Every lane, 9,000 open streams among them, and more rounds.
+bench-full:
+	$(MAKE) bench ARGS=--full
 
 # The chaos test with a thousand kills instead of two dozen.
 chaos:

@@ -287,6 +287,7 @@ impl Shared {
 
     /// What follows from a write: it is counted and handed on, or holds are refused and endings wait. Returns those who
     /// wait for a hold that was written.
+    #[must_use = "they wait"]
     fn wrote(
         &self,
         state: &mut State,
@@ -440,17 +441,33 @@ mod tests {
         }
     }
 
+    fn start(folder: &std::path::Path, durability: Durability) -> SqliteLedger {
+        let store = Store::open(&folder.join("ledger.db"), durability).unwrap();
+        let lock = File::create(folder.join("lock")).unwrap();
+        SqliteLedger::start(store, durability, lock, Clock::system(), Arc::new(Metrics::new())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_hold_that_another_takes_along_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = start(folder.path(), Durability::Os);
+        let mut state = ledger.shared.state();
+        // As if it had come while the writer was at work.
+        let (asker, answer) = oneshot::channel();
+        state.waiting.push_back((Command::Hold(hold(1)), Some(asker)));
+        let receipt = ledger.shared.write_now(&mut state, hold(2));
+        drop(state);
+        assert!(matches!(receipt, Receipt::Written));
+        answer.await.expect("it is answered").expect("it is written");
+        ledger.flush();
+    }
+
     #[test]
-    fn every_hold_that_is_written_is_answered_so_whoever_writes_it() {
+    fn callers_on_many_threads_lose_no_entry() {
         const CALLS: i64 = 1500;
         for durability in [Durability::Os, Durability::Fsync] {
             let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("ledger.db");
-            let store = Store::open(&path, durability).unwrap();
-            let lock = File::create(folder.path().join("lock")).unwrap();
-            let ledger =
-                SqliteLedger::start(store, durability, lock, Clock::system(), Arc::new(Metrics::new()))
-                    .unwrap();
+            let ledger = start(folder.path(), durability);
             std::thread::scope(|scope| {
                 for caller in 0..4 {
                     let ledger = &ledger;
@@ -468,7 +485,7 @@ mod tests {
                 }
             });
             ledger.flush();
-            let reader = Reader::open(&path).unwrap();
+            let reader = Reader::open(&folder.path().join("ledger.db")).unwrap();
             assert_eq!(reader.verify().unwrap(), Vec::<String>::new());
             let spends = reader.spends(crate::ledger::Span::ALL).unwrap();
             assert_eq!(spends.iter().map(|spend| spend.calls).sum::<u64>(), 4 * CALLS.unsigned_abs());
