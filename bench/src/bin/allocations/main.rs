@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let folder = std::env::temp_dir().join(format!("mavera-allocations-{}", std::process::id()));
     let measured =
-        std::fs::create_dir_all(&folder).map_err(|error| error.to_string()).and_then(|()| measure(&folder));
+        std::fs::create_dir_all(&folder).map_err(|error| error.to_string()).and_then(|()| measure(&folder, &CASES));
     let _ = std::fs::remove_dir_all(&folder);
     match measured.and_then(|costs| report(&arguments, &costs)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -76,13 +76,13 @@ fn main() -> ExitCode {
 }
 
 /// For each case, through the gateway and over the pipes alone.
-fn measure(folder: &std::path::Path) -> Result<Vec<[Cost; 2]>, String> {
+fn measure(folder: &std::path::Path, cases: &[Case]) -> Result<Vec<[Cost; 2]>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let rig = Rig::new(folder)?;
         let mut costs = Vec::new();
-        for case in &CASES {
+        for case in cases {
             costs.push([cost(case, Some(&rig)).await?, cost(case, None).await?]);
         }
         Ok(costs)
@@ -154,4 +154,23 @@ fn report(arguments: &Arguments, costs: &[[Cost; 2]]) -> Result<(), String> {
     }
     std::fs::write(&arguments.json, format!("{:#}\n", json!({ "streams": lanes })))
         .map_err(|error| format!("{}: {error}", arguments.json.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The only test here: whatever ran beside it would be counted too.
+    #[test]
+    fn an_event_is_forwarded_without_an_allocation_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let costs = measure(folder.path(), &CASES[..2]).unwrap();
+        let allocations = |[through, alone]: [Cost; 2]| through.allocations - alone.allocations;
+        // Each comes in a read of its own, and a frame is the bytes that were read: their buffer, and its count of owners.
+        let alone = allocations(costs[0]);
+        assert!(alone < 2.05, "{alone} for each event that comes alone");
+        // Many share a read. What is left over is theirs together, and goes with the events that follow a buffer's end.
+        let burst = allocations(costs[1]);
+        assert!(burst < 0.1, "{burst} for each event of a burst");
+    }
 }
