@@ -63,8 +63,9 @@ struct Cost {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let folder = std::env::temp_dir().join(format!("mavera-allocations-{}", std::process::id()));
-    let measured =
-        std::fs::create_dir_all(&folder).map_err(|error| error.to_string()).and_then(|()| measure(&folder, &CASES));
+    let measured = std::fs::create_dir_all(&folder)
+        .map_err(|error| error.to_string())
+        .and_then(|()| measure(&folder, &CASES));
     let _ = std::fs::remove_dir_all(&folder);
     match measured.and_then(|costs| report(&arguments, &costs)) {
         Ok(()) => ExitCode::SUCCESS,
