@@ -1,6 +1,6 @@
 # What people and CI run. Every target installs what it needs that is missing, or says what to do.
 
-.PHONY: test lint deploy-check bench bench-full chaos heads fuzz audit sbom reproducible
+.PHONY: test lint deploy-check bench bench-full chaos heads overload fuzz audit sbom reproducible
 
 # All tests: units, behaviours over in-memory pipes, real processes, curl, the OpenAI SDKs.
 test:
@@ -45,6 +45,11 @@ heads:
 	scripts/setup test
 	GENERATED_HEADS=1000000 GENERATED_SEED=$$(date +%Y%m%d000000) \
 		cargo test --test behaviour -- generated_heads --nocapture
+
+# Three times what fits for five minutes instead of thirty seconds.
+overload:
+	scripts/setup test
+	OVERLOAD_SECONDS=300 cargo test --test behaviour -- overload --nocapture
 
 # Every fuzz target for FUZZ_SECONDS (60): what reads bytes that others wrote, held against a second reader.
 fuzz:
