@@ -1,6 +1,6 @@
 # What people and CI run. Every target installs what it needs that is missing, or says what to do.
 
-.PHONY: test lint deploy-check bench bench-full chaos heads fuzz audit sbom reproducible
+.PHONY: test lint deploy-check bench bench-full chaos heads soak fuzz audit sbom reproducible
 
 # All tests: units, behaviours over in-memory pipes, real processes, curl, the OpenAI SDKs.
 test:
@@ -45,6 +45,16 @@ heads:
 	scripts/setup test
 	GENERATED_HEADS=1000000 GENERATED_SEED=$$(date +%Y%m%d000000) \
 		cargo test --test behaviour -- generated_heads --nocapture
+
+# Half an hour with 500 open streams, faults, callers that leave, and keys and configurations that change, instead of
+# twenty seconds with 100; a line every thirty seconds. SOAK_SECONDS and SOAK_STREAMS say otherwise.
+soak: SOAK_SECONDS ?= 1800
+soak: SOAK_STREAMS ?= 500
+soak:
+	scripts/setup test
+	cargo build --release --bin mavera-gateway
+	GATEWAY_BINARY=$(CURDIR)/target/release/mavera-gateway SOAK_SECONDS=$(SOAK_SECONDS) SOAK_STREAMS=$(SOAK_STREAMS) \
+		cargo test --test behaviour -- a_soak_leaves_nothing_behind --nocapture
 
 # Every fuzz target for FUZZ_SECONDS (60): what reads bytes that others wrote, held against a second reader.
 fuzz:
