@@ -18,8 +18,7 @@ use crate::support::rig::chat_path;
 use crate::support::{assert_no_canary, chat_body};
 
 /// Streams that come to their end, whichever. Their terminator is not always `[DONE]`.
-const WHOLE: [&str; 9] = [
-    "",
+const WHOLE: [&str; 8] = [
     "generation=old",
     "frames=extra",
     "framing=comments",
@@ -119,9 +118,10 @@ impl Caller {
 
     async fn stream(mut self) {
         while self.goes_on() {
-            let kind = self.below(WHOLE.len() + BROKEN.len());
-            let broken = kind >= WHOLE.len();
-            let quirks = if broken { BROKEN[kind - WHOLE.len()] } else { WHOLE[kind] };
+            // Half of them are plain.
+            let kind = self.below(2 * (WHOLE.len() + BROKEN.len()));
+            let quirks = WHOLE.iter().chain(&BROKEN).nth(kind).copied().unwrap_or_default();
+            let broken = BROKEN.contains(&quirks);
             let quirks = format!("pace=200ms; events={}; {quirks}", 8 + self.below(24));
             // One in eight does not stay to the end.
             let patience = (self.below(8) == 0).then(|| Duration::from_millis(self.below(1500) as u64));
@@ -183,13 +183,13 @@ impl Caller {
         let whole = converse(&load, sender, key, body);
         let came = match patience {
             None => whole.await,
-            Some(patience) => match tokio::time::timeout(patience, whole).await {
-                Ok(came) => came,
-                Err(_) => {
+            Some(patience) => {
+                let Ok(came) = tokio::time::timeout(patience, whole).await else {
                     self.load.seen.left.fetch_add(1, Ordering::Relaxed);
                     return Came::Left;
-                }
-            },
+                };
+                came
+            }
         };
         let seen = &self.load.seen;
         let (count, came) = match came {

@@ -14,8 +14,9 @@ use serde_json::Value;
 
 use super::{CANARY, assert_no_canary};
 
-/// How long anything real may take before a test is called failed: far above what it needs.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+/// How long anything real may take before a test is called failed: far above what it needs, on a slow machine that has
+/// other things to do as well.
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The program: the build that the tests belong to, or the one that `GATEWAY_BINARY` names.
 pub fn binary() -> Command {
