@@ -1,6 +1,6 @@
 # What people and CI run. Every target installs what it needs that is missing, or says what to do.
 
-.PHONY: test lint deploy-check bench bench-full chaos heads overload fuzz audit sbom reproducible
+.PHONY: test lint deploy-check bench bench-full chaos heads soak overload fuzz audit sbom reproducible
 
 # All tests: units, behaviours over in-memory pipes, real processes, curl, the OpenAI SDKs.
 test:
@@ -50,6 +50,16 @@ heads:
 overload:
 	scripts/setup test
 	OVERLOAD_SECONDS=300 cargo test --test behaviour -- overload --nocapture
+
+# Half an hour with 500 open streams, faults, callers that leave, and keys and configurations that change, instead of
+# twenty seconds with 100; a line every thirty seconds. SOAK_SECONDS and SOAK_STREAMS say otherwise.
+soak: SOAK_SECONDS ?= 1800
+soak: SOAK_STREAMS ?= 500
+soak:
+	scripts/setup test
+	cargo build --release --bin mavera-gateway
+	GATEWAY_BINARY=$(CURDIR)/target/release/mavera-gateway SOAK_SECONDS=$(SOAK_SECONDS) SOAK_STREAMS=$(SOAK_STREAMS) \
+		cargo test --test behaviour -- a_soak_leaves_nothing_behind --nocapture
 
 # Every fuzz target for FUZZ_SECONDS (60): what reads bytes that others wrote, held against a second reader.
 fuzz:
