@@ -23,6 +23,8 @@ use crate::metrics::Metrics;
 /// How often, and how many times, is looked whether a gateway has caught up with its journal: for five seconds.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(20);
 const CATCH_UP_LOOKS: u32 = 250;
+/// How many times is looked, at a start, whether the ledger is free: for a second.
+const LOCK_LOOKS: u32 = 50;
 /// How often grants of the command line are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -83,7 +85,7 @@ pub fn open(config: &Config, clock: Clock, metrics: &Arc<Metrics>) -> Result<Boo
     let failed = |error| OpenError::System { path: path.clone(), error };
     let durability = config.ledger.durability;
     let mut store = Store::open(path, durability)?;
-    let lock = lock(path)?;
+    let lock = lock_soon(path)?;
     take_up_journal(&mut store).map_err(failed)?;
     open_with(config, clock, metrics, store, |store| {
         SqliteLedger::start(store, durability, lock, clock, Arc::clone(metrics))
@@ -151,8 +153,16 @@ pub fn open_with(
 
 /// Merges what an earlier process has written to the journal and not into the database.
 fn take_up_journal(store: &mut Store) -> std::io::Result<()> {
-    let merged = store.merged().map_err(std::io::Error::other)?;
-    for frames in journal::unmerged(store.path(), merged)? {
+    let progress = store.progress().map_err(std::io::Error::other)?;
+    let found = journal::unmerged(store.path(), progress)?;
+    // No file is written over before the one ahead of it is merged: the database had been further on.
+    if found.last().is_some_and(|last| last.end.generation > progress.merged.generation + 1) {
+        tracing::error!(
+            "the ledger's database is older than its journal, as after restoring a backup: what was booked between the \
+             two is missing"
+        );
+    }
+    for frames in found {
         let entries: Vec<_> = journal::entries(&frames.bytes).collect();
         store.merge(&entries, frames.end, true).map_err(std::io::Error::other)?;
     }
@@ -168,13 +178,13 @@ pub fn catch_up(config: &Config) -> Result<(), OpenError> {
     let path = &config.ledger.path;
     let failed = |error| OpenError::System { path: path.clone(), error };
     let reader = Reader::open(path).map_err(|error| OpenError::Read { path: path.clone(), error })?;
-    let merged = || reader.merged().map_err(|error| OpenError::Read { path: path.clone(), error });
-    let Some(last) = journal::unmerged(path, merged()?).map_err(failed)?.pop() else { return Ok(()) };
+    let progress = || reader.progress().map_err(|error| OpenError::Read { path: path.clone(), error });
+    let Some(last) = journal::unmerged(path, progress()?).map_err(failed)?.pop() else { return Ok(()) };
     match lock(path) {
         Ok(_lock) => take_up_journal(&mut Store::open(path, config.ledger.durability)?).map_err(failed),
         Err(OpenError::InUse { .. }) => {
             for _ in 0..CATCH_UP_LOOKS {
-                if merged()? >= last.end {
+                if progress()?.merged >= last.end {
                     return Ok(());
                 }
                 std::thread::sleep(CATCH_UP_LOOK);
@@ -184,6 +194,17 @@ pub fn catch_up(config: &Config) -> Result<(), OpenError> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// As [`lock`], but a command that takes the journal up at this moment is waited for.
+fn lock_soon(path: &Path) -> Result<File, OpenError> {
+    for _ in 0..LOCK_LOOKS {
+        match lock(path) {
+            Err(OpenError::InUse { .. }) => std::thread::sleep(CATCH_UP_LOOK),
+            locked => return locked,
+        }
+    }
+    lock(path)
 }
 
 /// Held for as long as the gateway runs, by the process: a crash releases it.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 use serde::Serialize;
 
 use super::CallId;
-use super::journal::Position;
+use super::journal::Progress;
 use super::store::{date, progress};
 use crate::account::Grant;
 use crate::credits::Credits;
@@ -297,11 +297,11 @@ impl Reader {
         self.connection.query_row("SELECT coalesce(max(seq), 0) FROM changes", [], |row| row.get(0))
     }
 
-    /// How far the journal has been merged.
+    /// Whose the journal is, and how far it has been merged.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn merged(&self) -> rusqlite::Result<Position> {
+    pub fn progress(&self) -> rusqlite::Result<Progress> {
         progress(&self.connection)
     }
 

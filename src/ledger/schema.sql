@@ -68,13 +68,15 @@ CREATE TRIGGER changes_are_never_edited BEFORE UPDATE ON changes
 BEGIN SELECT RAISE(ABORT, 'ledger entries are never edited'); END;
 
 -- How far the journal beside this file has been merged: the generation, the byte after the last frame, and the
--- number of the last entry. Written in the transaction that merges, so that no frame is merged twice.
+-- number of the last entry. Written in the transaction that merges, so that no frame is merged twice. `ledger` is
+-- drawn once, and stands in the journal too, so that no other ledger takes it for its own.
 CREATE TABLE progress (
+  ledger     INTEGER NOT NULL,
   generation INTEGER NOT NULL,
   position   INTEGER NOT NULL,
   last_seq   INTEGER NOT NULL
 ) STRICT;
-INSERT INTO progress VALUES (0, 0, 0);
+INSERT INTO progress VALUES (random(), 0, 0, 0);
 
 -- Before which day entries have been removed: sums of earlier days stand without them.
 CREATE TABLE pruned (

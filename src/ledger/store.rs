@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use rusqlite::{Connection, OpenFlags};
 
 use super::CallId;
-use super::journal::Position;
+use super::journal::{Position, Progress};
 use crate::config::Durability;
 use crate::credits::Credits;
 
@@ -212,20 +212,20 @@ impl Store {
         &self.path
     }
 
-    /// How far the journal has been merged.
+    /// Whose the journal is, and how far it has been merged.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn merged(&self) -> Result<Position, StoreError> {
+    pub fn progress(&self) -> Result<Progress, StoreError> {
         progress(&self.connection).map_err(|error| Self::failure(&self.path, error))
     }
 }
 
-/// How far the journal has been merged into the database that a connection reads.
-pub(super) fn progress(connection: &Connection) -> rusqlite::Result<Position> {
-    connection.query_row("SELECT generation, position FROM progress", [], |row| {
-        let number = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
-        Ok(Position { generation: number(0)?, offset: number(1)? })
+/// What the database that a connection reads says of its journal.
+pub(super) fn progress(connection: &Connection) -> rusqlite::Result<Progress> {
+    connection.query_row("SELECT ledger, generation, position FROM progress", [], |row| {
+        let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+        Ok(Progress { ledger: number(0)?, merged: Position { generation: number(1)?, offset: number(2)? } })
     })
 }
 

@@ -110,7 +110,8 @@ impl SqliteLedger {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
-        let merged = store.merged().map_err(io::Error::other)?;
+        let progress = store.progress().map_err(io::Error::other)?;
+        let merged = progress.merged;
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
@@ -125,7 +126,7 @@ impl SqliteLedger {
                 writer_rests: false,
                 merger_rests: false,
             }),
-            journal: Mutex::new(Journal::open(store.path(), merged)?),
+            journal: Mutex::new(Journal::open(store.path(), progress)?),
             asked: Condvar::new(),
             written: Condvar::new(),
             done: Condvar::new(),
@@ -145,6 +146,8 @@ impl Ledger for SqliteLedger {
         let shared = &self.shared;
         let mut state = shared.state();
         if state.unmerged.bytes.len() + state.merging > MAX_UNMERGED {
+            // Nobody would know it from the journal, which goes on: the merger takes it back.
+            shared.metrics.ledger_closed.set(1);
             return Receipt::Refused(Unavailable("the database takes no entries".into()));
         }
         if shared.durability == Durability::Os && !state.writing {
@@ -206,7 +209,9 @@ impl Shared {
         let written = self.write_group(&mut journal, &group, state.merged, state.failing);
         let refused = written.as_ref().err().map(|error| Unavailable(error.to_string().into()));
         // Among what waited there may be holds, of those who came while the writer was at work.
-        answer_all(self.wrote(state, &mut journal, group, written));
+        let answers = self.wrote(state, &mut journal, group, written);
+        drop(journal);
+        self.tell(state.flushing, answers);
         // Should it have been refused: the writer tries again what waits, or whether it could.
         if refused.is_some() && std::mem::take(&mut state.writer_rests) {
             self.asked.notify_one();
@@ -237,7 +242,7 @@ impl Shared {
             let count = state.waiting.len().min(GROUP);
             let group: Vec<Waiting> = state.waiting.drain(..count).collect();
             if group.is_empty() && !state.failing {
-                // A hold has taken it along.
+                // A hold has taken it along, and has told whoever waits.
                 continue;
             }
             state.writing = true;
@@ -255,10 +260,18 @@ impl Shared {
             let flushing = state.flushing;
             drop(state);
             askers = answers.len();
-            answer_all(answers);
-            if flushing {
-                self.done.notify_all();
-            }
+            self.tell(flushing, answers);
+        }
+    }
+
+    /// Tells those whose holds are written, and those who wait for all of it.
+    fn tell(&self, flushing: bool, answers: Vec<Asker>) {
+        for answer in answers {
+            // Whoever asked may have left.
+            let _ = answer.send(Ok(()));
+        }
+        if flushing {
+            self.done.notify_all();
         }
     }
 
@@ -310,6 +323,7 @@ impl Shared {
             return Vec::new();
         }
         journal.hand_over(&mut state.unmerged);
+        self.show_unmerged(state);
         if !group.is_empty() && std::mem::take(&mut state.merger_rests) {
             self.written.notify_one();
         }
@@ -318,6 +332,11 @@ impl Shared {
             answer
         };
         group.into_iter().filter_map(count).collect()
+    }
+
+    fn show_unmerged(&self, state: &State) {
+        let bytes = state.unmerged.bytes.len() + state.merging;
+        self.metrics.ledger_unmerged.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// The thread that fills the database.
@@ -335,7 +354,6 @@ impl Shared {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             let batch = Frames { bytes: std::mem::take(&mut state.unmerged.bytes), end: state.unmerged.end };
             state.merging = batch.bytes.len();
-            self.metrics.ledger_unmerged.set(i64::try_from(state.merging).unwrap_or(i64::MAX));
             let closing = state.closing;
             drop(state);
 
@@ -353,8 +371,11 @@ impl Shared {
             }
             let mut state = self.state();
             state.merging = 0;
-            self.metrics.ledger_unmerged.set(0);
-            state.merged = state.merged.max(batch.end);
+            self.show_unmerged(&state);
+            self.metrics.ledger_closed.set(i64::from(state.failing));
+            if !batch.bytes.is_empty() {
+                state.merged = batch.end;
+            }
             if closing && state.unmerged.bytes.is_empty() {
                 state.closing = false;
                 self.done.notify_all();
@@ -374,13 +395,6 @@ impl Shared {
         if failing {
             tracing::info!("the ledger's database can be written again");
         }
-    }
-}
-
-fn answer_all(askers: Vec<Asker>) {
-    for asker in askers {
-        // Whoever asked may have left.
-        let _ = asker.send(Ok(()));
     }
 }
 

@@ -1,0 +1,66 @@
+//! Any interleaving of holds and endings, split anywhere, comes to the same as one entry after the other.
+
+use mavera_gateway::ledger::CallId;
+use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind};
+use mavera_gateway::ledger::journal::Position;
+use proptest::prelude::*;
+
+use super::Place;
+
+/// An entry of one of a few calls: held twice, ended before, twice or never, of whichever team.
+fn entry() -> impl Strategy<Value = Entry<'static>> {
+    let call = 1..6 as CallId;
+    let team = prop::sample::select(vec!["growth", "support"]);
+    let hold = (call.clone(), team, 0i64..9).prop_map(|(call, team, reserve)| {
+        Entry::Hold(HoldEntry {
+            call,
+            at: 10 * call,
+            day: (2026, 11, 20 + (call % 2) as i8),
+            team,
+            key_id: "abcd2345",
+            route: "video_chat",
+            request_id: "r",
+            reserve,
+        })
+    });
+    let kind = prop::sample::select(vec![Kind::Final, Kind::Estimated, Kind::Voided]);
+    let outcome = prop::sample::select(vec!["complete", "cut"]);
+    let end = (call, kind, 0i64..9, outcome, prop::option::of(0i64..9)).prop_map(
+        |(call, kind, credits, outcome, tokens)| {
+            Entry::End(EndEntry {
+                call,
+                at: 10 * call + 1,
+                kind,
+                credits: if kind == Kind::Voided { 0 } else { credits },
+                reason: (kind != Kind::Final).then_some("why"),
+                outcome,
+                response_id: tokens.map(|_| "resp"),
+                input_tokens: tokens,
+                output_tokens: tokens.map(|tokens| tokens / 2),
+                sent_at: None,
+            })
+        },
+    );
+    prop_oneof![2 => hold, 3 => end]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_split_comes_to_the_same_bookings_sums_and_numbers(
+        entries in prop::collection::vec((entry(), any::<bool>()), 1..24)
+    ) {
+        let (one_by_one, in_batches) = (Place::new(), Place::new());
+        let mut store = one_by_one.store();
+        for (entry, _) in &entries {
+            store.merge(std::slice::from_ref(entry), Position::default(), false).unwrap();
+        }
+        let mut store = in_batches.store();
+        for batch in entries.chunk_by(|(_, ends_here), _| !ends_here) {
+            let batch: Vec<_> = batch.iter().map(|(entry, _)| entry.clone()).collect();
+            store.merge(&batch, Position::default(), false).unwrap();
+        }
+        prop_assert_eq!(in_batches.books(), one_by_one.books());
+    }
+}

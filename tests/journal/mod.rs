@@ -1,0 +1,151 @@
+//! The ledger's journal: what was acknowledged is found again, whatever was cut off, damaged, left from before or merged
+//! already; and merging comes to the same however the entries are split.
+
+mod batches;
+mod files;
+mod kills;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use mavera_gateway::account::open::{OpenError, catch_up};
+use mavera_gateway::config::{Config, Durability, parse};
+use mavera_gateway::credits::Credits;
+use mavera_gateway::ledger::entry::Entry;
+use mavera_gateway::ledger::journal::{self, Journal, Position, Progress};
+use mavera_gateway::ledger::{Account, Basis, CallId, Ending, NewEnding, NewHold, Store};
+use mavera_gateway::meter::Usage;
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+const DAY: jiff::civil::Date = jiff::civil::date(2026, 11, 23);
+
+fn account(team: &str) -> Account {
+    Account { team: team.into(), key_id: "abcd2345".into(), route: "video_chat" }
+}
+
+fn hold(call: CallId, team: &str) -> NewHold {
+    NewHold {
+        call,
+        account: account(team),
+        request_id: format!("request-{call}"),
+        reserve: Credits::whole(5),
+        at: Timestamp::from_microsecond(call).unwrap(),
+        day: DAY,
+    }
+}
+
+fn ending(call: CallId, team: &str, credits: u64) -> NewEnding {
+    NewEnding {
+        call,
+        account: account(team),
+        request_id: format!("request-{call}"),
+        reserve: Credits::whole(5),
+        day: DAY,
+        at: Timestamp::from_microsecond(call + 1).unwrap(),
+        sent_at: None,
+        outcome: "complete",
+        response_id: Some(format!("resp_{call}")),
+        usage: Usage::default(),
+        ending: Ending::Settled { credits: Credits::whole(credits), basis: Basis::Final, reason: "" },
+    }
+}
+
+/// A folder with a ledger, and the configuration that names it.
+struct Place {
+    folder: tempfile::TempDir,
+    config: Config,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self::with("os")
+    }
+
+    fn with(durability: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("key"), "mvra_live_plainly_fake_for_tests").unwrap();
+        let config = configuration(folder.path(), durability);
+        Self { folder, config }
+    }
+
+    fn path(&self) -> &Path {
+        &self.config.ledger.path
+    }
+
+    fn store(&self) -> Store {
+        Store::open(self.path(), Durability::Os).unwrap()
+    }
+
+    /// As the files would be found if the process ended here and now. Nobody may write meanwhile.
+    fn copy(&self) -> Self {
+        let copy = Self::new();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let (name, path) = entry.map(|entry| (entry.file_name(), entry.path())).unwrap();
+            let name = name.to_str().unwrap();
+            if name.starts_with("ledger.db") && !name.ends_with("-shm") {
+                std::fs::copy(path, copy.folder.path().join(name)).unwrap();
+            }
+        }
+        copy
+    }
+
+    fn take_up(&self) -> Result<(), OpenError> {
+        catch_up(&self.config)
+    }
+
+    /// All that is booked, and the number of the last entry.
+    fn books(&self) -> Vec<Vec<Value>> {
+        let connection = Connection::open(self.path()).unwrap();
+        let mut all = Vec::new();
+        for query in [
+            "SELECT * FROM bookings ORDER BY call",
+            "SELECT * FROM day_sums ORDER BY day, team, key_id, route, outcome",
+            "SELECT last_seq FROM progress",
+        ] {
+            let mut statement = connection.prepare(query).unwrap();
+            let columns = statement.column_count();
+            let rows = statement
+                .query_map([], |row| (0..columns).map(|column| row.get(column)).collect::<Result<_, _>>())
+                .unwrap();
+            all.extend(rows.map(Result::unwrap));
+        }
+        all
+    }
+}
+
+fn configuration(folder: &Path, durability: &str) -> Config {
+    let (key, ledger) = (folder.join("key"), folder.join("ledger.db"));
+    let text = format!(
+        "[upstream]\nbase_url = \"http://127.0.0.1:1/v1\"\napi_key = {{ file = '{}' }}\n\
+         [ledger]\npath = '{}'\ndurability = \"{durability}\"\n",
+        key.display(),
+        ledger.display()
+    );
+    parse(&folder.join("gateway.toml"), &text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// A journal with nothing merged, outside any ledger.
+fn journal_in(folder: &Path) -> (Journal, Progress, PathBuf) {
+    let progress = Progress { ledger: 7, merged: Position::default() };
+    let path = folder.join("ledger.db");
+    let [_, first] = journal::paths(&path);
+    (Journal::open(&path, progress).unwrap(), progress, first)
+}
+
+/// Writes entries at once. Returns the end of what is written.
+fn write(journal: &mut Journal, entries: &[Entry<'_>]) -> Position {
+    for entry in entries {
+        journal.stage(entry);
+    }
+    journal.write(false).unwrap();
+    let mut frames = journal::Frames { bytes: Vec::new(), end: Position::default() };
+    journal.hand_over(&mut frames);
+    assert_eq!(
+        journal::entries(&frames.bytes).collect::<Vec<_>>(),
+        entries,
+        "what is merged is what was written"
+    );
+    frames.end
+}

@@ -1,0 +1,90 @@
+//! The writer's threads, and a database that takes nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mavera_gateway::clock::Clock;
+use mavera_gateway::config::Durability;
+use mavera_gateway::ledger::{CallId, Ledger, Receipt, SqliteLedger};
+use mavera_gateway::metrics::Metrics;
+use rusqlite::Connection;
+
+use super::{Place, ending, hold};
+use crate::support::rig::sample;
+
+fn start(place: &Place, durability: Durability) -> (SqliteLedger, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new());
+    let lock = tempfile::tempfile().unwrap();
+    let ledger =
+        SqliteLedger::start(place.store(), durability, lock, Clock::system(), Arc::clone(&metrics)).unwrap();
+    (ledger, metrics)
+}
+
+fn read(metrics: &Metrics, name: &str) -> f64 {
+    sample(&String::from_utf8(metrics.render().1).unwrap(), name)
+}
+
+#[test]
+fn every_hold_is_answered_whoever_writes_it_and_every_flush_returns() {
+    for durability in [Durability::Os, Durability::Fsync] {
+        let place = Place::new();
+        let (ledger, _) = start(&place, durability);
+        let over = AtomicBool::new(false);
+        let calls: CallId = if durability == Durability::Os { 3000 } else { 100 };
+        std::thread::scope(|scope| {
+            // A flush makes the writer write at once, while others write for themselves.
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    ledger.flush();
+                }
+            });
+            let threads: Vec<_> = (0..4)
+                .map(|thread| {
+                    let ledger = &ledger;
+                    scope.spawn(move || {
+                        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                        for call in thread * calls + 1..=(thread + 1) * calls {
+                            runtime.block_on(ledger.hold(hold(call, "growth"))).unwrap();
+                            ledger.end(ending(call, "growth", 1));
+                        }
+                    })
+                })
+                .collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        ledger.flush();
+        let count = "SELECT count(*) FROM bookings WHERE end_seq IS NOT NULL";
+        let ended: CallId =
+            Connection::open(place.path()).unwrap().query_row(count, [], |row| row.get(0)).unwrap();
+        assert_eq!(ended, 4 * calls);
+    }
+}
+
+#[test]
+fn a_database_that_takes_nothing_closes_the_ledger_before_memory_is_full_and_opens_it_again() {
+    let place = Place::new();
+    let (ledger, metrics) = start(&place, Durability::Os);
+    let blocker = Connection::open(place.path()).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let team = "t".repeat(3900);
+    let refused = (1..100_000).find(|call| matches!(ledger.hold(hold(*call, &team)), Receipt::Refused(_)));
+    let written = refused.expect("memory is not without end") - 1;
+    let waiting = read(&metrics, "mavera_gateway_ledger_unmerged_bytes");
+    assert!(waiting > f64::from(64 << 20), "all that waits is told: {waiting}");
+    assert_eq!(
+        read(&metrics, "mavera_gateway_ledger_closed"),
+        1.0,
+        "whoever asks is told that it is not ready"
+    );
+    blocker.execute_batch("ROLLBACK").unwrap();
+    ledger.flush();
+    assert_eq!(read(&metrics, "mavera_gateway_ledger_unmerged_bytes"), 0.0);
+    assert_eq!(read(&metrics, "mavera_gateway_ledger_closed"), 0.0);
+    assert!(matches!(ledger.hold(hold(written + 1, &team)), Receipt::Written));
+    let count = "SELECT count(*) FROM bookings";
+    let booked: CallId = blocker.query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(booked, written);
+}
