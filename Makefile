@@ -1,6 +1,6 @@
 # What people and CI run. Every target installs what it needs that is missing, or says what to do.
 
-.PHONY: test lint deploy-check bench chaos heads fuzz audit sbom reproducible
+.PHONY: test lint deploy-check bench bench-full chaos heads soak overload fuzz audit sbom reproducible
 
 # All tests: units, behaviours over in-memory pipes, real processes, curl, the OpenAI SDKs.
 test:
@@ -23,11 +23,17 @@ deploy-check:
 	scripts/release-build --workspace --bin mavera-gateway
 	deploy/check
 
-# CPU per request against nginx, in one interleaved run; writes target/bench.json.
+# CPU, latency, time to first byte, memory and allocations, against nginx and HAProxy in one interleaved run; writes
+# target/bench.json and target/bench-allocations.json. ARGS are the harness's, like ARGS='--lane "16 callers"'.
 bench:
 	scripts/setup bench
 	cargo build --release --workspace
-	target/release/bench target/release/mavera-gateway
+	target/release/bench $(ARGS)
+	target/release/allocations
+
+# Every lane, 9,000 open streams among them, and more rounds.
+bench-full:
+	$(MAKE) bench ARGS=--full
 
 # The chaos test with a thousand kills instead of two dozen.
 chaos:
@@ -39,6 +45,21 @@ heads:
 	scripts/setup test
 	GENERATED_HEADS=1000000 GENERATED_SEED=$$(date +%Y%m%d000000) \
 		cargo test --test behaviour -- generated_heads --nocapture
+
+# Three times what fits for five minutes instead of thirty seconds.
+overload:
+	scripts/setup test
+	OVERLOAD_SECONDS=300 cargo test --test behaviour -- overload --nocapture
+
+# Half an hour with 500 open streams, faults, callers that leave, and keys and configurations that change, instead of
+# twenty seconds with 100; a line every thirty seconds. SOAK_SECONDS and SOAK_STREAMS say otherwise.
+soak: SOAK_SECONDS ?= 1800
+soak: SOAK_STREAMS ?= 500
+soak:
+	scripts/setup test
+	cargo build --release --bin mavera-gateway
+	GATEWAY_BINARY=$(CURDIR)/target/release/mavera-gateway SOAK_SECONDS=$(SOAK_SECONDS) SOAK_STREAMS=$(SOAK_STREAMS) \
+		cargo test --test behaviour -- a_soak_leaves_nothing_behind --nocapture
 
 # Every fuzz target for FUZZ_SECONDS (60): what reads bytes that others wrote, held against a second reader.
 fuzz:

@@ -63,15 +63,14 @@ where
         let (head, body) = request.into_parts();
         let id = RequestId::of(&head.headers, recorder.clock());
         let value = id.value();
-        let expects = head.headers.contains_key(header::EXPECT);
         let exchange = Exchange::begin(recorder, id, &head);
         let context = Arc::clone(&self.context);
         if closing.is_cancelled() {
             let refused = Refused::new(exchange, Refusal::Draining);
-            return AnswerFuture { inner: None, refused: Some(refused), id: value, expects, context };
+            return AnswerFuture { inner: None, refused: Some(refused), id: value, context };
         }
         let arrival = Arrival { exchange, snapshot: live.current(), head, body };
-        AnswerFuture { inner: Some(self.inner.call(arrival)), refused: None, id: value, expects, context }
+        AnswerFuture { inner: Some(self.inner.call(arrival)), refused: None, id: value, context }
     }
 }
 
@@ -82,8 +81,6 @@ pin_project! {
         inner: Option<F>,
         refused: Option<Refused>,
         id: HeaderValue,
-        // The caller waits to be asked for its body.
-        expects: bool,
         context: Arc<AnswerLayer>,
     }
 }
@@ -109,10 +106,6 @@ where
                     .map(|body| AnsweredBody::Own(body.into()));
                 head::tell_credits_left(response.headers_mut(), exchange.credits_left());
                 exchange.refused(&refusal);
-                if *this.expects {
-                    // Whether its body will come nobody knows, so nobody could tell it from a next request.
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
                 response
             }
         };

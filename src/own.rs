@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -38,7 +38,7 @@ impl<S> Layer<S> for OwnLayer {
     type Service = Own<S>;
 
     fn layer(&self, inner: S) -> Own<S> {
-        Own { inner, gateway: self.gateway.clone() }
+        Own { inner, gateway: Arc::new(self.gateway.clone()) }
     }
 }
 
@@ -46,7 +46,8 @@ impl<S> Layer<S> for OwnLayer {
 #[derive(Clone, Debug)]
 pub struct Own<S> {
     inner: S,
-    gateway: Gateway,
+    /// One count of owners, of this worker's alone: the stage is cloned for every request.
+    gateway: Arc<Gateway>,
 }
 
 impl<B, S, A: Send + 'static> Service<Identified<B>> for Own<S>
@@ -66,7 +67,7 @@ where
     fn call(&mut self, identified: Identified<B>) -> Self::Future {
         match identified.routed.target.route {
             Route::Me | Route::Explain => {
-                let answer = Box::pin(answer(self.gateway.clone(), identified));
+                let answer = Box::pin(answer(Arc::clone(&self.gateway), identified));
                 OwnFuture { inner: None, answer: Some(answer) }
             }
             _ => OwnFuture { inner: Some(self.inner.call(identified)), answer: None },
@@ -103,7 +104,7 @@ where
 }
 
 async fn answer<B, A>(
-    gateway: Gateway,
+    gateway: Arc<Gateway>,
     identified: Identified<B>,
 ) -> Result<Response<AnsweredBody<A>>, Refused>
 where

@@ -259,9 +259,15 @@ impl Refusal {
     }
 
     /// Whether the connection ends with it, on HTTP/1.1: two hops may not agree on what such a request was or
-    /// where it ended, so what is behind it is nobody's.
+    /// where it ended, so what is behind it is nobody's; or its end has been waited for in vain.
     const fn ends_connection(&self) -> bool {
-        matches!(self, Self::InvalidRequest { .. } | Self::UnsupportedCoding | Self::Misdirected)
+        matches!(
+            self,
+            Self::InvalidRequest { .. }
+                | Self::UnsupportedCoding
+                | Self::Misdirected
+                | Self::RequestTimeout { .. }
+        )
     }
 
     /// One sentence for the person who reads it, with the numbers in it.

@@ -130,32 +130,26 @@ pub trait Check<In> {
 
 /// The layer that puts a [`Check`] in front of a service.
 #[derive(Clone, Debug)]
-pub struct CheckLayer<C>(Arc<C>);
+pub struct CheckLayer<C>(C);
 
-/// Puts `check` in front of what follows.
+/// Puts `check`, which must be cheap to clone, in front of what follows.
 pub fn check<C>(check: C) -> CheckLayer<C> {
-    CheckLayer(Arc::new(check))
+    CheckLayer(check)
 }
 
-impl<C, S> Layer<S> for CheckLayer<C> {
+impl<C: Clone, S> Layer<S> for CheckLayer<C> {
     type Service = Checked<C, S>;
 
     fn layer(&self, inner: S) -> Checked<C, S> {
-        Checked { check: Arc::clone(&self.0), inner }
+        Checked { check: self.0.clone(), inner }
     }
 }
 
-/// A service behind a check.
-#[derive(Debug)]
+/// A service behind a check. Cloned for every request.
+#[derive(Clone, Debug)]
 pub struct Checked<C, S> {
-    check: Arc<C>,
+    check: C,
     inner: S,
-}
-
-impl<C, S: Clone> Clone for Checked<C, S> {
-    fn clone(&self) -> Self {
-        Self { check: Arc::clone(&self.check), inner: self.inner.clone() }
-    }
 }
 
 impl<C, S, In> Service<In> for Checked<C, S>
@@ -205,7 +199,7 @@ where
 }
 
 /// A stage that waits: for a body, for the ledger.
-pub trait Wait<In>: Send + Sync + 'static {
+pub trait Wait<In>: Clone + Send + Sync + 'static {
     /// What the next stage takes.
     type Out: Send;
 
@@ -218,32 +212,26 @@ pub trait Wait<In>: Send + Sync + 'static {
 
 /// The layer that puts a [`Wait`] in front of a service.
 #[derive(Clone, Debug)]
-pub struct WaitLayer<W>(Arc<W>);
+pub struct WaitLayer<W>(W);
 
-/// Puts `wait` in front of what follows.
+/// Puts `wait`, which must be cheap to clone, in front of what follows.
 pub fn wait<W>(wait: W) -> WaitLayer<W> {
-    WaitLayer(Arc::new(wait))
+    WaitLayer(wait)
 }
 
-impl<W, S> Layer<S> for WaitLayer<W> {
+impl<W: Clone, S> Layer<S> for WaitLayer<W> {
     type Service = Waited<W, S>;
 
     fn layer(&self, inner: S) -> Waited<W, S> {
-        Waited { wait: Arc::clone(&self.0), inner }
+        Waited { wait: self.0.clone(), inner }
     }
 }
 
-/// A service behind a stage that waits.
-#[derive(Debug)]
+/// A service behind a stage that waits. Cloned for every request.
+#[derive(Clone, Debug)]
 pub struct Waited<W, S> {
-    wait: Arc<W>,
+    wait: W,
     inner: S,
-}
-
-impl<W, S: Clone> Clone for Waited<W, S> {
-    fn clone(&self) -> Self {
-        Self { wait: Arc::clone(&self.wait), inner: self.inner.clone() }
-    }
 }
 
 impl<W, S, In> Service<In> for Waited<W, S>
@@ -265,7 +253,7 @@ where
         // The service that is ready goes with the call; its clone takes its place.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        let wait = Arc::clone(&self.wait);
+        let wait = self.wait.clone();
         Box::pin(async move { inner.call(wait.wait(request).await?).await })
     }
 }

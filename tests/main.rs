@@ -39,6 +39,7 @@ mod shutdown;
 mod silent_callers;
 mod simulator;
 mod slow_callers;
+mod soak;
 mod streaming;
 mod tls;
 mod tracing;

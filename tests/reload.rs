@@ -1,4 +1,5 @@
-//! A changed configuration, key or certificate is in force within a second, and no call notices.
+//! A changed configuration, key or certificate is in force within a second, and no call notices. How long that takes
+//! is asked where the clock is ours; real processes are given the time that their machine leaves them.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use mavera_gateway::caller::NewKey;
 
 use crate::support::http::chat;
-use crate::support::process::{Pair, PairSetup, config, get, start_gateway, start_simulator, team};
+use crate::support::process::{PATIENCE, Pair, PairSetup, config, get, start_gateway, start_simulator, team};
 use crate::support::rig::{Rig, Setup, sample};
 use crate::support::{CANARY, chat_body};
 
@@ -39,15 +40,15 @@ async fn load(
     wrong
 }
 
-/// Waits until a call with `key` gets `status`; fails if that takes more than a second.
-async fn in_force_within_a_second(address: std::net::SocketAddr, key: &str, status: u16) {
+/// Waits until a call with `key` gets `status`.
+async fn in_force(address: std::net::SocketAddr, key: &str, status: u16) {
     let began = std::time::Instant::now();
     loop {
         let got = chat(address, key, chat_body(false, "")).await.unwrap().status;
         if got == status {
             return;
         }
-        assert!(began.elapsed() < Duration::from_secs(1), "still {got} after a second");
+        assert!(began.elapsed() < PATIENCE, "still {got}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -64,23 +65,23 @@ async fn the_key_is_rotated_and_teams_come_go_and_change_under_load() {
 
     // A team is added.
     let research = NewKey::generate().unwrap();
-    in_force_within_a_second(pair.address, &research.text, 401).await;
+    in_force(pair.address, &research.text, 401).await;
     replace(&pair.config_path(), &format!("{original}\n{}", team("research", &research)));
-    in_force_within_a_second(pair.address, &research.text, 200).await;
+    in_force(pair.address, &research.text, 200).await;
     // It is changed: nothing may be asked about but what does not exist.
     replace(
         &pair.config_path(),
         &format!("{original}\n{}analyses = [\"none\"]\n", team("research", &research)),
     );
-    in_force_within_a_second(pair.address, &research.text, 403).await;
+    in_force(pair.address, &research.text, 403).await;
     // A bad file changes nothing, and is told.
     replace(&pair.config_path(), "[server]\nlisten = 7\n");
     pair.gateway.wait_for_message("configuration refused; the running one is kept");
     assert_eq!(sample(&get(pair.admin, "/metrics").1, "mavera_gateway_config_reload_success"), 0.0);
-    in_force_within_a_second(pair.address, &research.text, 403).await;
+    in_force(pair.address, &research.text, 403).await;
     // It is removed.
     replace(&pair.config_path(), &original);
-    in_force_within_a_second(pair.address, &research.text, 401).await;
+    in_force(pair.address, &research.text, 401).await;
     assert_eq!(sample(&get(pair.admin, "/metrics").1, "mavera_gateway_config_reload_success"), 1.0);
 
     // The organisation's key is rotated: the simulator takes the new one too from here on, by way of a
@@ -115,7 +116,7 @@ async fn the_key_is_rotated_and_teams_come_go_and_change_under_load() {
     let wait_until_used = async |index: u64| {
         let began = std::time::Instant::now();
         while !used_key(index) {
-            assert!(began.elapsed() < Duration::from_secs(1), "key {index} is not in use after a second");
+            assert!(began.elapsed() < PATIENCE, "key {index} is not in use");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -131,6 +132,21 @@ async fn the_key_is_rotated_and_teams_come_go_and_change_under_load() {
     }
     assert!(done.load(Ordering::Relaxed) > 100);
     drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_in_force_within_a_second() {
+    let (rig, _) = Rig::with_simulator(&Setup::default());
+    let live = Arc::clone(&rig.gateway.live);
+    let watching = tokio::spawn(async move { live.watch().await });
+    let text = std::fs::read_to_string(rig.config_path()).unwrap();
+    for (more, status) in [("analyses = [\"none\"]\n", 403), ("", 200)] {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        replace(&rig.config_path(), &format!("{text}{more}"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), status);
+    }
+    watching.abort();
 }
 
 #[tokio::test]
@@ -149,11 +165,11 @@ async fn a_kubernetes_mount_swapped_by_symlink_is_picked_up() {
     symlink("..v1", path("..data")).unwrap();
     symlink("..data/gateway.toml", path("gateway.toml")).unwrap();
     let (_gateway, address, _) = start_gateway(&path("gateway.toml"));
-    in_force_within_a_second(address, &first.text, 200).await;
+    in_force(address, &first.text, 200).await;
     symlink("..v2", path("..data_next")).unwrap();
     std::fs::rename(path("..data_next"), path("..data")).unwrap();
-    in_force_within_a_second(address, &second.text, 200).await;
-    in_force_within_a_second(address, &first.text, 401).await;
+    in_force(address, &second.text, 200).await;
+    in_force(address, &first.text, 401).await;
 }
 
 #[tokio::test]
@@ -164,10 +180,10 @@ async fn a_file_that_a_refused_configuration_names_is_waited_for() {
     replace(&pair.config_path(), &text.replace(key.to_str().unwrap(), later.to_str().unwrap()));
     let refused = pair.gateway.wait_for_message("configuration refused; the running one is kept");
     assert!(refused["problem"].as_str().unwrap().contains("cannot read"), "{refused}");
-    in_force_within_a_second(pair.address, &pair.key, 200).await;
+    in_force(pair.address, &pair.key, 200).await;
     std::fs::write(&later, CANARY).unwrap();
     pair.gateway.wait_for_message("configuration reloaded");
-    in_force_within_a_second(pair.address, &pair.key, 200).await;
+    in_force(pair.address, &pair.key, 200).await;
 }
 
 #[tokio::test]
@@ -175,7 +191,7 @@ async fn sighup_reloads() {
     let pair = Pair::start(&PairSetup::default());
     pair.gateway.signal("HUP");
     pair.gateway.wait_for_message("configuration reloaded");
-    in_force_within_a_second(pair.address, &pair.key, 200).await;
+    in_force(pair.address, &pair.key, 200).await;
 }
 
 #[test]

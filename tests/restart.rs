@@ -83,7 +83,7 @@ struct Seen {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_restarts_under_load_refuse_no_connection_and_cut_no_stream() {
-    let mut pair = Pair::start(&PairSetup { server: "drain_timeout = \"50s\"", ..PairSetup::default() });
+    let mut pair = Pair::start(&PairSetup { server: "drain_timeout = \"10m\"", ..PairSetup::default() });
     pair.stop();
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();

@@ -1,6 +1,8 @@
-//! What is measured.
+//! What is measured: kinds of traffic.
 
 use std::time::Duration;
+
+use crate::figures::{Aim, Figure};
 
 /// One kind of traffic.
 #[derive(Debug)]
@@ -11,16 +13,33 @@ pub struct Lane {
     pub answer: Answer,
     /// A read, which costs no credits and touches no ledger, instead of a chat.
     pub read: bool,
+    /// TLS between proxy and upstream.
+    pub tls: bool,
     /// Callers, each with one connection and one call at a time.
     pub callers: u32,
-    /// Requests per round, over all callers.
-    pub requests: u32,
-    /// The multiple of nginx's cost that is aimed at.
-    pub target: f64,
+    /// What the callers do.
+    pub work: Work,
+    /// What is aimed at.
+    pub aims: &'static [Aim],
+    /// Only in a full run.
+    pub full: bool,
+}
+
+/// What callers do in a round.
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// So many calls over all of them, each caller one after the other: as fast as it goes.
+    BackToBack(u32),
+    /// So many calls in all, so many each second, whether answers come or not.
+    Scheduled { calls: u32, per_second: u32 },
+    /// So many streams, one after the other, each timed to its first byte.
+    FirstByte(u32),
+    /// A stream each, all open at once, watched for so long.
+    Open(Duration),
 }
 
 /// What the upstream answers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// One JSON document.
     Json,
@@ -28,65 +47,112 @@ pub enum Answer {
     Events { count: usize, bytes: usize, pause: Duration },
 }
 
+const CPU: &[Aim] = &[Aim { figure: Figure::CpuPerCall, os: 1.0, fsync: None }];
+const CPU_WITH_FSYNC: &[Aim] = &[Aim { figure: Figure::CpuPerCall, os: 1.0, fsync: Some(1.4) }];
+const CPU_OF_LARGE: &[Aim] = &[Aim { figure: Figure::CpuPerCall, os: 0.3, fsync: None }];
+const ADDED_FIRST_BYTE: &[Aim] = &[Aim { figure: Figure::AddedFirstByte, os: 1.0, fsync: None }];
+const MEMORY: &[Aim] = &[Aim { figure: Figure::Memory, os: 1.0, fsync: None }];
+
+const CHAT: Lane = Lane {
+    name: "",
+    answer: Answer::Json,
+    read: false,
+    tls: false,
+    callers: 16,
+    work: Work::BackToBack(16_000),
+    aims: CPU,
+    full: false,
+};
+
+const fn events(count: usize, bytes: usize, milliseconds: u64) -> Answer {
+    Answer::Events { count, bytes, pause: Duration::from_millis(milliseconds) }
+}
+
 /// The lanes of the design's speed table.
-pub const LANES: [Lane; 7] = [
+pub const LANES: [Lane; 12] = [
+    Lane { name: "JSON read, no ledger, 16 callers", read: true, ..CHAT },
+    Lane { name: "JSON, 1 caller", callers: 1, work: Work::BackToBack(1000), ..CHAT },
+    Lane { name: "JSON, 16 callers", aims: CPU_WITH_FSYNC, ..CHAT },
+    Lane { name: "JSON, 256 callers", callers: 256, work: Work::BackToBack(12_800), ..CHAT },
+    Lane { name: "JSON, TLS upstream, 16 callers", tls: true, ..CHAT },
     Lane {
-        name: "JSON read, no ledger, 16 callers",
-        answer: Answer::Json,
-        read: true,
-        callers: 16,
-        requests: 16_000,
-        target: 1.0,
-    },
-    Lane {
-        name: "JSON, 1 caller",
-        answer: Answer::Json,
-        read: false,
-        callers: 1,
-        requests: 4000,
-        target: 1.0,
-    },
-    Lane {
-        name: "JSON, 16 callers",
-        answer: Answer::Json,
-        read: false,
-        callers: 16,
-        requests: 16_000,
-        target: 1.0,
-    },
-    Lane {
-        name: "JSON, 256 callers",
-        answer: Answer::Json,
-        read: false,
-        callers: 256,
-        requests: 25_600,
-        target: 1.0,
+        name: "JSON, 1000 a second, 32 callers",
+        callers: 32,
+        work: Work::Scheduled { calls: 4000, per_second: 1000 },
+        aims: &[],
+        ..CHAT
     },
     Lane {
         name: "stream, 100 events back to back",
-        answer: Answer::Events { count: 100, bytes: 120, pause: Duration::ZERO },
-        read: false,
+        answer: events(100, 120, 0),
         callers: 8,
-        requests: 4000,
-        target: 1.0,
+        work: Work::BackToBack(3200),
+        ..CHAT
     },
     Lane {
         name: "stream, 50 events 5 ms apart",
-        answer: Answer::Events { count: 50, bytes: 120, pause: Duration::from_millis(5) },
-        read: false,
+        answer: events(50, 120, 5),
         callers: 64,
-        requests: 640,
-        target: 1.0,
+        work: Work::BackToBack(256),
+        ..CHAT
     },
     Lane {
         name: "stream, 20 frames of 1 MiB",
-        answer: Answer::Events { count: 20, bytes: 1 << 20, pause: Duration::ZERO },
-        read: false,
+        answer: events(20, 1 << 20, 0),
         callers: 2,
-        requests: 60,
-        target: 0.3,
+        work: Work::BackToBack(40),
+        aims: CPU_OF_LARGE,
+        ..CHAT
+    },
+    Lane {
+        name: "stream, first byte, 1 caller",
+        answer: events(3, 120, 0),
+        callers: 1,
+        work: Work::FirstByte(600),
+        aims: ADDED_FIRST_BYTE,
+        ..CHAT
+    },
+    Lane {
+        name: "2000 open streams",
+        answer: events(24, 120, 500),
+        callers: 2000,
+        work: Work::Open(Duration::from_secs(4)),
+        aims: MEMORY,
+        ..CHAT
+    },
+    Lane {
+        name: "9000 open streams",
+        answer: events(30, 120, 1000),
+        callers: 9000,
+        work: Work::Open(Duration::from_secs(5)),
+        aims: &[],
+        full: true,
+        ..CHAT
     },
 ];
+
+impl Lane {
+    /// The same in little: shows that everything works, and measures nothing well.
+    pub fn quick(self) -> Self {
+        let work = match self.work {
+            Work::BackToBack(calls) => Work::BackToBack((calls / 16).max(self.callers)),
+            Work::Scheduled { calls, per_second } => Work::Scheduled { calls: calls / 8, per_second },
+            Work::FirstByte(calls) => Work::FirstByte(calls / 16),
+            Work::Open(_) => Work::Open(Duration::from_millis(500)),
+        };
+        let answer = match (work, self.answer) {
+            (Work::Open(_), Answer::Events { bytes, .. }) => events(20, bytes, 100),
+            (_, answer) => answer,
+        };
+        let callers = if matches!(work, Work::Open(_)) { 200 } else { self.callers };
+        Self { answer, callers, work, ..self }
+    }
+
+    /// Descriptors that the harness and each proxy need at most: both ends of a call, and some for themselves.
+    pub fn descriptors(&self) -> u64 {
+        2 * u64::from(self.callers) + 512
+    }
+}
 
 impl Answer {
     /// The name under which the upstream knows it, in the request's body.
@@ -104,5 +170,18 @@ impl Answer {
         let mut numbers = spec.split('-').map(|number| number.parse::<usize>().unwrap_or(0));
         let mut next = || numbers.next().unwrap_or(0);
         Self::Events { count: next(), bytes: next(), pause: Duration::from_millis(next() as u64) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upstream_understands_what_callers_ask_for() {
+        for lane in LANES {
+            let body = format!(r#"{{"messages":[],"answer":"{}"}}"#, lane.answer.marker());
+            assert_eq!(Answer::asked_for(&body), lane.answer, "{}", lane.name);
+        }
     }
 }

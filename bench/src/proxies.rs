@@ -1,101 +1,127 @@
-//! The proxies, started for the run, and their CPU time.
+//! The proxies: started for a lane, with the configurations that stand beside this crate for readers to judge.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A proxy that runs for as long as this value lives.
-pub struct Proxy {
+use crate::process;
+
+/// The organisation's key: the upstream takes any.
+const SECRET: &str = "mvra_live_bench_plainly_fake_00000000000";
+/// Both cores of the machine that the targets were set on. All proxies get the same.
+const WORKERS: usize = 2;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The measure of all others.
+    Nginx,
+    /// For scale.
+    Haproxy,
+    /// Ours, with the ledger at `os`: survives `kill -9`.
+    GatewayOs,
+    /// Ours, with the ledger at `fsync`: survives a power cut.
+    GatewayFsync,
+}
+
+impl Kind {
+    /// In the order of the table's columns.
+    pub const ALL: [Self; 4] = [Self::Nginx, Self::Haproxy, Self::GatewayOs, Self::GatewayFsync];
+
     /// As printed.
-    pub name: &'static str,
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+            Self::GatewayOs => "gateway, os",
+            Self::GatewayFsync => "gateway, fsync",
+        }
+    }
+}
+
+/// What proxies are started for.
+#[derive(Debug)]
+pub struct Site<'a> {
+    /// The gateway's binary.
+    pub gateway: &'a Path,
+    /// For configurations, logs and ledgers.
+    pub folder: &'a Path,
+    /// Where the upstream is.
+    pub upstream: SocketAddr,
+    /// The root that signed the upstream's certificate, if it speaks TLS.
+    pub roots: Option<&'a Path>,
+    /// Connections of callers at once.
+    pub callers: u32,
+}
+
+/// Where callers call, and with which key.
+#[derive(Clone, Debug)]
+pub struct Target {
     /// Where callers connect.
     pub address: SocketAddr,
     /// What they present.
     pub key: String,
+}
+
+/// A proxy that runs for as long as this value lives.
+pub struct Proxy {
+    /// What it is.
+    pub kind: Kind,
+    /// How to call it.
+    pub target: Target,
     child: Child,
 }
 
 impl Proxy {
-    /// nginx with two workers, as a careful operator would configure it for streams.
-    pub fn nginx(folder: &Path, upstream: SocketAddr) -> Result<Self, String> {
+    /// Starts a proxy, and waits until it listens.
+    pub fn start(kind: Kind, site: &Site<'_>) -> Result<Self, String> {
         let address = free_address()?;
-        let path = folder.join("nginx.conf");
-        let text = format!(
-            "daemon off; worker_processes 2; pid {folder}/nginx.pid; error_log {folder}/nginx.err;\n\
-             events {{ worker_connections 20000; }}\n\
-             http {{\n  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;\n\
-               fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
-               tcp_nodelay on; keepalive_requests 1000000;\n\
-               upstream mavera {{ server {upstream}; keepalive 256; keepalive_requests 1000000; }}\n\
-               server {{\n    listen {address} reuseport;\n    location /api/v1/ {{\n      proxy_pass http://mavera;\n\
-                   proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Authorization \"Bearer x\";\n\
-                   proxy_buffering off; proxy_read_timeout 600s;\n    }}\n  }}\n}}\n",
-            folder = folder.display()
-        );
-        fs::write(&path, text).map_err(|error| error.to_string())?;
-        let mut command = Command::new("nginx");
-        command.arg("-p").arg(folder).arg("-c").arg(&path).arg("-e").arg(folder.join("nginx.err"));
-        let child = start(&mut command, folder, "nginx")?;
-        Self { name: "nginx", address, key: "x".into(), child }.ready()
+        let mut key = SECRET.to_owned();
+        let mut command = match kind {
+            Kind::Nginx => nginx(site, address)?,
+            Kind::Haproxy => haproxy(site, address)?,
+            Kind::GatewayOs | Kind::GatewayFsync => {
+                let (command, made) = gateway(site, address, kind)?;
+                key = made;
+                command
+            }
+        };
+        let log = site.folder.join(format!("{}.log", kind.name()));
+        let output = fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let errors = output.try_clone().map_err(|error| error.to_string())?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .map_err(|error| format!("{} cannot be started: {error}", kind.name()))?;
+        Self { kind, target: Target { address, key }, child }.ready(&log)
     }
 
-    /// The gateway with all its checks on and limits that do not bind.
-    pub fn gateway(
-        binary: &Path,
-        folder: &Path,
-        upstream: SocketAddr,
-        durability: &str,
-    ) -> Result<Self, String> {
-        let made = Command::new(binary)
-            .args(["key", "new", "--team", "bench"])
-            .output()
-            .map_err(|error| error.to_string())?;
-        let made = String::from_utf8_lossy(&made.stdout).into_owned();
-        let key = made.lines().next().unwrap_or_default().to_owned();
-        let (_, table) = made.split_once("[[team]]").ok_or("`key new` printed no table")?;
-        let (address, admin) = (free_address()?, free_address()?);
-        let secret = folder.join("key");
-        fs::write(&secret, "mvra_live_bench_plainly_fake_00000000000").map_err(|error| error.to_string())?;
-        let text = format!(
-            "[server]\nlisten = \"{address}\"\nworkers = 2\n[admin]\nlisten = \"{admin}\"\n[upstream]\n\
-             base_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 100000000\nusage_interval = \"0s\"\n\
-             [ledger]\npath = '{}'\ndurability = \"{durability}\"\n[credits]\nbudget = {{ credits = 1000000000, period = \"month\" }}\n\
-             [limits]\nrequests_per_minute = 100000000\nburst = 1000000\nconcurrency = 100000\n[[team]]{table}",
-            secret.display(),
-            folder.join(format!("ledger-{durability}.db")).display()
-        );
-        let path = folder.join(format!("gateway-{durability}.toml"));
-        fs::write(&path, text).map_err(|error| error.to_string())?;
-        let mut command = Command::new(binary);
-        command.arg("serve").arg("--config").arg(&path);
-        let child = start(&mut command, folder, &format!("gateway-{durability}"))?;
-        Self { name: "gateway", address, key, child }.ready()
-    }
-
-    fn ready(self) -> Result<Self, String> {
-        for _ in 0..200 {
-            if TcpStream::connect(self.address).is_ok() {
+    fn ready(mut self, log: &Path) -> Result<Self, String> {
+        for _ in 0..400 {
+            if TcpStream::connect(self.target.address).is_ok() {
                 return Ok(self);
             }
-            std::thread::sleep(Duration::from_millis(25));
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
-        Err(format!("{} does not listen on {}", self.name, self.address))
+        let said = fs::read_to_string(log).unwrap_or_default();
+        Err(format!("{} does not listen on {}; it said:\n{said}", self.kind.name(), self.target.address))
     }
 
-    /// CPU time of all threads of the process and of its children so far, as the scheduler counts it.
+    /// CPU time so far.
     pub fn cpu(&self) -> Result<Duration, String> {
-        let own = self.child.id();
-        let mut nanoseconds = 0;
-        for process in children(own).into_iter().chain([own]) {
-            let tasks = fs::read_dir(format!("/proc/{process}/task")).map_err(|error| error.to_string())?;
-            for task in tasks.flatten() {
-                let counted = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-                nanoseconds += counted.split(' ').next().and_then(|run| run.parse::<u64>().ok()).unwrap_or(0);
-            }
-        }
-        Ok(Duration::from_nanos(nanoseconds))
+        process::cpu(self.child.id())
+    }
+
+    /// Memory at present, in bytes.
+    pub fn memory(&self) -> u64 {
+        process::memory(self.child.id())
     }
 }
 
@@ -107,19 +133,104 @@ impl Drop for Proxy {
     }
 }
 
-fn children(parent: u32) -> Vec<u32> {
-    let listed = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-    listed.split_whitespace().filter_map(|process| process.parse().ok()).collect()
+fn nginx(site: &Site<'_>, listen: SocketAddr) -> Result<Command, String> {
+    let (scheme, tls) = match site.roots {
+        None => ("http", String::new()),
+        Some(roots) => (
+            "https",
+            format!(
+                // This nginx offers no TLS 1.3 by default; the others do.
+                "proxy_ssl_protocols TLSv1.2 TLSv1.3; proxy_ssl_verify on; proxy_ssl_trusted_certificate {};",
+                roots.display()
+            ),
+        ),
+    };
+    let connections = (2 * site.callers + 512).to_string();
+    let path = configure(
+        site,
+        listen,
+        "nginx.conf",
+        include_str!("../nginx.conf"),
+        &[("scheme", scheme), ("tls", &tls), ("connections", &connections)],
+    )?;
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(site.folder).arg("-c").arg(&path).arg("-e").arg(site.folder.join("nginx.err"));
+    Ok(command)
 }
 
-fn start(command: &mut Command, folder: &Path, name: &str) -> Result<Child, String> {
-    let log = fs::File::create(folder.join(format!("{name}.log"))).map_err(|error| error.to_string())?;
-    command
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("{name} cannot be started: {error}"))
+fn haproxy(site: &Site<'_>, listen: SocketAddr) -> Result<Command, String> {
+    let tls = site
+        .roots
+        .map(|roots| format!("ssl verify required ca-file {}", roots.display()))
+        .unwrap_or_default();
+    let callers = (site.callers + 256).to_string();
+    let template = include_str!("../haproxy.cfg");
+    let path = configure(site, listen, "haproxy.cfg", template, &[("tls", &tls), ("callers", &callers)])?;
+    let mut command = Command::new("haproxy");
+    // In the foreground, as one process.
+    command.arg("-db").arg("-f").arg(&path);
+    Ok(command)
+}
+
+fn gateway(site: &Site<'_>, listen: SocketAddr, kind: Kind) -> Result<(Command, String), String> {
+    let (scheme, tls) = match site.roots {
+        None => ("http", String::new()),
+        Some(roots) => ("https", format!("ca_file = '{}'", roots.display())),
+    };
+    let durability = if kind == Kind::GatewayFsync { "fsync" } else { "os" };
+    let secret = site.folder.join("organisation-key");
+    fs::write(&secret, SECRET).map_err(|error| format!("{}: {error}", secret.display()))?;
+    let made = Command::new(site.gateway)
+        .args(["key", "new", "--team", "bench"])
+        .output()
+        .map_err(|error| format!("{}: {error}", site.gateway.display()))?;
+    let made = String::from_utf8_lossy(&made.stdout).into_owned();
+    let key = made.lines().next().unwrap_or_default().to_owned();
+    let (_, table) = made.split_once("[[team]]").ok_or("`key new` printed no table")?;
+    let template = format!("{}\n[[team]]{table}", include_str!("../gateway.toml"));
+    let path = configure(
+        site,
+        listen,
+        &format!("gateway-{durability}.toml"),
+        &template,
+        &[
+            ("scheme", scheme),
+            ("tls", &tls),
+            ("durability", durability),
+            ("admin", &free_address()?.to_string()),
+        ],
+    )?;
+    let mut command = Command::new(site.gateway);
+    command.arg("serve").arg("--config").arg(&path);
+    Ok((command, key))
+}
+
+/// Fills in a template, writes it, and returns where.
+fn configure(
+    site: &Site<'_>,
+    listen: SocketAddr,
+    name: &str,
+    template: &str,
+    values: &[(&str, &str)],
+) -> Result<PathBuf, String> {
+    let (listen, upstream) = (listen.to_string(), site.upstream.to_string());
+    let (workers, folder) = (WORKERS.to_string(), site.folder.display().to_string());
+    let idle = site.callers.clamp(64, 1024).to_string();
+    let common = [
+        ("listen", listen.as_str()),
+        ("upstream", &upstream),
+        ("workers", &workers),
+        ("folder", &folder),
+        ("idle", &idle),
+        ("secret", SECRET),
+    ];
+    let text = common
+        .iter()
+        .chain(values)
+        .fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value));
+    let path = site.folder.join(name);
+    fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path)
 }
 
 fn free_address() -> Result<SocketAddr, String> {

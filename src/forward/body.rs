@@ -12,11 +12,10 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::Shared;
 use super::connect::Connect;
 use super::connection::Connection;
 use super::deadline::Deadline;
-use super::drain::Drain;
-use super::pool::Pool;
 use crate::admit::concurrency::Permit;
 use crate::head;
 use crate::mask::Mask;
@@ -47,7 +46,7 @@ pub struct AnswerBody<C: Connect> {
 pub(super) struct Passage<C: Connect> {
     pub(super) incoming: Incoming,
     pub(super) connection: Connection<C::Io>,
-    pub(super) pool: Arc<Pool<C>>,
+    pub(super) shared: Arc<Shared<C>>,
     pub(super) meter: Option<Meter>,
     /// Looks first, so that what the meter takes note of has no key in it.
     pub(super) mask: Mask,
@@ -56,7 +55,6 @@ pub(super) struct Passage<C: Connect> {
     /// The head's `Trailer` fields.
     pub(super) announced: HeaderMap,
     pub(super) deadline: Deadline,
-    pub(super) drain: Drain,
     /// The caller's leaving cancels the exchange; otherwise it is read on.
     pub(super) cancels: bool,
 }
@@ -80,10 +78,10 @@ impl<C: Connect> AnswerBody<C> {
     /// The body is over. `whole` if the upstream ended it as HTTP wants.
     fn end(&mut self, whole: bool) {
         let Some(passage) = self.passage.take() else { return };
-        let Passage { connection, pool, meter, exchange, permit, .. } = *passage;
+        let Passage { connection, shared, meter, exchange, permit, .. } = *passage;
         exchange.ended(whole, &reading(meter, whole));
         if whole {
-            pool.give_back(connection);
+            shared.pool.give_back(connection);
         }
         drop(permit);
     }
@@ -196,8 +194,8 @@ impl<C: Connect> Drop for AnswerBody<C> {
             exchange.abandoned(&reading(meter, false));
             return;
         }
-        let drain = passage.drain.clone();
+        let shared = Arc::clone(&passage.shared);
         passage.exchange.caller_left();
-        drain.read_on(Self { passage: Some(passage), broken: None });
+        shared.drain.read_on(Self { passage: Some(passage), broken: None });
     }
 }

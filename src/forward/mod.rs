@@ -43,14 +43,17 @@ use crate::stage::{Outbound, Refused};
 const REUSE_ATTEMPTS: usize = 2;
 
 /// The innermost service: sends a request upstream and answers with what comes back.
-pub struct Forward<C: Connect> {
+pub struct Forward<C: Connect>(Arc<Shared<C>>);
+
+/// What all exchanges of a worker have in common: one count of owners goes with each.
+struct Shared<C: Connect> {
     pool: Arc<Pool<C>>,
     drain: Drain,
 }
 
 impl<C: Connect> Clone for Forward<C> {
     fn clone(&self) -> Self {
-        Self { pool: Arc::clone(&self.pool), drain: self.drain.clone() }
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -58,7 +61,7 @@ impl<C: Connect> Forward<C> {
     /// Forwards over the connections of `pool`; callers that leave hand over to `drain`.
     #[must_use]
     pub fn new(pool: Arc<Pool<C>>, drain: Drain) -> Self {
-        Self { pool, drain }
+        Self(Arc::new(Shared { pool, drain }))
     }
 }
 
@@ -72,7 +75,7 @@ impl<C: Connect> Service<Outbound> for Forward<C> {
     }
 
     fn call(&mut self, outbound: Outbound) -> Self::Future {
-        Box::pin(forward(Arc::clone(&self.pool), self.drain.clone(), outbound))
+        Box::pin(forward(Arc::clone(&self.0), outbound))
     }
 }
 
@@ -95,8 +98,7 @@ enum Flown {
 /// Cancel-safe at every await: before the request is handed to a connection, dropping the future
 /// gives up and nothing was sent; after that, the exchange is read on or cut, as configured.
 async fn forward<C: Connect>(
-    pool: Arc<Pool<C>>,
-    drain: Drain,
+    shared: Arc<Shared<C>>,
     outbound: Outbound,
 ) -> Result<Response<AnswerBody<C>>, Refused> {
     let Outbound { exchange, snapshot, request, permit, slot } = outbound;
@@ -106,7 +108,7 @@ async fn forward<C: Connect>(
     loop {
         let fresh = attempts >= REUSE_ATTEMPTS;
         let began = cargo.exchange.clock().now();
-        let Obtained { connection, reused } = match pool.obtain(&cargo.snapshot, fresh).await {
+        let Obtained { connection, reused } = match shared.pool.obtain(&cargo.snapshot, fresh).await {
             Ok(obtained) => obtained,
             Err(error) => {
                 tracing::warn!(request_id = %cargo.exchange.id(), %error, "no connection to the upstream");
@@ -118,8 +120,8 @@ async fn forward<C: Connect>(
             cargo.exchange.stage("connect", began);
         }
         let cancels = cargo.snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel;
-        let flight = fly(Arc::clone(&pool), drain.clone(), connection, cargo, request);
-        let flight = Flight { pending: Some(Box::pin(flight)), drain: &drain, cancels };
+        let flight = fly(Arc::clone(&shared), connection, cargo, request);
+        let flight = Flight { pending: Some(Box::pin(flight)), drain: &shared.drain, cancels };
         match flight.await {
             Ok(response) => return Ok(response),
             Err(Flown::Refused(refused)) => return Err(refused),
@@ -162,8 +164,7 @@ impl<C: Connect> Drop for Flight<'_, C> {
 
 /// One request on one connection, to the head of its response.
 async fn fly<C: Connect>(
-    pool: Arc<Pool<C>>,
-    drain: Drain,
+    shared: Arc<Shared<C>>,
     mut connection: Connection<C::Io>,
     mut cargo: Cargo,
     request: Request<Full<Bytes>>,
@@ -213,14 +214,13 @@ async fn fly<C: Connect>(
         Passage {
             incoming,
             connection,
-            pool,
+            shared,
             meter: Some(Meter::for_head(&head.headers)),
             mask: Mask::new(&snapshot.key),
             exchange,
             permit,
             announced: head::trailers_announced(&head.headers),
             deadline,
-            drain,
             cancels: snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel,
         },
     ))

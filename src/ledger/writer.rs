@@ -38,6 +38,9 @@ const RETRY: Duration = Duration::from_secs(1);
 const MERGE: Duration = Duration::from_secs(10);
 /// How long endings wait for a hold to go with.
 const LINGER: Duration = Duration::from_millis(20);
+/// How long a group waits for company, where the one before had more than one asker: so many callers are at work, and
+/// the next of them come within the time that one wait for the disk would have taken.
+const COMPANY: Duration = Duration::from_micros(200);
 /// Bytes of entries that may wait to be merged, a few hundred thousand. A database that takes none for so long is broken.
 const MAX_UNMERGED: usize = 64 << 20;
 
@@ -208,6 +211,7 @@ impl Shared {
         let mut journal = self.journal();
         let written = self.write_group(&mut journal, &group, state.merged, state.failing);
         let refused = written.as_ref().err().map(|error| Unavailable(error.to_string().into()));
+        // Among what waited there may be holds, of those who came while the writer was at work.
         let answers = self.wrote(state, &mut journal, group, written);
         drop(journal);
         self.tell(state.flushing, answers);
@@ -220,6 +224,7 @@ impl Shared {
 
     /// The thread that writes what nobody writes at once.
     fn write(&self) {
+        let mut askers = 0;
         loop {
             let mut state = self.state();
             while state.waiting.is_empty() && !state.failing {
@@ -232,6 +237,11 @@ impl Shared {
             let only_endings = |state: &mut State| !state.flushing && !state.urgent;
             let waited = self.asked.wait_timeout_while(state, pause, only_endings);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if askers > 1 && state.urgent && !state.flushing {
+                drop(state);
+                std::thread::sleep(COMPANY);
+                state = self.state();
+            }
             let count = state.waiting.len().min(GROUP);
             let group: Vec<Waiting> = state.waiting.drain(..count).collect();
             if group.is_empty() && !state.failing {
@@ -252,6 +262,7 @@ impl Shared {
             let answers = self.wrote(&mut state, &mut self.journal(), group, written);
             let flushing = state.flushing;
             drop(state);
+            askers = answers.len();
             self.tell(flushing, answers);
         }
     }
@@ -292,6 +303,7 @@ impl Shared {
 
     /// What follows from a write: it is counted and handed on, or holds are refused and endings wait. Returns those who
     /// wait for a hold that was written.
+    #[must_use = "they wait"]
     fn wrote(
         &self,
         state: &mut State,

@@ -3,19 +3,24 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 use super::io::CallerIo;
+use super::rest::{CallerBody, Rest};
 use super::streams::Streams;
 use crate::config::Server;
 use crate::forward::connect::Connect;
@@ -41,16 +46,26 @@ pub async fn serve<T, C, S>(io: T, service: S, gateway: &Gateway)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     C: Connect,
-    S: Stack<C, Incoming>,
+    S: Stack<C, CallerBody>,
 {
     // Copied out: a connection may live long, and must not keep an old configuration and its key alive.
     let (server, tls) = {
         let snapshot = gateway.live.current();
         (snapshot.config.server.clone(), snapshot.tls.clone())
     };
-    let Some(tls) = tls else {
-        return serve_protocol(io, service, gateway, &server).await;
-    };
+    // Boxed, so that a connection in clear does not take the memory of a handshake.
+    match tls {
+        None => serve_protocol(io, service, gateway, &server).await,
+        Some(tls) => Box::pin(serve_tls(io, tls, service, gateway, &server)).await,
+    }
+}
+
+async fn serve_tls<T, C, S>(io: T, tls: Arc<ServerConfig>, service: S, gateway: &Gateway, server: &Server)
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    C: Connect,
+    S: Stack<C, CallerBody>,
+{
     let handshake = timeout(server.head_timeout, TlsAcceptor::from(tls).accept(io));
     let shaken = tokio::select! {
         biased;
@@ -58,7 +73,7 @@ where
         () = gateway.closing.cancelled() => return,
     };
     match shaken {
-        Ok(Ok(io)) => serve_protocol(io, service, gateway, &server).await,
+        Ok(Ok(io)) => serve_protocol(io, service, gateway, server).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
     }
@@ -70,7 +85,7 @@ async fn serve_protocol<T, C, S>(mut io: T, service: S, gateway: &Gateway, serve
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     C: Connect,
-    S: Stack<C, Incoming>,
+    S: Stack<C, CallerBody>,
 {
     let told = tokio::select! {
         biased;
@@ -108,8 +123,10 @@ async fn serve_h1<T, C, S>(io: CallerIo<T>, service: S, gateway: &Gateway, serve
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     C: Connect,
-    S: Stack<C, Incoming>,
+    S: Stack<C, CallerBody>,
 {
+    let rest = Rest::new(gateway.tasks.clone(), gateway.closing.clone(), server.head_timeout);
+    let service = rest.watching(service);
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -137,10 +154,11 @@ async fn serve_h2<T, C, S>(io: CallerIo<T>, service: S, gateway: &Gateway, serve
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     C: Connect,
-    S: Stack<C, Incoming>,
+    S: Stack<C, CallerBody>,
 {
     let bound = gateway.live.current().config.upstream.timeouts.total + server.write_timeout;
     let streams = Streams::new(gateway.tasks.clone(), bound);
+    let service = service.map_request(|request: Request<Incoming>| request.map(CallerBody::of_stream));
     let service = streams.counting(service);
     let mut builder = http2::Builder::new(Tracked(gateway.tasks.clone()));
     builder

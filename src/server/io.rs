@@ -61,6 +61,10 @@ impl<T: AsyncRead + Unpin> Read for CallerIo<T> {
             let length = this.ahead.len().min(buf.remaining());
             buf.put_slice(&this.ahead[..length]);
             this.ahead.advance(length);
+            if this.ahead.is_empty() {
+                // An empty rest would keep the buffer for as long as the connection lives.
+                this.ahead = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         hyper_read(&mut this.inner, cx, buf)

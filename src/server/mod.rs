@@ -6,6 +6,7 @@
 pub mod connection;
 pub mod io;
 pub mod listen;
+pub mod rest;
 mod streams;
 pub mod systemd;
 pub mod tls;

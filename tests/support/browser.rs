@@ -7,6 +7,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::process::PATIENCE;
+
 /// A browser with the page open.
 pub struct Page {
     child: Child,
@@ -60,7 +62,7 @@ impl Page {
 
     /// Waits until the page shows this, and returns everything it shows then.
     pub fn shows(&mut self, until: &Value) -> Value {
-        self.does("wait", json!({ "until": until, "timeout": 30_000 }))
+        self.does("wait", json!({ "until": until, "timeout": PATIENCE.as_millis() as u64 }))
     }
 
     pub fn presses(&mut self, name: &str) {

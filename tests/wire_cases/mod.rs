@@ -17,6 +17,7 @@ mod http2_resets;
 mod kernel;
 mod size_and_time;
 mod target;
+mod unread;
 mod upstream_answers;
 mod upstream_manners;
 
@@ -69,8 +70,6 @@ enum End {
     GoesOn,
     /// The last answer says that the connection ends, and it does.
     Announced,
-    /// Either: it depends on how much of the body had come when the answer was written.
-    Any,
 }
 
 /// Refused with this status; the connection ends, and says so.

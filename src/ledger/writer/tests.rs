@@ -1,31 +1,83 @@
 use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::date;
 
 use super::*;
 use crate::credits::Credits;
-use crate::ledger::Account;
+use crate::ledger::{Account, Basis, Ending, Reader};
+use crate::meter::Usage;
+
+fn account() -> Account {
+    Account { team: "growth".into(), key_id: "k7f3a9c2".into(), route: "video_chat" }
+}
 
 fn hold(call: i64) -> NewHold {
-    NewHold {
+    let (reserve, at, day) = (Credits::whole(5), Timestamp::UNIX_EPOCH, date(2026, 1, 1));
+    NewHold { call, account: account(), request_id: "r".into(), reserve, at, day }
+}
+
+fn ending(call: i64) -> NewEnding {
+    NewEnding {
         call,
-        account: Account { team: "growth".into(), key_id: "abcd2345".into(), route: "video_chat" },
+        account: account(),
         request_id: "r".into(),
         reserve: Credits::whole(5),
+        day: date(2026, 1, 1),
         at: Timestamp::UNIX_EPOCH,
-        day: Date::constant(2026, 11, 23),
+        sent_at: Some(Timestamp::UNIX_EPOCH),
+        outcome: "completed",
+        response_id: None,
+        usage: Usage::default(),
+        ending: Ending::Settled { credits: Credits::whole(1), basis: Basis::Final, reason: "" },
     }
 }
 
-#[test]
-fn a_hold_that_waits_for_the_writer_is_answered_by_whoever_writes_it() {
+fn start(folder: &std::path::Path, durability: Durability) -> SqliteLedger {
+    let store = Store::open(&folder.join("ledger.db"), durability).unwrap();
+    let lock = File::create(folder.join("lock")).unwrap();
+    SqliteLedger::start(store, durability, lock, Clock::system(), Arc::new(Metrics::new())).unwrap()
+}
+
+#[tokio::test]
+async fn a_hold_that_another_takes_along_is_answered() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("ledger.db"), Durability::Os).unwrap();
-    let shared = Shared::new(&store, Durability::Os, Clock::system(), Arc::default()).unwrap();
-    let ledger = SqliteLedger { shared: Arc::new(shared), _lock: tempfile::tempfile().unwrap() };
-    ledger.shared.state().writing = true;
-    let Receipt::Waiting(mut waits) = ledger.hold(hold(1)) else { panic!("the writer is at work") };
-    // It is done, and has not come back for what waits, when somebody else comes.
-    ledger.shared.state().writing = false;
-    assert!(matches!(ledger.hold(hold(2)), Receipt::Written));
-    assert!(matches!(waits.try_recv(), Ok(Ok(()))), "it is in the journal, and its call may be sent");
+    let ledger = start(folder.path(), Durability::Os);
+    let mut state = ledger.shared.state();
+    // As if it had come while the writer was at work.
+    let (asker, answer) = oneshot::channel();
+    state.waiting.push_back((Command::Hold(hold(1)), Some(asker)));
+    let receipt = ledger.shared.write_now(&mut state, hold(2));
+    drop(state);
+    assert!(matches!(receipt, Receipt::Written));
+    answer.await.expect("it is answered").expect("it is written");
+    ledger.flush();
+}
+
+#[test]
+fn callers_on_many_threads_lose_no_entry() {
+    const CALLS: i64 = 1500;
+    for durability in [Durability::Os, Durability::Fsync] {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = start(folder.path(), durability);
+        std::thread::scope(|scope| {
+            for caller in 0..4 {
+                let ledger = &ledger;
+                scope.spawn(move || {
+                    for call in (1 + caller * CALLS)..=((caller + 1) * CALLS) {
+                        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                        runtime.block_on(ledger.hold(hold(call))).expect("the disk has room");
+                        ledger.end(ending(call));
+                        // Now and then so long that the writer takes the endings itself.
+                        if call % 64 == caller {
+                            std::thread::sleep(LINGER);
+                        }
+                    }
+                });
+            }
+        });
+        ledger.flush();
+        let reader = Reader::open(&folder.path().join("ledger.db")).unwrap();
+        assert_eq!(reader.verify().unwrap(), Vec::<String>::new());
+        let spends = reader.spends(crate::ledger::Span::ALL).unwrap();
+        assert_eq!(spends.iter().map(|spend| spend.calls).sum::<u64>(), 4 * CALLS.unsigned_abs());
+    }
 }

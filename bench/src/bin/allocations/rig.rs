@@ -1,0 +1,97 @@
+//! The gateway in this process.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use mavera_gateway::account::open;
+use mavera_gateway::caller::NewKey;
+use mavera_gateway::clock::Clock;
+use mavera_gateway::config::reload::Live;
+use mavera_gateway::forward::connect::Connect;
+use mavera_gateway::forward::origin::Origin;
+use mavera_gateway::gateway::Gateway;
+use mavera_gateway::log::Log;
+use mavera_gateway::metrics::Metrics;
+use mavera_gateway::record::Recorder;
+use mavera_gateway::server::connection;
+use prometheus::IntCounter;
+use tokio::io::DuplexStream;
+
+use crate::pipes::{self, Stream};
+
+/// A gateway, and a team that may call.
+pub struct Rig {
+    gateway: Gateway,
+    key: String,
+}
+
+/// Connects to the upstream of one stream.
+#[derive(Clone)]
+struct Pipes(Stream);
+
+impl Connect for Pipes {
+    type Io = DuplexStream;
+
+    async fn connect(&self, _: &Origin) -> io::Result<DuplexStream> {
+        Ok(pipes::upstream(&self.0))
+    }
+}
+
+impl Rig {
+    /// The gateway as `bench/gateway.toml` has it.
+    pub fn new(folder: &Path) -> Result<Self, String> {
+        let key = NewKey::generate().map_err(|error| error.to_string())?;
+        let path = folder.join("gateway.toml");
+        let values = [
+            ("listen", "127.0.0.1:0"),
+            ("admin", "127.0.0.1:0"),
+            ("workers", "1"),
+            ("scheme", "http"),
+            ("upstream", "127.0.0.1:1"),
+            ("folder", &folder.display().to_string()),
+            ("tls", ""),
+            ("durability", "os"),
+        ];
+        let text =
+            values.iter().fold(include_str!("../../../gateway.toml").to_owned(), |text, (name, value)| {
+                text.replace(&format!("{{{name}}}"), value)
+            });
+        let team = format!(
+            "[[team]]\nname = \"bench\"\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n",
+            key.id, key.sha256
+        );
+        let write = |path: &Path, text: &str| std::fs::write(path, text).map_err(|error| error.to_string());
+        write(&folder.join("organisation-key"), "mvra_live_bench_plainly_fake_00000000000")?;
+        write(&path, &(text + &team))?;
+
+        let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
+        let live = Live::load(&path, Arc::clone(&metrics), clock).map_err(|problems| problems.to_string())?;
+        let dropped = IntCounter::new("dropped", "lines").map_err(|error| error.to_string())?;
+        let log = Log::start(io::sink(), dropped).map_err(|error| error.to_string())?;
+        let books = open::open(&live.current().config, clock, &metrics).map_err(|error| error.to_string())?;
+        let recorder = Arc::new(Recorder::new(clock, metrics, log));
+        Ok(Self { gateway: Gateway::new(live, recorder, books), key: key.text.to_string() })
+    }
+
+    /// A caller's connection to a gateway whose upstream answers with this stream.
+    pub fn connect(&self, stream: &Stream) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let pool = self.gateway.pool(Pipes(stream.clone()));
+        let (stack, gateway) = (self.gateway.stack(&pool), self.gateway.clone());
+        tokio::spawn(async move { connection::serve(far, stack, &gateway).await });
+        near
+    }
+
+    /// A chat of the team.
+    pub fn request(&self) -> Vec<u8> {
+        let body = r#"{"messages":[{"role":"user","content":"Which moment loses viewers?"}],"stream":true}"#;
+        format!(
+            "POST /api/v1/video-analyses/clx1demo/chat HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.key,
+            body.len()
+        )
+        .into_bytes()
+    }
+}
