@@ -8,6 +8,7 @@ use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind};
 use mavera_gateway::ledger::journal::frame::{HEADER, Header, Seal, entries};
 use mavera_gateway::ledger::journal::{Position, Progress, Unreadable, recover};
 
+// No file of the corpus is of this process: what stands in an input is never a frame of it.
 const HERE: Header = Header { ledger: 7, generation: 3, nonce: 11 };
 const PROGRESS: Progress = Progress { ledger: 7, merged: Position { generation: 2, offset: 900 } };
 
