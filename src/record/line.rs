@@ -163,7 +163,7 @@ mod tests {
             };
             let mut out = Vec::new();
             line.write(&mut out);
-            prop_assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+            prop_assert_eq!(memchr::memchr_iter(b'\n', &out).count(), 1);
             let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
             prop_assert_eq!(read["request_id"].as_str(), Some(odd.as_str()));
             prop_assert_eq!(read["response_id"].as_str(), Some(odd.as_str()));

@@ -41,12 +41,13 @@ fn start(folder: &std::path::Path, durability: Durability) -> SqliteLedger {
 async fn a_hold_that_another_takes_along_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = start(folder.path(), Durability::Os);
-    let mut state = ledger.shared.state();
     // As if it had come while the writer was at work.
     let (asker, answer) = oneshot::channel();
-    state.waiting.push_back((Command::Hold(hold(1)), Some(asker)));
-    let receipt = ledger.shared.write_now(&mut state, hold(2));
-    drop(state);
+    let receipt = {
+        let mut state = ledger.shared.state();
+        state.waiting.push_back((Command::Hold(hold(1)), Some(asker)));
+        ledger.shared.write_now(&mut state, hold(2))
+    };
     assert!(matches!(receipt, Receipt::Written));
     answer.await.expect("it is answered").expect("it is written");
     ledger.flush();
