@@ -127,7 +127,7 @@ impl<'a> Script<'a> {
     }
 
     fn entry(&mut self) -> Entry<'a> {
-        if self.byte().unwrap_or_default() % 2 == 0 {
+        if self.byte().unwrap_or_default().is_multiple_of(2) {
             return Entry::Hold(HoldEntry {
                 call: self.number(),
                 at: self.number(),
