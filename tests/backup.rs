@@ -48,6 +48,48 @@ async fn a_backup_under_load_is_whole_and_can_be_restored() {
     assert_eq!(chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status, 200);
 }
 
+/// Puts a copy in the database's place, as after a disk that has spared the journal.
+fn restore(pair: &Pair, copy: &std::path::Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(pair.folder.path().join(format!("ledger.db{suffix}")));
+    }
+    std::fs::copy(copy, pair.folder.path().join("ledger.db")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_booked_since_a_backup_is_taken_up_from_the_journal_and_what_it_lacks_is_told() {
+    const LACKS: &str = "the ledger's database is older than its journal";
+    let mut pair = Pair::start(&PairSetup::default());
+    let copy = pair.folder.path().join("copy.db");
+    let ask = async |pair: &Pair, count| {
+        for _ in 0..count {
+            assert_eq!(chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status, 200);
+        }
+    };
+    ask(&pair, 2).await;
+    assert_eq!(credits(&pair, &["backup", copy.to_str().unwrap()]).0, Some(0));
+    ask(&pair, 3).await;
+    pair.stop();
+    let booked = total(&pair);
+    restore(&pair, &copy);
+    pair.start_again();
+    assert_eq!(total(&pair), booked);
+    assert_eq!(credits(&pair, &["verify"]).0, Some(0));
+    assert!(!pair.gateway.output().contains(LACKS));
+    // Each process that writes begins the other file: after two more, one that the copy goes on in is written over.
+    for _ in 0..2 {
+        ask(&pair, 1).await;
+        pair.stop();
+        pair.start_again();
+    }
+    pair.stop();
+    restore(&pair, &copy);
+    pair.start_again();
+    assert!(pair.gateway.output().contains(LACKS), "{}", pair.gateway.output());
+    assert_eq!(credits(&pair, &["verify"]).0, Some(0));
+    assert_eq!(chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status, 200);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_clean_stop_the_file_alone_is_the_ledger() {
     let mut pair = Pair::start(&PairSetup::default());

@@ -55,13 +55,13 @@ fn scripted(mut script: Script<'_>) {
                 let count = script.byte().unwrap_or_default().into();
                 file.extend_from_slice(script.bytes(count));
             }
-            // A page that never reached the disk, with the beginning of a frame in front.
+            // The beginning of a frame, and not what followed.
             3 => {
                 let mut frame = Vec::new();
                 seal.frame(&mut frame, &script.entry());
-                frame.truncate(usize::from(script.byte().unwrap_or_default()).min(frame.len() - 1));
-                file.extend_from_slice(&frame);
-                file.resize(file.len() + 64, 0);
+                let kept = usize::from(script.byte().unwrap_or_default()).min(frame.len() - 1);
+                file.extend_from_slice(&frame[..kept]);
+                file.resize(file.len() + 64, !frame[kept]);
             }
             _ => {
                 damaged += usize::from(std::mem::take(&mut between));
@@ -127,7 +127,7 @@ impl<'a> Script<'a> {
     }
 
     fn entry(&mut self) -> Entry<'a> {
-        if self.byte().unwrap_or_default() % 2 == 0 {
+        if self.byte().unwrap_or_default().is_multiple_of(2) {
             return Entry::Hold(HoldEntry {
                 call: self.number(),
                 at: self.number(),
