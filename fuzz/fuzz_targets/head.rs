@@ -147,7 +147,10 @@ fn is_served(caller: &Parts) -> bool {
             let authority = caller.uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
             let host = String::from_utf8_lossy(host).to_ascii_lowercase();
             let parsed = host.parse::<http::uri::Authority>().is_ok() && !host.contains('@');
-            parsed && authority.is_none_or(|authority| authority == host)
+            let port =
+                host.rsplit(']').next().and_then(|rest| rest.split_once(':')).map_or("", |(_, port)| port);
+            let numbered = port.chars().all(|digit| digit.is_ascii_digit());
+            parsed && numbered && authority.is_none_or(|authority| authority == host)
         }
         _ => false,
     };

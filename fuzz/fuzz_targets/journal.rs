@@ -3,19 +3,27 @@
 //! are, and then a script: frames, and what stands between them.
 #![no_main]
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use libfuzzer_sys::fuzz_target;
 use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind};
 use mavera_gateway::ledger::journal::frame::{HEADER, Header, Seal, entries};
 use mavera_gateway::ledger::journal::{Position, Progress, Unreadable, recover};
 
-// No file of the corpus is of this process: what stands in an input is never a frame of it.
-const HERE: Header = Header { ledger: 7, generation: 3, nonce: 11 };
+/// The header of the process that wrote the file. Its number comes of the input, as a real one comes of chance: a fuzzer that
+/// sees the checksums compared would else write frames of this very process, which nobody else can.
+fn here(input: &[u8]) -> Header {
+    let mut hasher = DefaultHasher::new();
+    input.hash(&mut hasher);
+    Header { ledger: 7, generation: 3, nonce: hasher.finish() }
+}
+
 const PROGRESS: Progress = Progress { ledger: 7, merged: Position { generation: 2, offset: 900 } };
 
 fuzz_target!(|input: &[u8]| {
     as_it_is(input);
     // Behind a sound header it is damage, all of it.
-    let mut file = HERE.bytes().to_vec();
+    let mut file = here(input).bytes().to_vec();
     file.extend_from_slice(input);
     let found = recover(&file, PROGRESS).expect("its header is sound");
     assert!(found.frames.bytes.is_empty() && found.damage.is_empty());
@@ -41,9 +49,10 @@ fn as_it_is(input: &[u8]) {
 
 /// Frames, and what else a file may hold.
 fn scripted(mut script: Script<'_>) {
-    let (seal, older) = (HERE.seal(), Header { generation: 1, ..HERE }.seal());
-    let process = Header { nonce: 12, ..HERE }.seal();
-    let mut file = HERE.bytes().to_vec();
+    let here = here(script.0);
+    let (seal, older) = (here.seal(), Header { generation: 1, ..here }.seal());
+    let process = Header { nonce: here.nonce ^ 1, ..here }.seal();
+    let mut file = here.bytes().to_vec();
     let (mut frames, mut damaged, mut between) = (Vec::new(), 0, false);
     while let Some(step) = script.byte() {
         match step % 8 {
@@ -83,7 +92,7 @@ fn scripted(mut script: Script<'_>) {
     assert_eq!(written_again(&seal, &frames), frames);
     // The database has some of it already.
     let offset = file.len() as u64 / 2;
-    let merged = Position { generation: HERE.generation, offset };
+    let merged = Position { generation: here.generation, offset };
     let rest = recover(&file, Progress { merged, ..PROGRESS }).expect("its header is sound");
     assert!(frames.ends_with(&rest.frames.bytes));
 }
