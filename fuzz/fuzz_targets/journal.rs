@@ -38,7 +38,9 @@ fn as_it_is(input: &[u8]) {
         Ok(found) => match header {
             Some(header) => {
                 assert_eq!(header.ledger, PROGRESS.ledger);
-                assert_eq!(written_again(&header.seal(), &found.frames.bytes), found.frames.bytes);
+                // The same entries; another writer's numbers may be longer than ours.
+                let again = written_again(&header.seal(), &found.frames.bytes);
+                assert!(entries(&again).eq(entries(&found.frames.bytes)));
             }
             None => assert!(blank && found.frames.bytes.is_empty()),
         },
