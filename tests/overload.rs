@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use http::Request;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use crate::support::chat_body;
+use crate::support::http::chat_request;
 use crate::support::process::{Pair, PairSetup, get};
-use crate::support::rig::{chat_path, sample};
+use crate::support::rig::sample;
 
 const FITS: usize = 32;
 
@@ -88,12 +88,7 @@ async fn call_again_and_again(address: std::net::SocketAddr, key: String, seen: 
     let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await.unwrap();
     tokio::spawn(connection);
     while !seen.over.load(Ordering::Relaxed) {
-        let request = Request::post(chat_path())
-            .header("host", address.to_string())
-            .header("authorization", format!("Bearer {key}"))
-            .header("content-type", "application/json")
-            .body(Full::<bytes::Bytes>::from(chat_body(true, "pace=5ms; events=10")))
-            .unwrap();
+        let request = chat_request(address, &key, chat_body(true, "pace=5ms; events=10"));
         let began = Instant::now();
         let response = sender.send_request(request).await.expect("an answer, whichever");
         let took = began.elapsed();

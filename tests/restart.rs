@@ -8,16 +8,16 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::StatusCode;
+use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::chat_body;
-use crate::support::http::chat;
+use crate::support::http::{chat, chat_request};
 use crate::support::process::{PATIENCE, Pair, PairSetup, Process, get};
-use crate::support::rig::{Answer, Rig, Setup, chat_path, sample};
+use crate::support::rig::{Answer, Rig, Setup, sample};
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_open_when_the_drain_begins_has_one_more_request_answered() {
@@ -148,12 +148,7 @@ async fn ask_on_kept_connections(address: SocketAddr, key: &str, seen: &Seen) {
         let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await.unwrap();
         let connection = tokio::spawn(connection);
         loop {
-            let request = Request::post(chat_path())
-                .header("host", address.to_string())
-                .header("authorization", format!("Bearer {key}"))
-                .header("content-type", "application/json")
-                .body(Full::<bytes::Bytes>::from(chat_body(false, "")))
-                .unwrap();
+            let request = chat_request(address, key, chat_body(false, ""));
             let response = sender.send_request(request).await.expect("an answer on an open connection");
             let (status, closes) = (response.status(), response.headers().contains_key("connection"));
             response.into_body().collect().await.expect("a whole answer");

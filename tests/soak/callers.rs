@@ -7,14 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::support::rig::chat_path;
+use crate::support::http::chat_request;
 use crate::support::{assert_no_canary, chat_body};
 
 /// Streams that come to their end, whichever. Their terminator is not always `[DONE]`.
@@ -240,12 +239,7 @@ async fn converse(
         tokio::spawn(connection);
         sender
     };
-    let request = Request::post(chat_path())
-        .header("host", load.address.to_string())
-        .header("authorization", format!("Bearer {key}"))
-        .header("content-type", "application/json")
-        .body(Full::<Bytes>::from(body))
-        .unwrap();
+    let request = chat_request(load.address, key, body);
     let response = sender.send_request(request).await.expect("an answer, whichever");
     let status = response.status().as_u16();
     let _open = Open::new(&load.seen.open);
