@@ -10,11 +10,11 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::account::{Budget, Budgets, Whose};
 use crate::admit::concurrency::InFlight;
 use crate::admit::rate::TeamRate;
 use crate::clock::Clock;
 use crate::config::{self, Analyses, Config};
+use crate::credits::budget::{Budget, Budgets, Whose};
 use crate::metrics::{Metrics, TeamMetrics};
 
 const PREFIX: &str = "mvgw_";

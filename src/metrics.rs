@@ -12,9 +12,9 @@ use prometheus::{
     IntGauge, Opts, Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
-use crate::account::Standing;
 use crate::account::upstream::{Comparison, UpstreamReading};
 use crate::credits::Credits;
+use crate::credits::budget::Standing;
 use crate::head::Route;
 use crate::ledger::{Basis, Command, Ending, Spend};
 use crate::refuse::Code;

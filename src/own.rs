@@ -14,12 +14,12 @@ use pin_project_lite::pin_project;
 use serde_json::{Value, json};
 use tower::{Layer, Service};
 
-use crate::account::{Standing, Whose};
 use crate::admit::{body, chat};
 use crate::answer::AnsweredBody;
 use crate::caller::Caller;
 use crate::clock::ceil_seconds;
 use crate::config::{Analyses, Config};
+use crate::credits::budget::{Standing, Whose};
 use crate::gateway::Gateway;
 use crate::head::Route;
 use crate::refuse::Refusal;
@@ -180,7 +180,7 @@ fn explain(gateway: &Gateway, config: &Config, caller: &Caller, rate_left: u32, 
         refusals.push(Refusal::UpstreamWindowFull { per_minute, retry_after });
     }
     let tight = standings.iter().filter(|standing| standing.left() < reserve);
-    refusals.extend(tight.map(|standing| standing.refusal(reserve, &config.credits.zone)));
+    refusals.extend(tight.map(|standing| Refusal::of_budget(standing, reserve, &config.credits.zone)));
 
     json!({
         "admitted": refusals.is_empty(),

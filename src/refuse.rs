@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::account::period::Period;
 use crate::clock::{Clock, ceil_seconds};
 use crate::credits::Credits;
+use crate::credits::budget::{Standing, Whose};
+use crate::credits::period::Period;
 
 /// Why a call was not served. Closed: whatever goes wrong is one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +147,25 @@ const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-r
 const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 impl Refusal {
+    /// The refusal of a call that needs `reserve` of a budget that stands like this.
+    #[must_use]
+    pub fn of_budget(standing: &Standing, reserve: Credits, zone: &TimeZone) -> Self {
+        let Standing { whose, budget, granted, used, held, resets } = standing;
+        Self::BudgetExceeded {
+            whose: match whose {
+                Whose::Organisation => "The organisation".to_owned(),
+                Whose::Team(name) => format!("Team {name}"),
+                Whose::Key(id) => format!("Key {id}"),
+            },
+            period: budget.period,
+            budget: budget.credits + *granted,
+            used: *used,
+            held: *held,
+            reserve,
+            resets: format!("{:.0}", resets.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z")),
+        }
+    }
+
     /// The refusal's stable name.
     #[must_use]
     pub const fn code(&self) -> Code {

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use mavera_gateway::account::period::Period;
-use mavera_gateway::account::{Accounts, Asked, Budget, Budgets, Closing, Grant, Hold, Whose};
+use mavera_gateway::account::{Accounts, Asked, Closing, Hold};
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::{Credits as Settings, Reserve};
 use mavera_gateway::credits::Credits;
+use mavera_gateway::credits::budget::{Budget, Budgets, Grant, Whose};
+use mavera_gateway::credits::period::Period;
 use mavera_gateway::ledger::{self, Basis, Ending, Ledger, NewEnding, NewHold, Receipt};
 use mavera_gateway::meter::Usage;
 use mavera_gateway::refuse::Refusal;

@@ -7,7 +7,6 @@ pub mod ending;
 mod hold;
 pub mod open;
 mod pace;
-pub mod period;
 pub mod upstream;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -22,10 +21,11 @@ use tokio::time::Instant;
 
 pub use self::hold::{Closing, Hold, after_crash};
 pub use self::pace::Pace;
-use self::period::{Period, day_of};
 use crate::clock::Clock;
 use crate::config::{Credits as CreditSettings, Reserve};
 use crate::credits::Credits;
+use crate::credits::budget::{Budget, Budgets, Grant, Standing, Whose};
+use crate::credits::period::day_of;
 use crate::ledger::{self, CallId, Ledger, NewHold, Spend};
 use crate::refuse::Refusal;
 
@@ -39,80 +39,6 @@ const LEARNED_LEAST: usize = 20;
 const CARRY_OVER: i32 = 2;
 /// A leap of the wall clock against the monotonic one that is worth a word.
 const LEAP: Duration = Duration::from_mins(5);
-
-/// So many credits per period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// How many.
-    pub credits: Credits,
-    /// How often they begin anew.
-    pub period: Period,
-}
-
-/// Whose budget it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Whose {
-    /// Everybody's together.
-    Organisation,
-    /// One team's.
-    Team(Arc<str>),
-    /// One caller key's.
-    Key(Arc<str>),
-}
-
-/// The budgets that bind one call. Cheap to clone: every call has some.
-#[derive(Clone, Debug, Default)]
-pub struct Budgets(pub Arc<[(Whose, Budget)]>);
-
-/// How a budget stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Whose it is.
-    pub whose: Whose,
-    /// What is configured.
-    pub budget: Budget,
-    /// What was granted on top and is in force.
-    pub granted: Credits,
-    /// Settled in the running period.
-    pub used: Credits,
-    /// Held for calls in flight.
-    pub held: Credits,
-    /// When the period ends.
-    pub resets: Timestamp,
-}
-
-/// Percentages of a budget that are worth a word when they are spent.
-const THRESHOLDS: [u64; 4] = [100, 90, 75, 50];
-
-impl Standing {
-    /// The highest threshold that is spent, in percent; 0 below all.
-    #[must_use]
-    pub fn threshold(&self) -> u64 {
-        let whole = u128::from((self.budget.credits + self.granted).millionths());
-        let spent = u128::from(self.used.millionths()) * 100;
-        let passed = |threshold: &&u64| whole > 0 && spent >= whole * u128::from(**threshold);
-        THRESHOLDS.iter().find(passed).copied().unwrap_or(0)
-    }
-
-    /// What is free.
-    #[must_use]
-    pub fn left(&self) -> Credits {
-        (self.budget.credits + self.granted).saturating_sub(self.used + self.held)
-    }
-}
-
-/// A raised budget.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// The team, or `organisation`.
-    pub team: String,
-    /// By how much.
-    pub credits: Credits,
-    /// From this day on.
-    pub from: Date,
-    /// To this day.
-    pub until: Date,
-}
 
 /// All accounts of a gateway.
 #[derive(Debug)]
@@ -255,7 +181,7 @@ impl Accounts {
                 Err(full) => {
                     let waited = full.may_fit && tokio::time::timeout_at(deadline, freed).await.is_ok();
                     if !waited {
-                        return Err(full.standing.refusal(reserve, &settings.zone));
+                        return Err(Refusal::of_budget(&full.standing, reserve, &settings.zone));
                     }
                 }
             }
@@ -467,26 +393,5 @@ impl State {
         let mut costs: Vec<_> = self.costs.iter().copied().collect();
         let at = (costs.len() * 99 / 100).min(costs.len() - 1);
         Some(*costs.select_nth_unstable(at).1)
-    }
-}
-
-impl Standing {
-    /// The refusal of a call that needs `reserve`.
-    #[must_use]
-    pub fn refusal(&self, reserve: Credits, zone: &TimeZone) -> Refusal {
-        let Self { whose, budget, granted, used, held, resets } = self;
-        Refusal::BudgetExceeded {
-            whose: match whose {
-                Whose::Organisation => "The organisation".to_owned(),
-                Whose::Team(name) => format!("Team {name}"),
-                Whose::Key(id) => format!("Key {id}"),
-            },
-            period: budget.period,
-            budget: budget.credits + *granted,
-            used: *used,
-            held: *held,
-            reserve,
-            resets: format!("{:.0}", resets.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z")),
-        }
     }
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use jiff::{Timestamp, ToSpan};
 
-use super::period::day_of;
 use super::upstream::UpstreamReading;
 use super::{Accounts, KEPT_DAYS, LEARNED_FROM, after_crash};
 use crate::admit::window::Window;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::credits::period::day_of;
 use crate::ledger::entry::Entry;
 use crate::ledger::{Adjusted, Command, Ledger, Reader, Span, SqliteLedger, Store, StoreError, journal};
 use crate::metrics::Metrics;

@@ -4,8 +4,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
-use super::period::Period;
 use crate::credits::Credits;
+use crate::credits::period::Period;
 
 /// Calendar days that are looked back on, today among them: a whole week, so that weekends count as they should.
 const DAYS: i32 = 7;

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::open::Books;
-use super::period::day_of;
 use crate::admit::window::Window;
 use crate::config::reload::{Live, Snapshot};
 use crate::credits::Credits;
+use crate::credits::period::day_of;
 use crate::forward::connect::Connect;
 use crate::forward::fetch::{FetchError, fetch};
 use crate::forward::pool::Pool;

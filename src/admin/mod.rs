@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::account::{Budgets, Whose};
+use crate::credits::budget::{Budgets, Whose};
 use crate::gateway::Gateway;
 use crate::ledger::{Reader, Search};
 
@@ -216,8 +216,8 @@ impl Query<'_> {
         pairs.find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.into_owned())
     }
 
-    fn per(&self) -> Result<crate::account::period::Period, Denied> {
-        use crate::account::period::Period;
+    fn per(&self) -> Result<crate::credits::period::Period, Denied> {
+        use crate::credits::period::Period;
         match self.get("per").as_deref() {
             None | Some("day") => Ok(Period::Day),
             Some("week") => Ok(Period::Week),

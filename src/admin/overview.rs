@@ -6,11 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::account::period::Period;
+use crate::account::Accounts;
 use crate::account::upstream::{Comparison, UpstreamReading};
-use crate::account::{Accounts, Budget, Budgets, Standing as Account, Whose};
 use crate::config::reload::Snapshot;
 use crate::credits::Credits;
+use crate::credits::budget::{Budget, Budgets, Standing as Account, Whose};
+use crate::credits::period::Period;
 use crate::gateway::Gateway;
 use crate::metrics::{OTHER, TeamMetrics};
 

@@ -6,8 +6,8 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
-use crate::account::period::{Period, day_of};
 use crate::credits::Credits;
+use crate::credits::period::{Period, day_of};
 use crate::gateway::Gateway;
 use crate::ledger::{Span, TeamDay};
 

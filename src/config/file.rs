@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::values::{CreditsText, DurationText, Leaf, ReserveText, SizeText, TimestampText};
-use crate::account::period::Period;
+use crate::credits::period::Period;
 
 /// Configuration of mavera-gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

@@ -23,8 +23,8 @@ use jiff::tz::TimeZone;
 pub use file::{Durability, LogLevel, OnDisconnect};
 pub use validate::{is_team_name, parse};
 
-use crate::account::Budget;
 use crate::credits::Credits as Amount;
+use crate::credits::budget::Budget;
 use crate::secret::SecretSource;
 
 /// A whole valid configuration.

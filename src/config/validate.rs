@@ -22,9 +22,9 @@ use super::{
     Admin, Analyses, CallerKey, Config, Limits, Server, Team, Timeouts, TlsFiles, Tracing, Upstream,
 };
 use super::{Credits, Durability, Ledger, LogLevel, OnDisconnect, Reserve};
-use crate::account::Budget;
-use crate::account::period::Period;
 use crate::credits::Credits as Amount;
+use crate::credits::budget::Budget;
+use crate::credits::period::Period;
 use crate::secret::SecretSource;
 
 /// Names that metrics use for something else.

@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::CallId;
 use super::journal::Progress;
 use super::store::{date, progress};
-use crate::account::Grant;
 use crate::credits::Credits;
+use crate::credits::budget::Grant;
 
 /// A read-only view of a ledger file.
 #[derive(Debug)]

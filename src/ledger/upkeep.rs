@@ -10,7 +10,7 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 use super::Adjustment;
 use super::entry::signed;
 use super::store::{Store, StoreError, micros};
-use crate::account::Grant;
+use crate::credits::budget::Grant;
 
 impl Store {
     /// Writes a grant, with the reason for it.

@@ -306,7 +306,8 @@ impl Rig {
     /// The budgets in force, for the checker: the organisation's, and the team's.
     fn budgets(&self) -> super::checker::Budgets {
         let snapshot = self.gateway.live.current();
-        let millionths = |budget: &mavera_gateway::account::Budget| budget.credits.millionths().cast_signed();
+        let millionths =
+            |budget: &mavera_gateway::credits::budget::Budget| budget.credits.millionths().cast_signed();
         super::checker::Budgets {
             organisation: snapshot.config.credits.budget.as_ref().map(millionths),
             teams: snapshot

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 
 use super::read_config;
-use crate::account::Grant;
 use crate::account::open::OpenError;
-use crate::account::period::day_of;
 use crate::cli::Failure;
 use crate::clock::Clock;
 use crate::credits::Credits;
+use crate::credits::budget::Grant;
+use crate::credits::period::day_of;
 use crate::ledger::Store;
 
 #[derive(Debug, clap::Args)]

@@ -8,9 +8,9 @@ use jiff::civil::Date;
 
 use super::read_config;
 use crate::account::open::OpenError;
-use crate::account::period::day_of;
 use crate::cli::Failure;
 use crate::clock::Clock;
+use crate::credits::period::day_of;
 use crate::ledger::Store;
 
 #[derive(Debug, clap::Args)]

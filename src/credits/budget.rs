@@ -1,0 +1,83 @@
+//! Budgets: so many credits per period, whose they are, how they stand, and what raises them.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::Credits;
+use super::period::Period;
+
+/// So many credits per period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// How many.
+    pub credits: Credits,
+    /// How often they begin anew.
+    pub period: Period,
+}
+
+/// Whose budget it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// Everybody's together.
+    Organisation,
+    /// One team's.
+    Team(Arc<str>),
+    /// One caller key's.
+    Key(Arc<str>),
+}
+
+/// The budgets that bind one call. Cheap to clone: every call has some.
+#[derive(Clone, Debug, Default)]
+pub struct Budgets(pub Arc<[(Whose, Budget)]>);
+
+/// How a budget stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose it is.
+    pub whose: Whose,
+    /// What is configured.
+    pub budget: Budget,
+    /// What was granted on top and is in force.
+    pub granted: Credits,
+    /// Settled in the running period.
+    pub used: Credits,
+    /// Held for calls in flight.
+    pub held: Credits,
+    /// When the period ends.
+    pub resets: Timestamp,
+}
+
+/// Percentages of a budget that are worth a word when they are spent.
+const THRESHOLDS: [u64; 4] = [100, 90, 75, 50];
+
+impl Standing {
+    /// The highest threshold that is spent, in percent; 0 below all.
+    #[must_use]
+    pub fn threshold(&self) -> u64 {
+        let whole = u128::from((self.budget.credits + self.granted).millionths());
+        let spent = u128::from(self.used.millionths()) * 100;
+        let passed = |threshold: &&u64| whole > 0 && spent >= whole * u128::from(**threshold);
+        THRESHOLDS.iter().find(passed).copied().unwrap_or(0)
+    }
+
+    /// What is free.
+    #[must_use]
+    pub fn left(&self) -> Credits {
+        (self.budget.credits + self.granted).saturating_sub(self.used + self.held)
+    }
+}
+
+/// A raised budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The team, or `organisation`.
+    pub team: String,
+    /// By how much.
+    pub credits: Credits,
+    /// From this day on.
+    pub from: Date,
+    /// To this day.
+    pub until: Date,
+}
