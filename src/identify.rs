@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::{self, HeaderValue};
 
-use crate::caller::Caller;
+use crate::directory::Caller;
 use crate::head::{Route, X_API_KEY};
 use crate::refuse::Refusal;
 use crate::stage::{Check, Identified, Refused, Routed};

@@ -16,10 +16,10 @@ use tower::{Layer, Service};
 
 use crate::admit::{body, chat};
 use crate::answer::AnsweredBody;
-use crate::caller::Caller;
 use crate::clock::ceil_seconds;
 use crate::config::{Analyses, Config};
 use crate::credits::budget::{Standing, Whose};
+use crate::directory::Caller;
 use crate::gateway::Gateway;
 use crate::head::Route;
 use crate::refuse::Refusal;

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 
 use self::line::Line;
 use crate::account::{Closing, Hold, ending};
-use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::credits::Credits;
+use crate::directory::Caller;
 use crate::forward::origin::Origin;
 use crate::head::{RequestId, Route, Target};
 use crate::ledger::Ending;

@@ -16,8 +16,8 @@ use tower::{Layer, Service};
 
 use crate::admit::concurrency::Permit;
 use crate::admit::window::Slot;
-use crate::caller::Caller;
 use crate::config::reload::Snapshot;
+use crate::directory::Caller;
 use crate::head::Target;
 use crate::record::Exchange;
 use crate::refuse::Refusal;

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mavera_gateway::account;
-use mavera_gateway::caller::NewKey;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::parse;
+use mavera_gateway::key::NewKey;
 use mavera_gateway::metrics::Metrics;
 use rusqlite::Connection;
 use serde_json::Value;

@@ -94,7 +94,7 @@ async fn what_cannot_be_served_is_refused_in_the_upstreams_own_envelope() {
 
 #[tokio::test(start_paused = true)]
 async fn every_kind_of_bad_key_gets_the_same_answer() {
-    let expired = mavera_gateway::caller::NewKey::generate().unwrap();
+    let expired = mavera_gateway::key::NewKey::generate().unwrap();
     let setup = Setup::default();
     let (rig, _) = Rig::with_simulator(&setup);
     let text = std::fs::read_to_string(rig.config_path()).unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mavera_gateway::caller::NewKey;
+use mavera_gateway::key::NewKey;
 
 use crate::support::http::chat;
 use crate::support::process::{PATIENCE, Pair, PairSetup, config, get, start_gateway, start_simulator, team};

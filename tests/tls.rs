@@ -173,7 +173,7 @@ fn the_upstream_is_reached_over_tls_and_only_with_roots_that_are_trusted() {
     let authority = Authority::new();
     authority.install(folder.path());
     let upstream = tls_simulator(&authority);
-    let key = mavera_gateway::caller::NewKey::generate().unwrap();
+    let key = mavera_gateway::key::NewKey::generate().unwrap();
     std::fs::write(folder.path().join("key"), CANARY).unwrap();
     let start = |roots: &str| -> (Process, std::net::SocketAddr) {
         let base_url = format!("base_url = \"https://localhost:{}/api/v1\"", upstream.port());

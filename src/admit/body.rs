@@ -9,8 +9,8 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::chat;
-use crate::caller::Caller;
 use crate::config::reload::Snapshot;
+use crate::directory::Caller;
 use crate::head::Route;
 use crate::record::Exchange;
 use crate::refuse::Refusal;

@@ -14,11 +14,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Failure, serve};
 use crate::account;
-use crate::caller::NewKey;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::config::reload::Live;
 use crate::gateway::Gateway;
+use crate::key::NewKey;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::record::Recorder;

@@ -4,9 +4,9 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use super::Failure;
-use crate::caller::NewKey;
 use crate::clock::Clock;
 use crate::config::values::DurationText;
+use crate::key::NewKey;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum KeyCommand {

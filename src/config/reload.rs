@@ -12,8 +12,8 @@ use rustls::ServerConfig;
 
 use super::problem::{Collector, Problem, Problems, whole_file};
 use super::{Config, parse};
-use crate::caller::Directory;
 use crate::clock::Clock;
+use crate::directory::Directory;
 use crate::forward::origin::{Origin, OriginError};
 use crate::metrics::Metrics;
 use crate::secret::{AdminToken, SecretError, SecretSource, UpstreamKey};

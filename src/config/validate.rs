@@ -421,12 +421,12 @@ impl Validator<'_, '_> {
         let remedy = "make a key with `mavera-gateway key new` and paste the line it prints";
         let id_at = format!("{at}.id");
         let id = self.required(&id_at, key.id, remedy);
-        if !id.is_empty() && !crate::caller::is_key_id(&id) {
+        if !id.is_empty() && !crate::key::is_key_id(&id) {
             self.problems.add(&id_at, format!("{id:?} is not 8 to 32 of a-z and 0-9"), remedy);
         }
         let digest_at = format!("{at}.sha256");
         let text = self.required(&digest_at, key.sha256, remedy);
-        let digest = crate::caller::digest_from_hex(&text).unwrap_or_else(|| {
+        let digest = crate::key::digest_from_hex(&text).unwrap_or_else(|| {
             if !text.is_empty() {
                 // The text is not quoted: people paste the key itself here.
                 self.problems.add(&digest_at, "is not 64 hexadecimal digits", remedy);

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mavera_gateway::caller::NewKey;
+use mavera_gateway::key::NewKey;
 
 use super::callers::Load;
 use crate::support::CANARY;

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mavera_gateway::caller::NewKey;
+use mavera_gateway::key::NewKey;
 use serde_json::Value;
 
 use super::{CANARY, assert_no_canary};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use mavera_gateway::caller::NewKey;
+use mavera_gateway::key::NewKey;
 use tokio::sync::Notify;
 
 use super::{BODY, Case, KEY, MARK, answered, case, converse, prove, refused, served_with, with_length};

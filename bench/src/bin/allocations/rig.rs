@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mavera_gateway::account::open;
-use mavera_gateway::caller::NewKey;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::reload::Live;
 use mavera_gateway::forward::connect::Connect;
 use mavera_gateway::forward::origin::Origin;
 use mavera_gateway::gateway::Gateway;
+use mavera_gateway::key::NewKey;
 use mavera_gateway::log::Log;
 use mavera_gateway::metrics::Metrics;
 use mavera_gateway::record::Recorder;
