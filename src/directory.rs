@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::admit::concurrency::InFlight;
-use crate::admit::rate::TeamRate;
 use crate::clock::Clock;
 use crate::config::{self, Analyses, Config};
 use crate::credits::budget::{Budget, Budgets, Whose};
 use crate::key::key_id;
+use crate::limit::in_flight::InFlight;
+use crate::limit::rate::TeamRate;
 use crate::metrics::{Metrics, TeamMetrics};
 
 /// A team at work: its limits as configured, and the state that survives a reload.
@@ -79,7 +79,12 @@ impl Directory {
                 limits: settings.limits,
                 analyses: settings.analyses.clone(),
                 budget: settings.budget,
-                rate: TeamRate::new(&settings.limits, before.map(|team| &team.rate), clock),
+                rate: TeamRate::new(
+                    settings.limits.requests_per_minute,
+                    settings.limits.burst,
+                    before.map(|team| &team.rate),
+                    clock,
+                ),
                 in_flight: before.map_or_else(Arc::default, |team| Arc::clone(&team.in_flight)),
                 metrics: before
                     .map_or_else(|| Arc::new(metrics.team(&settings.name)), |team| Arc::clone(&team.metrics)),

@@ -20,12 +20,12 @@ use crate::account::{Closing, Hold, ending};
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::directory::Caller;
-use crate::forward::origin::Origin;
 use crate::head::{RequestId, Route, Target};
 use crate::ledger::Ending;
 use crate::log::Log;
 use crate::meter::{Finish, Reading};
 use crate::metrics::{Metrics, StreamOutcome, TeamMetrics};
+use crate::outbound::origin::Origin;
 use crate::refuse::Refusal;
 use crate::trace::{Told, Trace, Tracer};
 

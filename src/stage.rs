@@ -14,11 +14,11 @@ use http::request::Parts;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::admit::concurrency::Permit;
-use crate::admit::window::Slot;
 use crate::config::reload::Snapshot;
 use crate::directory::Caller;
 use crate::head::Target;
+use crate::limit::in_flight::Permit;
+use crate::limit::window::Slot;
 use crate::record::Exchange;
 use crate::refuse::Refusal;
 

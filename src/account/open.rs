@@ -12,12 +12,12 @@ use jiff::{Timestamp, ToSpan};
 
 use super::upstream::UpstreamReading;
 use super::{Accounts, KEPT_DAYS, LEARNED_FROM, after_crash};
-use crate::admit::window::Window;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::credits::period::day_of;
 use crate::ledger::entry::Entry;
 use crate::ledger::{Adjusted, Command, Ledger, Reader, Span, SqliteLedger, Store, StoreError, journal};
+use crate::limit::window::Window;
 use crate::metrics::Metrics;
 
 /// How often, and how many times, is looked whether a gateway has caught up with its journal: for five seconds.

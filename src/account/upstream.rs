@@ -8,16 +8,16 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::open::Books;
-use crate::admit::window::Window;
 use crate::config::reload::{Live, Snapshot};
 use crate::credits::Credits;
 use crate::credits::period::day_of;
-use crate::forward::connect::Connect;
-use crate::forward::fetch::{FetchError, fetch};
-use crate::forward::pool::Pool;
 use crate::inject;
 use crate::ledger::{Reader, Span, Spend};
+use crate::limit::window::Window;
 use crate::metrics::Metrics;
+use crate::outbound::ask::{FetchError, fetch};
+use crate::outbound::connect::Connect;
+use crate::outbound::pool::Pool;
 
 /// The upstream's account of the running billing period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

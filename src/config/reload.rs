@@ -14,8 +14,8 @@ use super::problem::{Collector, Problem, Problems, whole_file};
 use super::{Config, parse};
 use crate::clock::Clock;
 use crate::directory::Directory;
-use crate::forward::origin::{Origin, OriginError};
 use crate::metrics::Metrics;
+use crate::outbound::origin::{Origin, OriginError};
 use crate::secret::{AdminToken, SecretError, SecretSource, UpstreamKey};
 use crate::server::tls;
 

@@ -13,13 +13,13 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::Shared;
-use super::connect::Connect;
-use super::connection::Connection;
 use super::deadline::Deadline;
-use crate::admit::concurrency::Permit;
 use crate::head;
+use crate::limit::in_flight::Permit;
 use crate::mask::Mask;
 use crate::meter::{Meter, Reading};
+use crate::outbound::connect::Connect;
+use crate::outbound::connection::Connection;
 use crate::record::Exchange;
 
 /// Why a body broke off. The caller sees a message that did not end.

@@ -17,8 +17,8 @@ use tokio_util::task::TaskTracker;
 
 use super::Flown;
 use super::body::AnswerBody;
-use super::connect::Connect;
 use crate::metrics::Counted;
+use crate::outbound::connect::Connect;
 
 /// Exchanges read on at the same time.
 const MAX_EXCHANGES: usize = 1024;

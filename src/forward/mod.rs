@@ -3,14 +3,8 @@
 //! Never a blind retry: a request is sent a second time only if the first provably was not written.
 
 pub mod body;
-pub mod connect;
-mod connection;
 mod deadline;
 pub mod drain;
-pub mod fetch;
-pub mod origin;
-pub mod pool;
-mod tls;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,18 +17,18 @@ use http_body_util::Full;
 use tower::Service;
 
 use self::body::{AnswerBody, Passage};
-use self::connect::Connect;
-use self::connection::{Connection, SendError};
 use self::deadline::Deadline;
 use self::drain::{Drain, Pending};
-use self::pool::{Obtained, Pool};
-use crate::admit::concurrency::Permit;
-use crate::admit::window::Slot;
 use crate::config::OnDisconnect;
 use crate::config::reload::Snapshot;
 use crate::head;
+use crate::limit::in_flight::Permit;
+use crate::limit::window::Slot;
 use crate::mask::Mask;
 use crate::meter::{Meter, is_event_stream};
+use crate::outbound::connect::Connect;
+use crate::outbound::connection::{Connection, SendError};
+use crate::outbound::pool::{Obtained, Pool};
 use crate::record::Exchange;
 use crate::refuse::Refusal;
 use crate::stage::{Outbound, Refused};

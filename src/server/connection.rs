@@ -23,8 +23,8 @@ use super::io::CallerIo;
 use super::rest::{CallerBody, Rest};
 use super::streams::Streams;
 use crate::config::Server;
-use crate::forward::connect::Connect;
 use crate::gateway::{Gateway, Stack};
+use crate::outbound::connect::Connect;
 
 /// What an HTTP/2 connection with prior knowledge begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

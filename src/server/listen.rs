@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection;
-use crate::forward::connect::Connect;
-use crate::forward::pool::Pool;
 use crate::gateway::Gateway;
 use crate::metrics::Counted;
+use crate::outbound::connect::Connect;
+use crate::outbound::pool::Pool;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;

@@ -20,9 +20,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::forward::connect::{Connect, Tcp};
-use crate::forward::pool::Pool;
 use crate::gateway::Gateway;
+use crate::outbound::connect::{Connect, Tcp};
+use crate::outbound::pool::Pool;
 
 use self::systemd::Inherited;
 use crate::{account, admin};

@@ -20,8 +20,8 @@ use tokio::runtime::Handle;
 
 use super::Tracer;
 use crate::config::Tracing;
-use crate::forward::connect::{Connect, Tcp};
-use crate::forward::origin::Origin;
+use crate::outbound::connect::{Connect, Tcp};
+use crate::outbound::origin::Origin;
 
 /// Spans that wait to be sent; more are dropped.
 const QUEUE: usize = 8192;

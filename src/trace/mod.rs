@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use self::context::{Parent, TRACEPARENT, TRACESTATE};
 pub(crate) use self::spans::Told;
 use crate::clock::Clock;
-use crate::forward::origin::Origin;
+use crate::outbound::origin::Origin;
 
 /// Decides which calls are traced, and takes their spans.
 #[derive(Clone)]

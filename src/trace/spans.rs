@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use super::{Trace, Tracer};
 use crate::clock::Clock;
 use crate::credits::Credits;
-use crate::forward::origin::Origin;
 use crate::head::{Route, Target};
 use crate::meter::Reading;
+use crate::outbound::origin::Origin;
 use crate::record::Outcome;
 
 /// The only model there is; a chat about a video names none (source: Mavera's API reference).

@@ -12,10 +12,10 @@ use crate::cli::Failure;
 use crate::clock::Clock;
 use crate::config::reload::Live;
 use crate::credits::Credits;
-use crate::forward::connect::Tcp;
-use crate::forward::pool::Pool;
 use crate::ledger::{Adjustment, Store};
 use crate::metrics::Metrics;
+use crate::outbound::connect::Tcp;
+use crate::outbound::pool::Pool;
 use crate::server::event_loop;
 
 #[derive(Debug, clap::Args)]

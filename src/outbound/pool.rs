@@ -26,9 +26,9 @@ pub struct Pool<C: Connect> {
 }
 
 /// A connection, and whether it has served before.
-pub(super) struct Obtained<C: Connect> {
-    pub(super) connection: Connection<C::Io>,
-    pub(super) reused: bool,
+pub(crate) struct Obtained<C: Connect> {
+    pub(crate) connection: Connection<C::Io>,
+    pub(crate) reused: bool,
 }
 
 impl<C: Connect> Pool<C> {
@@ -39,7 +39,7 @@ impl<C: Connect> Pool<C> {
 
     /// A connection that can take a request now: the one used last, which is the likeliest to be
     /// open still, or a new one. Dropping the future gives up without a trace.
-    pub(super) async fn obtain(&self, snapshot: &Snapshot, fresh: bool) -> Result<Obtained<C>, ConnectError> {
+    pub(crate) async fn obtain(&self, snapshot: &Snapshot, fresh: bool) -> Result<Obtained<C>, ConnectError> {
         if !fresh && let Some(connection) = poll_fn(|cx| Poll::Ready(self.reuse(snapshot, cx))).await {
             return Ok(Obtained { connection, reused: true });
         }
@@ -64,7 +64,7 @@ impl<C: Connect> Pool<C> {
     }
 
     /// Takes a connection back whose exchange has come to its end.
-    pub(super) fn give_back(&self, mut connection: Connection<C::Io>) {
+    pub(crate) fn give_back(&self, mut connection: Connection<C::Io>) {
         // Driven once without a waker: hyper settles the end of the body it has just delivered.
         if connection.is_ready(&mut Context::from_waker(Waker::noop())) {
             connection.idle_since = self.clock.now();

@@ -33,21 +33,21 @@ const READ_AHEAD: usize = 256 << 10;
 
 /// An HTTP/1.1 connection and the handle that sends on it.
 #[derive(Debug)]
-pub(super) struct Connection<I>
+pub(crate) struct Connection<I>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     sender: http1::SendRequest<Full<Bytes>>,
     /// Gone once the connection has ended: dropping it is what makes hyper give a queued request back.
     driver: Option<http1::Connection<TokioIo<I>, Full<Bytes>>>,
-    pub(super) origin: Arc<Origin>,
-    pub(super) born: Instant,
-    pub(super) idle_since: Instant,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) born: Instant,
+    pub(crate) idle_since: Instant,
     _open: Counted,
 }
 
 /// Why there is no response head.
-pub(super) enum SendError {
+pub(crate) enum SendError {
     /// The request was not written, for certain; here it is back.
     NotWritten(Box<Request<Full<Bytes>>>),
     /// It may have been written; what came back, if anything, was no response.
@@ -59,7 +59,7 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     /// Speaks HTTP/1.1 over a fresh connection.
-    pub(super) async fn new(
+    pub(crate) async fn new(
         io: I,
         origin: Arc<Origin>,
         now: Instant,
@@ -79,7 +79,7 @@ where
     }
 
     /// Lets the connection do what it can now: write, read, notice that it was closed.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         if let Some(driver) = &mut self.driver
             && Pin::new(driver).poll(cx).is_ready()
         {
@@ -89,13 +89,13 @@ where
 
     /// Whether a request can be sent now. Drives the connection first, so that one the upstream has
     /// closed meanwhile is not taken for a good one.
-    pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
         self.drive(cx);
         self.driver.is_some() && self.sender.is_ready()
     }
 
     /// Sends a request and waits for the head of the response.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, SendError> {
@@ -118,7 +118,7 @@ where
 
 /// Why no connection could be made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]

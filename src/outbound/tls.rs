@@ -9,7 +9,7 @@ use rustls_pki_types::pem::PemObject;
 
 /// The client side of TLS. HTTP/1.1 alone is offered: one connection per call in flight is what
 /// streams want.
-pub(super) fn client(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+pub(crate) fn client(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca_file {
         let shown = path.display();

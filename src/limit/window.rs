@@ -1,0 +1,403 @@
+//! The window of the organisation's key: requests per sliding 60 seconds, shared by all teams.
+//!
+//! The upstream counts a request when it arrives there, which is some time between our write and its
+//! answer. A place is therefore given back 60 seconds after the answer, or after `ARRIVAL` where the
+//! answer takes longer than any network does; so the upstream never sees more than the plan allows,
+//! and a slow answer does not cost throughput.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+
+/// The documented window (source: Mavera's rate limit guide).
+const WINDOW: Duration = Duration::from_mins(1);
+/// The longest that a written request is assumed to be on its way.
+const ARRIVAL: Duration = Duration::from_secs(1);
+/// How finely places are told apart by age. The window is never shorter than documented, and longer
+/// by at most this.
+const TICK: Duration = Duration::from_millis(100);
+const TICKS: usize = ((WINDOW.as_millis() + ARRIVAL.as_millis()) / TICK.as_millis()) as usize + 2;
+/// How long to stay away after a 429 that does not say.
+const UNSAID: Duration = Duration::from_secs(1);
+/// The longest that an answer of the upstream can close the window for.
+const LONGEST_CLOSURE: Duration = Duration::from_hours(1);
+
+/// The window of one key. Survives reloads; the limit is told at each call.
+#[derive(Debug)]
+pub struct Window {
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Places by the tick in which they become free, as a ring.
+    leaving: Box<[u32; TICKS]>,
+    /// The tick up to which places have become free.
+    now: u64,
+    /// The sum over `leaving`.
+    used: u32,
+    /// Requests that others spend with the same key, as far as the upstream's headers told, and
+    /// until when they count.
+    others: (u32, Instant),
+    /// The upstream's own word on its limit, where it is lower than ours.
+    stated_limit: Option<(u32, Instant)>,
+    /// The upstream has refused: nothing is sent before this.
+    closed_until: Instant,
+}
+
+impl Window {
+    /// An empty window.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        let now = clock.now();
+        Self {
+            clock,
+            state: Mutex::new(State {
+                leaving: Box::new([0; TICKS]),
+                now: 0,
+                used: 0,
+                others: (0, now),
+                stated_limit: None,
+                closed_until: now,
+            }),
+        }
+    }
+
+    /// Takes up what was sent before there was this window, so many moments ago each: a restart is none for the
+    /// upstream.
+    pub fn take_up(&self, ages: impl IntoIterator<Item = Duration>) {
+        let mut state = self.at(self.clock.now());
+        for age in ages {
+            let tick = state.leaving_tick(ARRIVAL).saturating_sub(ticks(age));
+            if tick > state.now {
+                state.enter(tick);
+            }
+        }
+    }
+
+    /// How far back such things matter.
+    pub const MEMORY: Duration = Duration::from_secs(WINDOW.as_secs() + ARRIVAL.as_secs());
+
+    /// Takes a place, or says how long until there is one.
+    ///
+    /// # Errors
+    /// The time until the next place is free, and the limit that is in force.
+    pub fn take(self: &Arc<Self>, limit: u32) -> Result<Slot, (Duration, u32)> {
+        let mut state = self.room(limit)?;
+        let tick = state.leaving_tick(ARRIVAL);
+        state.enter(tick);
+        drop(state);
+        Ok(Slot { window: Arc::clone(self), tick, sent: false })
+    }
+
+    /// Whether there is a place, without taking it.
+    ///
+    /// # Errors
+    /// As [`Window::take`].
+    pub fn look(&self, limit: u32) -> Result<(), (Duration, u32)> {
+        self.room(limit).map(drop)
+    }
+
+    fn room(&self, limit: u32) -> Result<MutexGuard<'_, State>, (Duration, u32)> {
+        let now = self.clock.now();
+        let state = self.at(now);
+        let stated = state.stated_limit.filter(|(_, until)| now < *until).map(|(stated, _)| stated);
+        let limit = stated.map_or(limit, |stated| stated.min(limit));
+        if now < state.closed_until {
+            return Err((state.closed_until - now, limit));
+        }
+        let others = if now < state.others.1 { state.others.0 } else { 0 };
+        if state.used + others >= limit {
+            let own = state.first_leaving().map(|ticks| TICK * ticks);
+            let theirs = (others > 0).then(|| state.others.1 - now);
+            let wait = own.into_iter().chain(theirs).min().unwrap_or(UNSAID);
+            return Err((wait, limit));
+        }
+        Ok(state)
+    }
+
+    /// Places in use now, others' included.
+    #[must_use]
+    pub fn used(&self) -> u32 {
+        let now = self.clock.now();
+        let state = self.at(now);
+        state.used + if now < state.others.1 { state.others.0 } else { 0 }
+    }
+
+    fn at(&self, now: Instant) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.advance(self.tick(now));
+        state
+    }
+
+    /// The tick that `now` falls into, counted from the clock's origin.
+    fn tick(&self, now: Instant) -> u64 {
+        let since = self.clock.since_origin().saturating_sub(self.clock.now().saturating_duration_since(now));
+        ticks(since)
+    }
+
+    /// What an answer says about the window: `X-RateLimit-*` on any, `Retry-After` on a 429.
+    fn heed(&self, status: StatusCode, headers: &HeaderMap) {
+        let now = self.clock.now();
+        let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u32>().ok();
+        let (limit, remaining) = (number("x-ratelimit-limit"), number("x-ratelimit-remaining"));
+        let reset = headers
+            .get("x-ratelimit-reset")
+            .and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok())
+            .map(|at| {
+                Duration::from_secs(
+                    u64::try_from(at.saturating_sub(self.clock.wall().as_second())).unwrap_or(0),
+                )
+            })
+            // Beyond a window it is no time of ours, but a figure in another unit.
+            .map(|reset| reset.min(WINDOW));
+        let mut state = self.at(now);
+        if let Some(limit) = limit.filter(|limit| *limit > 0) {
+            // It holds for as long as what it was said about: an answer without the field says nothing.
+            state.stated_limit = Some((limit, now + WINDOW));
+        }
+        if let (Some(limit), Some(remaining)) = (limit, remaining) {
+            // What the upstream has counted beyond what can be ours was somebody else's.
+            let others = limit.saturating_sub(remaining).saturating_sub(state.used);
+            let until = reset.unwrap_or(WINDOW).clamp(TICK, WINDOW);
+            state.others = (others, now + until);
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let wait = headers.get(header::RETRY_AFTER).and_then(|value| self.retry_after(value));
+            let wait = wait.or(reset.filter(|reset| !reset.is_zero())).unwrap_or(UNSAID);
+            state.closed_until = state.closed_until.max(now + wait.min(LONGEST_CLOSURE));
+        }
+    }
+
+    /// Seconds or a date (RFC 9110 §10.2.3).
+    fn retry_after(&self, value: &http::HeaderValue) -> Option<Duration> {
+        let text = value.to_str().ok()?.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let at = httpdate::parse_http_date(text).ok()?;
+        let at = jiff::Timestamp::try_from(at).ok()?;
+        Duration::try_from(at.duration_since(self.clock.wall())).ok()
+    }
+}
+
+impl State {
+    fn advance(&mut self, tick: u64) {
+        let passed = tick.saturating_sub(self.now).min(TICKS as u64);
+        for step in 1..=passed {
+            let slot = Self::index(self.now + step);
+            self.used -= std::mem::take(&mut self.leaving[slot]);
+        }
+        self.now = self.now.max(tick);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder of TICKS, which is small")]
+    fn index(tick: u64) -> usize {
+        (tick % TICKS as u64) as usize
+    }
+
+    /// The tick in which a request that arrives within `arrival` from now has left the window.
+    fn leaving_tick(&self, arrival: Duration) -> u64 {
+        self.now + ticks(WINDOW + arrival) + 1
+    }
+
+    /// Takes a place until `tick`.
+    fn enter(&mut self, tick: u64) {
+        let slot = Self::index(tick);
+        self.leaving[slot] += 1;
+        self.used += 1;
+    }
+
+    /// Frees the place that was taken until `tick`, if it is still taken.
+    fn leave(&mut self, tick: u64) {
+        if tick > self.now {
+            let slot = Self::index(tick);
+            self.leaving[slot] -= 1;
+            self.used -= 1;
+        }
+    }
+
+    /// Ticks until the next place becomes free.
+    fn first_leaving(&self) -> Option<u32> {
+        (1..=TICKS as u64)
+            .find(|&step| self.leaving[Self::index(self.now + step)] > 0)
+            .and_then(|ticks| u32::try_from(ticks).ok())
+    }
+}
+
+/// Whole ticks of a time.
+fn ticks(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One request's place in the window. Dropped before the request is written, it is free again;
+/// after that it is kept for the whole window, whatever becomes of the request.
+#[derive(Debug)]
+pub struct Slot {
+    window: Arc<Window>,
+    /// The tick in which the place becomes free by itself.
+    tick: u64,
+    sent: bool,
+}
+
+impl Slot {
+    /// The request is about to be written: its time in the window begins now.
+    pub fn sent(&mut self) {
+        let mut state = self.window.at(self.window.clock.now());
+        let tick = state.leaving_tick(ARRIVAL);
+        state.leave(self.tick);
+        state.enter(tick);
+        (self.tick, self.sent) = (tick, true);
+    }
+
+    /// The request turned out not to have been written after all.
+    pub fn unsent(&mut self) {
+        self.sent = false;
+    }
+
+    /// The upstream has answered: it had counted the request by now.
+    pub fn answered(self, status: StatusCode, headers: &HeaderMap) {
+        let mut state = self.window.at(self.window.clock.now());
+        let tick = state.leaving_tick(Duration::ZERO);
+        if tick < self.tick {
+            state.leave(self.tick);
+            state.enter(tick);
+        }
+        drop(state);
+        self.window.heed(status, headers);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.sent {
+            self.window.at(self.window.clock.now()).leave(self.tick);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window() -> Arc<Window> {
+        Arc::new(Window::new(Clock::starting_at("2030-01-01T00:00:00Z".parse().unwrap())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_before_a_restart_counts_for_the_rest_of_its_minute() {
+        let window = window();
+        let seconds = |ages: &[u64]| ages.iter().copied().map(Duration::from_secs).collect::<Vec<_>>();
+        window.take_up(seconds(&[0, 30, 59, 62, 3600]));
+        assert_eq!(window.used(), 3);
+        assert!(window.take(3).is_err());
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(window.used(), 2);
+        assert!(window.take(3).is_ok());
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(window.used(), 0);
+    }
+
+    fn sent(mut slot: Slot) -> Slot {
+        slot.sent();
+        slot
+    }
+
+    fn answer(slot: Slot) {
+        sent(slot).answered(StatusCode::OK, &HeaderMap::new());
+    }
+
+    fn fields(fields: &[(&'static str, String)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_sixty_seconds_ever_hold_more_than_the_limit() {
+        let window = window();
+        let mut arrivals = Vec::new();
+        let start = window.clock.now();
+        for step in 0u64..6000 {
+            tokio::time::advance(Duration::from_millis(37 + step % 5 * 11)).await;
+            if let Ok(slot) = window.take(20) {
+                // Anywhere between the write and the answer.
+                arrivals.push(window.clock.now() - start);
+                tokio::time::advance(Duration::from_millis(step % 7 * 30)).await;
+                answer(slot);
+            }
+        }
+        for pair in arrivals.windows(21) {
+            assert!(
+                pair[20].checked_sub(pair[0]).unwrap() >= WINDOW,
+                "{:?}",
+                pair[20].checked_sub(pair[0]).unwrap()
+            );
+        }
+        assert!(arrivals.len() > 60, "the window refills");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_it_names_is_true_and_not_much_too_long() {
+        let window = window();
+        answer(window.take(1).unwrap());
+        let (wait, limit) = window.take(1).unwrap_err();
+        assert_eq!(limit, 1);
+        assert!((WINDOW..=WINDOW + 2 * TICK).contains(&wait), "{wait:?}");
+        tokio::time::advance(wait).await;
+        assert!(window.take(1).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_was_never_sent_gives_its_place_back() {
+        let window = window();
+        drop(window.take(1).unwrap());
+        assert_eq!(window.used(), 0);
+        drop(sent(window.take(1).unwrap()));
+        assert_eq!(window.used(), 1, "one that may have arrived does not");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_closes_the_window_as_long_as_it_says() {
+        let window = window();
+        let slot = sent(window.take(100).unwrap());
+        slot.answered(StatusCode::TOO_MANY_REQUESTS, &fields(&[("retry-after", "7".into())]));
+        let (wait, _) = window.take(100).unwrap_err();
+        assert_eq!(wait, Duration::from_secs(7));
+        tokio::time::advance(wait).await;
+        assert!(window.take(100).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_spend_with_the_key_is_heeded() {
+        let window = window();
+        let reset = window.clock.wall().as_second() + 10;
+        let slot = sent(window.take(100).unwrap());
+        slot.answered(
+            StatusCode::OK,
+            &fields(&[
+                ("x-ratelimit-limit", "100".into()),
+                ("x-ratelimit-remaining", "1".into()),
+                ("x-ratelimit-reset", reset.to_string()),
+            ]),
+        );
+        assert_eq!(window.used(), 99);
+        let _last = window.take(100).unwrap();
+        let (wait, _) = window.take(100).unwrap_err();
+        assert!(wait <= Duration::from_secs(10), "{wait:?}");
+        tokio::time::advance(wait).await;
+        assert!(window.take(100).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lower_limit_of_the_upstream_wins() {
+        let window = window();
+        sent(window.take(240).unwrap())
+            .answered(StatusCode::OK, &fields(&[("x-ratelimit-limit", "2".into())]));
+        let _second = window.take(240).unwrap();
+        assert_eq!(window.take(240).unwrap_err().1, 2);
+    }
+}
