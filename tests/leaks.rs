@@ -65,7 +65,8 @@ async fn ten_thousand_mixed_calls_leave_nothing_behind() {
     assert_eq!(team.calls_in_flight(), 0, "every permit came back");
     // Past the idle time of kept connections, and past every deadline.
     tokio::time::sleep(Duration::from_secs(700)).await;
-    rig.pool.reap(&rig.gateway.live.current());
+    let snapshot = rig.gateway.live.current();
+    rig.pool.reap(&snapshot.origin, &snapshot.config.upstream);
     assert_eq!(rig.gauge("upstream_connections"), 0.0);
     assert_eq!(rig.gateway.tasks.len(), 0, "no task is left");
     let records = rig.records();

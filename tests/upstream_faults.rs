@@ -308,7 +308,8 @@ async fn connections_are_reused_until_they_are_idle_or_old() {
     }
     assert_eq!(rig.connections_made(), 3, "too old");
     tokio::time::sleep(Duration::from_secs(31)).await;
-    rig.pool.reap(&rig.gateway.live.current());
+    let snapshot = rig.gateway.live.current();
+    rig.pool.reap(&snapshot.origin, &snapshot.config.upstream);
     assert_eq!(rig.gauge("upstream_connections"), 0.0, "the reaper closes what nobody asks for");
 }
 

@@ -2,6 +2,7 @@
 //! balance there is (source: `get-usage-statistics` in Mavera's API reference).
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -15,9 +16,11 @@ use crate::inject;
 use crate::ledger::{Reader, Span, Spend};
 use crate::limit::window::Window;
 use crate::metrics::Metrics;
-use crate::outbound::ask::{FetchError, fetch};
+use crate::outbound::ask::{AskError, Bounds, ask};
 use crate::outbound::connect::Connect;
-use crate::outbound::pool::Pool;
+
+/// What one reading may take.
+const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), bytes: 1 << 20 };
 
 /// The upstream's account of the running billing period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +80,7 @@ impl Comparison {
 pub enum UsageError {
     /// No answer.
     #[error("the upstream gave no usage: {0}")]
-    Fetch(#[from] FetchError),
+    Ask(#[from] AskError),
     /// An answer that is no usage.
     #[error("the upstream answered its usage with {0}")]
     Status(StatusCode),
@@ -136,15 +139,15 @@ impl UpstreamUsage {
 /// # Errors
 /// When either has no answer.
 pub async fn compare_with<C: Connect>(
-    pool: &Pool<C>,
+    connect: &C,
     snapshot: &Snapshot,
     reader: &Mutex<Reader>,
 ) -> Result<Comparison, UsageError> {
-    let (status, _, body) = fetch(pool, snapshot, inject::usage_request(snapshot)).await?;
-    if status != StatusCode::OK {
-        return Err(UsageError::Status(status));
+    let answer = ask(connect, &snapshot.origin, inject::usage_request(snapshot), BOUNDS).await?;
+    if answer.status() != StatusCode::OK {
+        return Err(UsageError::Status(answer.status()));
     }
-    let theirs = UpstreamUsage::parse(&body)?;
+    let theirs = UpstreamUsage::parse(answer.body())?;
     let zone = &snapshot.config.credits.zone;
     let span = Span { since: day_of(theirs.start, zone), until: day_of(theirs.end, zone) };
     let spends = reader.lock().unwrap_or_else(PoisonError::into_inner).spends(span)?;
@@ -154,7 +157,7 @@ pub async fn compare_with<C: Connect>(
 
 /// Asks again and again, as often as configured, and exports what it finds. Never returns.
 pub async fn watch<C: Connect>(
-    pool: Arc<Pool<C>>,
+    connect: C,
     live: Arc<Live>,
     books: Books,
     window: Arc<Window>,
@@ -164,13 +167,13 @@ pub async fn watch<C: Connect>(
         let snapshot = live.current();
         let every = snapshot.config.upstream.usage_interval;
         if every.is_zero() {
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         }
         // It counts against the window like any call; callers come first.
         if let Ok(mut slot) = window.take(snapshot.config.upstream.requests_per_minute.get()) {
             slot.sent();
-            match compare_with(&pool, &snapshot, &books.reader).await {
+            match compare_with(&connect, &snapshot, &books.reader).await {
                 Ok(comparison) => {
                     let reading = UpstreamReading { at: live.clock().wall(), comparison };
                     metrics.upstream_usage_is(&reading);

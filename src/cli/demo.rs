@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, header};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use http_body_util::Full;
+use tokio::net::TcpListener;
 
 use super::{Failure, serve};
 use crate::account;
@@ -21,6 +19,10 @@ use crate::gateway::Gateway;
 use crate::key::NewKey;
 use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::outbound;
+use crate::outbound::ask::Bounds;
+use crate::outbound::connect::Tcp;
+use crate::outbound::origin::Origin;
 use crate::record::Recorder;
 use crate::server::systemd::Inherited;
 use crate::server::{self, Listeners, event_loop};
@@ -32,6 +34,8 @@ const TEAMS: [(&str, Duration); 3] = [
     ("research", Duration::from_millis(2300)),
     ("support", Duration::from_millis(4100)),
 ];
+/// What an answer may take.
+const BOUNDS: Bounds = Bounds { time: Duration::from_mins(2), bytes: 16 << 20 };
 const SIM_KEY: &str = "mvra_live_simulated_key_not_a_secret_000000";
 
 #[derive(Debug, clap::Args)]
@@ -74,12 +78,10 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         folder.introduce(&listeners);
         let traffic = arguments.traffic.then(|| {
             println!("Three teams are talking. Watch the metrics move; stop with ctrl-c.\n");
-            let address = listeners.address;
-            let teams = folder
-                .keys
-                .iter()
-                .zip(TEAMS)
-                .map(|(key, (_, every))| tokio::spawn(talk(address, key.text.to_string(), every)));
+            let gateway = Arc::new(Origin::in_clear(listeners.address));
+            let teams = folder.keys.iter().zip(TEAMS).map(|(key, (_, every))| {
+                tokio::spawn(talk(Arc::clone(&gateway), key.text.to_string(), every))
+            });
             teams.collect::<Vec<_>>()
         });
         let mut signals = serve::Signals::new()?;
@@ -185,10 +187,10 @@ impl Drop for Folder {
 
 /// One team of `--traffic`: asks again and again, streaming every other time, for as long as it is
 /// let.
-async fn talk(address: SocketAddr, key: String, every: Duration) {
+async fn talk(gateway: Arc<Origin>, key: String, every: Duration) {
     for turn in 0u64.. {
         let stream = turn % 2 == 0;
-        if let Err(error) = ask(address, &key, stream, turn).await {
+        if let Err(error) = ask(&gateway, &key, stream, turn).await {
             tracing::warn!(%error, "a team of the demo got no answer");
         }
         tokio::time::sleep(every).await;
@@ -196,7 +198,7 @@ async fn talk(address: SocketAddr, key: String, every: Duration) {
 }
 
 async fn ask(
-    address: SocketAddr,
+    gateway: &Arc<Origin>,
     key: &str,
     stream: bool,
     turn: u64,
@@ -209,17 +211,12 @@ async fn ask(
     ];
     let question = QUESTIONS[usize::try_from(turn).unwrap_or(0) % QUESTIONS.len()];
     let body = serde_json::json!({"messages": [{"role": "user", "content": question}], "stream": stream});
-    let mut request = Request::post(format!("/api/v1/video-analyses/{DEMO_ANALYSIS}/chat"))
-        .header(header::HOST, address.to_string())
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::<bytes::Bytes>::from(body.to_string()))?;
     let mut authorization = HeaderValue::from_str(&format!("Bearer {key}"))?;
     authorization.set_sensitive(true);
-    request.headers_mut().insert(header::AUTHORIZATION, authorization);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(address).await?)).await?;
-    let connection = tokio::spawn(connection);
-    let answer = sender.send_request(request).await?;
-    answer.into_body().collect().await?;
-    connection.abort();
+    let request = Request::post(format!("/api/v1/video-analyses/{DEMO_ANALYSIS}/chat"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::AUTHORIZATION, authorization)
+        .body(Full::from(body.to_string()))?;
+    outbound::ask::ask(&Tcp, gateway, request, BOUNDS).await?;
     Ok(())
 }

@@ -1,16 +1,23 @@
 //! `healthcheck`: asks the gateway of a configuration how it is, for images without a shell or curl.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, StatusCode};
+use http_body_util::Full;
+
 use super::{ConfigArgument, Failure};
+use crate::outbound::ask::{Bounds, ask};
+use crate::outbound::connect::Tcp;
+use crate::outbound::origin::Origin;
+use crate::server::event_loop;
 
 /// Where operators connect by default.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// What an answer may take.
+const BOUNDS: Bounds = Bounds { time: Duration::from_secs(3), bytes: 64 << 10 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct HealthcheckArguments {
@@ -28,10 +35,16 @@ pub(super) fn run(arguments: &HealthcheckArguments) -> Result<(), Failure> {
     let HealthcheckArguments { config: ConfigArgument { config: path }, address, ready } = arguments;
     let listen = address.map_or_else(|| listen(path), Ok)?;
     let probe = if *ready { "/readyz" } else { "/livez" };
-    let answer = ask(listen, probe).map_err(|error| unhealthy(listen, &error.to_string()))?;
-    match answer.split_ascii_whitespace().nth(1) {
-        Some("200") => Ok(()),
-        _ => Err(unhealthy(listen, answer.lines().last().unwrap_or("it sent no answer"))),
+    let unhealthy = |why: &str| {
+        Failure::System(std::io::Error::other(format!("the gateway at {listen} is not healthy: {why}")))
+    };
+    let request = Request::get(probe).body(Full::default()).map_err(std::io::Error::other)?;
+    let origin = Arc::new(Origin::in_clear(listen));
+    let answer = event_loop()?.block_on(ask(&Tcp, &origin, request, BOUNDS));
+    match answer {
+        Ok(answer) if answer.status() == StatusCode::OK => Ok(()),
+        Ok(answer) => Err(unhealthy(String::from_utf8_lossy(answer.body()).trim())),
+        Err(error) => Err(unhealthy(&error.to_string())),
     }
 }
 
@@ -50,17 +63,4 @@ fn listen(path: &Path) -> Result<SocketAddr, Failure> {
         });
     }
     Ok(listen)
-}
-
-fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut tcp = TcpStream::connect_timeout(&address, PATIENCE)?;
-    tcp.set_read_timeout(Some(PATIENCE))?;
-    write!(tcp, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    tcp.take(64 << 10).read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-fn unhealthy(listen: SocketAddr, why: &str) -> Failure {
-    Failure::System(std::io::Error::other(format!("the gateway at {listen} is not healthy: {why}")))
 }

@@ -102,7 +102,11 @@ async fn forward<C: Connect>(
     loop {
         let fresh = attempts >= REUSE_ATTEMPTS;
         let began = cargo.exchange.clock().now();
-        let Obtained { connection, reused } = match shared.pool.obtain(&cargo.snapshot, fresh).await {
+        let Obtained { connection, reused } = match shared
+            .pool
+            .obtain(&cargo.snapshot.origin, &cargo.snapshot.config.upstream, fresh)
+            .await
+        {
             Ok(obtained) => obtained,
             Err(error) => {
                 tracing::warn!(request_id = %cargo.exchange.id(), %error, "no connection to the upstream");

@@ -1,63 +1,77 @@
-//! One small request of the gateway's own to the upstream, such as its usage.
+//! One small question to any origin, on a connection of its own, with the answer read whole: the upstream's usage, a
+//! collector of spans, a gateway's probes.
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
 use http_body_util::Full;
 
 use super::connect::Connect;
-use super::connection::SendError;
-use super::pool::Pool;
-use crate::config::reload::Snapshot;
+use super::connection::{Connection, SendError};
+use super::origin::Origin;
+use crate::clock::Clock;
 
-/// How long such a request may take in all.
-const BOUND: Duration = Duration::from_secs(30);
-/// Bytes of its answer.
-const MAX_BYTES: usize = 1 << 20;
+/// What one question may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// In all, connecting included.
+    pub time: Duration,
+    /// Bytes of the answer's body.
+    pub bytes: usize,
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
+pub enum AskError {
     /// No connection, or it broke.
     #[error("{0}")]
     Broken(String),
     /// It took too long.
-    #[error("no answer within {BOUND:?}")]
-    TimedOut,
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
     /// It was larger than any such answer is.
-    #[error("the answer is larger than {MAX_BYTES} bytes")]
-    TooLarge,
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
 }
 
-/// Sends a request that is safe to send again, and reads its answer whole.
+/// Sends a request to `origin`, and reads its answer whole. `Host` and `Connection` are written here. Cancel-safe: dropped,
+/// it closes the connection.
 ///
 /// # Errors
-/// When there is no whole answer in time. Its status is not judged.
-pub async fn fetch<C: Connect>(
-    pool: &Pool<C>,
-    snapshot: &Snapshot,
-    request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, HeaderMap, Bytes), FetchError> {
-    tokio::time::timeout(BOUND, exchange(pool, snapshot, request)).await.unwrap_or(Err(FetchError::TimedOut))
+/// When there is no whole answer within the bounds. Its status is not judged.
+pub async fn ask<C: Connect>(
+    connect: &C,
+    origin: &Arc<Origin>,
+    mut request: Request<Full<Bytes>>,
+    bounds: Bounds,
+) -> Result<Response<Bytes>, AskError> {
+    let fields = request.headers_mut();
+    fields.insert(header::HOST, origin.host().clone());
+    fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    tokio::time::timeout(bounds.time, exchange(connect, origin, request, bounds.bytes))
+        .await
+        .unwrap_or(Err(AskError::TimedOut(bounds.time)))
 }
 
 async fn exchange<C: Connect>(
-    pool: &Pool<C>,
-    snapshot: &Snapshot,
+    connect: &C,
+    origin: &Arc<Origin>,
     request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, HeaderMap, Bytes), FetchError> {
-    // Always on a new connection: it is rare, and then nothing can be stale.
-    let obtained =
-        pool.obtain(snapshot, true).await.map_err(|error| FetchError::Broken(error.to_string()))?;
-    let mut connection = obtained.connection;
+    most: usize,
+) -> Result<Response<Bytes>, AskError> {
+    let broken = |error: &dyn std::fmt::Display| AskError::Broken(error.to_string());
+    let io = connect.connect(origin).await.map_err(|error| broken(&error))?;
+    let opened = Connection::new(io, Arc::clone(origin), Clock::system().now(), None).await;
+    let mut connection = opened.map_err(|error| broken(&error))?;
     let response = connection.send(request).await.map_err(|error| match error {
-        SendError::NotWritten(_) => FetchError::Broken("the connection was closed".into()),
-        SendError::Broken(error) => FetchError::Broken(error.to_string()),
+        SendError::NotWritten(_) => AskError::Broken("the connection was closed".into()),
+        SendError::Broken(error) => broken(&error),
     })?;
     let (head, mut body) = response.into_parts();
     let mut whole = BytesMut::new();
@@ -71,12 +85,12 @@ async fn exchange<C: Connect>(
         })
         .await;
         match frame {
-            None => return Ok((head.status, head.headers, whole.freeze())),
-            Some(Err(error)) => return Err(FetchError::Broken(error.to_string())),
+            None => return Ok(Response::from_parts(head, whole.freeze())),
+            Some(Err(error)) => return Err(broken(&error)),
             Some(Ok(frame)) => whole.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
         }
-        if whole.len() > MAX_BYTES {
-            return Err(FetchError::TooLarge);
+        if whole.len() > most {
+            return Err(AskError::TooLarge(most));
         }
     }
 }

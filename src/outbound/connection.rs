@@ -16,7 +16,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use prometheus::IntGauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -43,7 +42,7 @@ where
     pub(crate) origin: Arc<Origin>,
     pub(crate) born: Instant,
     pub(crate) idle_since: Instant,
-    _open: Counted,
+    _open: Option<Counted>,
 }
 
 /// Why there is no response head.
@@ -63,19 +62,12 @@ where
         io: I,
         origin: Arc<Origin>,
         now: Instant,
-        open: &IntGauge,
+        open: Option<Counted>,
     ) -> hyper::Result<Self> {
         let mut builder = http1::Builder::new();
         builder.max_header_size(MAX_HEAD).max_headers(MAX_FIELDS).max_buf_size(READ_AHEAD);
         let (sender, driver) = builder.handshake(TokioIo::new(io)).await?;
-        Ok(Self {
-            sender,
-            driver: Some(driver),
-            origin,
-            born: now,
-            idle_since: now,
-            _open: Counted::new(open),
-        })
+        Ok(Self { sender, driver: Some(driver), origin, born: now, idle_since: now, _open: open })
     }
 
     /// Lets the connection do what it can now: write, read, notice that it was closed.

@@ -1,5 +1,6 @@
 //! Where the upstream is, and how it is to be trusted: what of a configuration a connection depends on.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,6 +60,18 @@ impl Origin {
             name,
             tls,
         })
+    }
+
+    /// A listener of this machine, in clear text.
+    #[must_use]
+    pub fn in_clear(address: SocketAddr) -> Self {
+        Self {
+            name: address.ip().to_string(),
+            port: address.port(),
+            host: HeaderValue::from_str(&address.to_string()).expect("an address is visible ASCII"),
+            prefix: String::new(),
+            tls: None,
+        }
     }
 
     /// The `Host` field.

@@ -10,8 +10,10 @@ use tokio::time::timeout;
 
 use super::connect::Connect;
 use super::connection::{ConnectError, Connection};
+use super::origin::Origin;
 use crate::clock::Clock;
-use crate::config::reload::Snapshot;
+use crate::config::Upstream;
+use crate::metrics::Counted;
 
 /// Idle connections kept at most. More calls than this can be in flight; their connections are
 /// closed when they come back.
@@ -37,27 +39,37 @@ impl<C: Connect> Pool<C> {
         Self { connect, clock, open, idle: Mutex::default() }
     }
 
-    /// A connection that can take a request now: the one used last, which is the likeliest to be
-    /// open still, or a new one. Dropping the future gives up without a trace.
-    pub(crate) async fn obtain(&self, snapshot: &Snapshot, fresh: bool) -> Result<Obtained<C>, ConnectError> {
-        if !fresh && let Some(connection) = poll_fn(|cx| Poll::Ready(self.reuse(snapshot, cx))).await {
+    /// A connection to `origin` that can take a request now: the one used last, which is the likeliest to be open still,
+    /// or a new one. Dropping the future gives up without a trace.
+    pub(crate) async fn obtain(
+        &self,
+        origin: &Arc<Origin>,
+        terms: &Upstream,
+        fresh: bool,
+    ) -> Result<Obtained<C>, ConnectError> {
+        if !fresh && let Some(connection) = poll_fn(|cx| Poll::Ready(self.reuse(origin, terms, cx))).await {
             return Ok(Obtained { connection, reused: true });
         }
-        let origin = &snapshot.origin;
-        let bound = snapshot.config.upstream.timeouts.connect;
+        let bound = terms.timeouts.connect;
         let connection = timeout(bound, async {
             let io = self.connect.connect(origin).await?;
-            Ok(Connection::new(io, Arc::clone(origin), self.clock.now(), &self.open).await?)
+            let open = Counted::new(&self.open);
+            Ok(Connection::new(io, Arc::clone(origin), self.clock.now(), Some(open)).await?)
         })
         .await
         .unwrap_or(Err(ConnectError::TimedOut(bound)))?;
         Ok(Obtained { connection, reused: false })
     }
 
-    fn reuse(&self, snapshot: &Snapshot, cx: &mut Context<'_>) -> Option<Connection<C::Io>> {
+    fn reuse(
+        &self,
+        origin: &Arc<Origin>,
+        terms: &Upstream,
+        cx: &mut Context<'_>,
+    ) -> Option<Connection<C::Io>> {
         loop {
             let mut connection = self.idle().pop()?;
-            if self.is_fit(&connection, snapshot) && connection.is_ready(cx) {
+            if self.is_fit(&connection, origin, terms) && connection.is_ready(cx) {
                 return Some(connection);
             }
         }
@@ -75,17 +87,22 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    /// Closes the connections that are too old, or that the upstream has closed.
-    pub fn reap(&self, snapshot: &Snapshot) {
+    /// Closes the connections that are too old, lead elsewhere, or that the upstream has closed.
+    pub fn reap(&self, origin: &Arc<Origin>, terms: &Upstream) {
         let mut cx = Context::from_waker(Waker::noop());
         let connections = std::mem::take(&mut *self.idle());
         let mut fit: Vec<_> =
-            connections.into_iter().filter(|connection| self.is_fit(connection, snapshot)).collect();
+            connections.into_iter().filter(|connection| self.is_fit(connection, origin, terms)).collect();
         fit.retain_mut(|connection| connection.is_ready(&mut cx));
         let mut idle = self.idle();
         // Whatever came back meanwhile was used last and goes on top.
         fit.append(&mut idle);
         *idle = fit;
+    }
+
+    /// What makes its connections.
+    pub fn connect(&self) -> &C {
+        &self.connect
     }
 
     /// Idle connections now.
@@ -94,11 +111,11 @@ impl<C: Connect> Pool<C> {
         self.idle().len()
     }
 
-    fn is_fit(&self, connection: &Connection<C::Io>, snapshot: &Snapshot) -> bool {
-        let (now, upstream) = (self.clock.now(), &snapshot.config.upstream);
-        Arc::ptr_eq(&connection.origin, &snapshot.origin)
-            && now.saturating_duration_since(connection.idle_since) < upstream.keep_alive_idle
-            && now.saturating_duration_since(connection.born) < upstream.keep_alive_lifetime
+    fn is_fit(&self, connection: &Connection<C::Io>, origin: &Arc<Origin>, terms: &Upstream) -> bool {
+        let now = self.clock.now();
+        Arc::ptr_eq(&connection.origin, origin)
+            && now.saturating_duration_since(connection.idle_since) < terms.keep_alive_idle
+            && now.saturating_duration_since(connection.born) < terms.keep_alive_lifetime
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection<C::Io>>> {

@@ -115,7 +115,7 @@ pub async fn run(
     let live = Arc::clone(&gateway.live);
     let watch = tokio::spawn(async move { live.watch().await });
     let usage = tokio::spawn(account::upstream::watch(
-        gateway.pool(Tcp),
+        Tcp,
         Arc::clone(&gateway.live),
         gateway.books.clone(),
         Arc::clone(&gateway.window),
@@ -199,7 +199,8 @@ fn worker(
 async fn reap<C: Connect>(pool: Arc<Pool<C>>, gateway: Gateway) {
     loop {
         tokio::time::sleep(REAP_EVERY).await;
-        pool.reap(&gateway.live.current());
+        let snapshot = gateway.live.current();
+        pool.reap(&snapshot.origin, &snapshot.config.upstream);
     }
 }
 

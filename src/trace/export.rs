@@ -7,11 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
@@ -20,7 +17,8 @@ use tokio::runtime::Handle;
 
 use super::Tracer;
 use crate::config::Tracing;
-use crate::outbound::connect::{Connect, Tcp};
+use crate::outbound::ask::{Bounds, ask};
+use crate::outbound::connect::Tcp;
 use crate::outbound::origin::Origin;
 
 /// Spans that wait to be sent; more are dropped.
@@ -29,10 +27,8 @@ const QUEUE: usize = 8192;
 const BATCH: usize = 512;
 /// How long spans wait for company.
 const EVERY: Duration = Duration::from_secs(2);
-/// How long the collector may take over one request.
-const BOUND: Duration = Duration::from_secs(10);
-/// Bytes of a collector's answer.
-const MAX_ANSWER: usize = 64 << 10;
+/// What the collector may take over one request.
+const BOUNDS: Bounds = Bounds { time: Duration::from_secs(10), bytes: 64 << 10 };
 
 impl Tracer {
     /// Starts sending spans to the collector of a configuration. Connections are driven by the runtime of `handle`.
@@ -47,7 +43,7 @@ impl Tracer {
             .with_http_client(client)
             .with_endpoint(format!("{}/v1/traces", settings.endpoint.to_string().trim_end_matches('/')))
             .with_protocol(Protocol::HttpBinary)
-            .with_timeout(BOUND)
+            .with_timeout(BOUNDS.time)
             .build()
             .map_err(|error| error.to_string())?;
         let batches = BatchConfigBuilder::default()
@@ -79,9 +75,11 @@ impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let origin = Arc::clone(&self.origin);
         let sent = self.handle.spawn(async move {
-            tokio::time::timeout(BOUND, send(&origin, request))
+            let (mut head, body) = request.into_parts();
+            head.uri = head.uri.path_and_query().cloned().ok_or("an endpoint has a path")?.into();
+            ask(&Tcp, &origin, Request::from_parts(head, Full::new(body)), BOUNDS)
                 .await
-                .unwrap_or_else(|error| Err(error.into()))
+                .map_err(HttpError::from)
         });
         let answer = match sent.await {
             Ok(answer) => answer,
@@ -113,31 +111,6 @@ impl Collector {
             }
             None if failed => tracing::info!("spans are sent to the collector again"),
             _ => {}
-        }
-    }
-}
-
-async fn send(origin: &Origin, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-    let io = Tcp.connect(origin).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
-    let (mut head, body) = request.into_parts();
-    head.uri = head.uri.path_and_query().cloned().ok_or("an endpoint has a path")?.into();
-    head.headers.insert(header::HOST, origin.host().clone());
-    head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    let exchange = async {
-        let (head, body) =
-            sender.send_request(Request::from_parts(head, Full::new(body))).await?.into_parts();
-        let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
-        Ok::<_, HttpError>(Response::from_parts(head, body))
-    };
-    // The connection ends with the exchange, whichever way that goes.
-    tokio::pin!(exchange, connection);
-    tokio::select! {
-        biased;
-        answer = &mut exchange => answer,
-        ended = &mut connection => {
-            ended?;
-            exchange.await
         }
     }
 }

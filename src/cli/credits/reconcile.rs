@@ -15,7 +15,6 @@ use crate::credits::Credits;
 use crate::ledger::{Adjustment, Store};
 use crate::metrics::Metrics;
 use crate::outbound::connect::Tcp;
-use crate::outbound::pool::Pool;
 use crate::server::event_loop;
 
 #[derive(Debug, clap::Args)]
@@ -40,12 +39,10 @@ pub(super) fn run(arguments: &ReconcileArguments) -> Result<(), Failure> {
 
 /// The sums of the running billing period.
 fn by_usage(path: &Path) -> Result<(), Failure> {
-    let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
-    let live = Live::load(path, Arc::clone(&metrics), clock)?;
+    let live = Live::load(path, Arc::new(Metrics::new()), Clock::system())?;
     let snapshot = live.current();
     let reader = Mutex::new(open_reader(&snapshot.config)?);
-    let pool = Pool::new(Tcp, clock, metrics.upstream_connections.clone());
-    let compared = event_loop()?.block_on(compare_with(&pool, &snapshot, &reader));
+    let compared = event_loop()?.block_on(compare_with(&Tcp, &snapshot, &reader));
     let comparison = compared.map_err(|error| Failure::System(std::io::Error::other(error.to_string())))?;
     let Comparison { theirs, settled, in_doubt } = comparison;
     println!("billing period       {:.0} to {:.0}", theirs.start, theirs.end);
