@@ -15,8 +15,8 @@ use pin_project_lite::pin_project;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
-use crate::config::reload::Live;
 use crate::head::{self, RequestId, X_REQUEST_ID};
+use crate::live::Live;
 use crate::record::{Exchange, Recorder};
 use crate::refuse::Refusal;
 use crate::stage::{Arrival, Refused};

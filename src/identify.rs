@@ -3,8 +3,8 @@
 use http::HeaderMap;
 use http::header::{self, HeaderValue};
 
-use crate::directory::Caller;
 use crate::head::{Route, X_API_KEY};
+use crate::live::directory::Caller;
 use crate::refuse::Refusal;
 use crate::stage::{Check, Identified, Refused, Routed};
 

@@ -7,8 +7,8 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Version};
 use http_body_util::Full;
 
-use crate::config::reload::Snapshot;
 use crate::head::{self, RequestId, Route, Target};
+use crate::live::Snapshot;
 use crate::refuse::Refusal;
 use crate::stage::{Admitted, Check, Outbound, Refused};
 

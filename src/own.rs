@@ -19,9 +19,9 @@ use crate::answer::AnsweredBody;
 use crate::clock::ceil_seconds;
 use crate::config::{Analyses, Config};
 use crate::credits::budget::{Standing, Whose};
-use crate::directory::Caller;
 use crate::gateway::Gateway;
 use crate::head::Route;
+use crate::live::directory::Caller;
 use crate::refuse::Refusal;
 use crate::stage::{Arrival, Identified, Refused, Routed};
 

@@ -14,11 +14,11 @@ use http::request::Parts;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::config::reload::Snapshot;
-use crate::directory::Caller;
 use crate::head::Target;
 use crate::limit::in_flight::Permit;
 use crate::limit::window::Slot;
+use crate::live::Snapshot;
+use crate::live::directory::Caller;
 use crate::record::Exchange;
 use crate::refuse::Refusal;
 

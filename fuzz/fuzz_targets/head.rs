@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 use libfuzzer_sys::fuzz_target;
 use mavera_gateway::clock::Clock;
-use mavera_gateway::config::reload::{Live, Snapshot};
+use mavera_gateway::live::{Live, Snapshot};
 use mavera_gateway::head::{self, RequestId, Target};
 use mavera_gateway::inject;
 use mavera_gateway::mask::Mask;

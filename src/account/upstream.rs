@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::open::Books;
-use crate::config::reload::{Live, Snapshot};
 use crate::credits::Credits;
 use crate::credits::period::day_of;
 use crate::inject;
 use crate::ledger::{Reader, Span, Spend};
 use crate::limit::window::Window;
+use crate::live::{Live, Snapshot};
 use crate::metrics::Metrics;
 use crate::outbound::ask::{AskError, Bounds, ask};
 use crate::outbound::connect::Connect;

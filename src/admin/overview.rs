@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use crate::account::Accounts;
 use crate::account::upstream::{Comparison, UpstreamReading};
-use crate::config::reload::Snapshot;
 use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Standing as Account, Whose};
 use crate::credits::period::Period;
 use crate::gateway::Gateway;
+use crate::live::Snapshot;
 use crate::metrics::{OTHER, TeamMetrics};
 
 /// Everything but the history.

@@ -9,9 +9,9 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::chat;
-use crate::config::reload::Snapshot;
-use crate::directory::Caller;
 use crate::head::Route;
+use crate::live::Snapshot;
+use crate::live::directory::Caller;
 use crate::record::Exchange;
 use crate::refuse::Refusal;
 use crate::stage::{Arrival, Identified, Judged, Permitted, Refused, Routed, Wait};

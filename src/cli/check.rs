@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Failure, count};
 use crate::clock::Clock;
-use crate::config::reload::Live;
+use crate::live::Live;
 use crate::metrics::Metrics;
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {

@@ -1,12 +1,10 @@
 //! Configuration that is valid. What stands here needs no further check anywhere: every bound has
 //! been held against the file, and every problem was reported with its line.
 //!
-//! [`mod@file`] is the TOML as written, [`problem`] what can be wrong with it, `validate` the way from
-//! one to the other, [`reload`] how a running gateway gets a new one.
+//! [`mod@file`] is the TOML as written, [`problem`] what can be wrong with it, `validate` the way from one to the other.
 
 pub mod file;
 pub mod problem;
-pub mod reload;
 mod validate;
 pub mod values;
 

@@ -9,7 +9,6 @@ pub mod listen;
 pub mod rest;
 mod streams;
 pub mod systemd;
-pub mod tls;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use mavera_gateway::account::open;
 use mavera_gateway::clock::Clock;
-use mavera_gateway::config::reload::Live;
 use mavera_gateway::gateway::Gateway;
 use mavera_gateway::key::NewKey;
+use mavera_gateway::live::Live;
 use mavera_gateway::log::Log;
 use mavera_gateway::metrics::Metrics;
 use mavera_gateway::outbound::connect::Connect;

@@ -1,0 +1,9 @@
+//! What is in force: the configuration with all that was made from it, and how a running gateway gets a new one.
+
+pub mod directory;
+pub mod snapshot;
+pub mod tls;
+pub mod watch;
+
+pub use self::snapshot::Snapshot;
+pub use self::watch::Live;

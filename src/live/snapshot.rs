@@ -1,0 +1,118 @@
+//! What is in force at one moment, made from one reading of the configuration and all that it names.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use super::directory::Directory;
+use super::tls;
+use crate::clock::Clock;
+use crate::config::problem::{Collector, Problems, whole_file};
+use crate::config::{Config, parse};
+use crate::metrics::Metrics;
+use crate::outbound::origin::{Origin, OriginError};
+use crate::secret::{AdminToken, SecretError, SecretSource, UpstreamKey};
+
+/// Everything that was made from one reading of the configuration. A call is served under one
+/// snapshot from its first stage to its last.
+pub struct Snapshot {
+    /// The valid configuration.
+    pub config: Config,
+    /// Who may call.
+    pub directory: Directory,
+    /// The organisation's key.
+    pub key: UpstreamKey,
+    /// Opens the credits page, where one is configured.
+    pub token: Option<AdminToken>,
+    /// Where the upstream is. Shared between snapshots that agree on it, and with it the connections.
+    pub origin: Arc<Origin>,
+    /// TLS of the listener, where configured.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// The roots file as it was when `origin` was made.
+    roots: Option<Fingerprint>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The files of a configuration as they were: whether any has changed is one comparison.
+pub(super) type Fingerprint = Vec<Option<(u64, u64, u64, i64, i64)>>;
+
+/// What a file is right now, symlinks followed: device, inode, size and time of change. A file that
+/// was swapped by renaming a symlink, as Kubernetes does with a mounted `ConfigMap`, is another inode.
+pub(super) fn fingerprint<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Fingerprint {
+    paths
+        .into_iter()
+        .map(|path| {
+            let of = fs::metadata(path).ok()?;
+            Some((of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec()))
+        })
+        .collect()
+}
+
+impl Snapshot {
+    /// Reads everything the start-up needs: the file, the key, the certificates and roots it names.
+    pub(super) fn load(
+        path: &Path,
+        previous: Option<&Self>,
+        metrics: &Metrics,
+        clock: Clock,
+    ) -> Result<Self, Problems> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            whole_file(
+                path,
+                format!("cannot be read: {error}"),
+                "name another file with --config, or start from config/gateway.toml of the distribution",
+            )
+        })?;
+        let config = parse(path, &text)?;
+        let mut problems = Collector::new(path, &text);
+        let mut unread = |key: &str, source: &SecretSource, error: SecretError| {
+            problems.add(key, error.to_string(), source.remedy(key));
+        };
+        let key = UpstreamKey::read(&config.upstream.api_key)
+            .map_err(|error| unread("upstream.api_key", &config.upstream.api_key, error));
+        let token = config
+            .admin
+            .token
+            .as_ref()
+            .map(|source| AdminToken::read(source).map_err(|error| unread("admin.token", source, error)));
+        let token = token.transpose();
+        let roots = config.upstream.ca_file.as_deref().map(|file| fingerprint([file]));
+        let unchanged = previous.filter(|previous| {
+            previous.config.upstream.base_url == config.upstream.base_url
+                && previous.config.upstream.ca_file == config.upstream.ca_file
+                && previous.roots == roots
+        });
+        let origin = match unchanged {
+            Some(previous) => Ok(Arc::clone(&previous.origin)),
+            None => Origin::new(&config.upstream.base_url, config.upstream.ca_file.as_deref())
+                .map(Arc::new)
+                .map_err(|error| {
+                    let key = match error {
+                        OriginError::Url(_) => "upstream.base_url",
+                        OriginError::Roots(_) => "upstream.ca_file",
+                    };
+                    problems.add(key, error.to_string(), "");
+                }),
+        };
+        let tls = config.server.tls.as_ref().map(tls::server).transpose().map_err(|(key, message)| {
+            problems.add(key, message, "");
+        });
+        match (key, token, origin, tls) {
+            (Ok(key), Ok(token), Ok(origin), Ok(tls)) => {
+                let directory =
+                    Directory::new(&config, previous.map(|previous| &previous.directory), metrics, clock);
+                Ok(Self { config, directory, key, token, origin, tls, roots })
+            }
+            _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),
+        }
+    }
+}
