@@ -15,7 +15,9 @@ use pin_project_lite::pin_project;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
-use crate::head::{self, RequestId, X_REQUEST_ID};
+use crate::head::RequestId;
+use crate::head::fields;
+use crate::head::request_id::X_REQUEST_ID;
 use crate::live::Live;
 use crate::record::{Exchange, Recorder};
 use crate::refuse::Refusal;
@@ -104,7 +106,7 @@ where
                 let mut response = refusal
                     .response(this.context.recorder.clock())
                     .map(|body| AnsweredBody::Own(body.into()));
-                head::tell_credits_left(response.headers_mut(), exchange.credits_left());
+                fields::tell_credits_left(response.headers_mut(), exchange.credits_left());
                 exchange.refused(&refusal);
                 response
             }

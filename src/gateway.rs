@@ -22,7 +22,6 @@ use crate::answer::{AnswerLayer, AnsweredBody};
 use crate::forward::Forward;
 use crate::forward::body::AnswerBody;
 use crate::forward::drain::Drain;
-use crate::head::Head;
 use crate::identify::Identify;
 use crate::inject::Inject;
 use crate::limit::window::Window;
@@ -31,6 +30,7 @@ use crate::outbound::connect::Connect;
 use crate::outbound::pool::Pool;
 use crate::own::OwnLayer;
 use crate::record::Recorder;
+use crate::routing::Routing;
 use crate::stage::{check, wait};
 
 /// What all workers of a gateway share.
@@ -106,7 +106,7 @@ impl Gateway {
                 closing: self.closing.clone(),
             })
             // Before any look at keys: a malformed head has no trustworthy key in it.
-            .layer(check(Head))
+            .layer(check(Routing))
             // Before any limit: limits belong to teams, and strangers use up none of them.
             .layer(check(Identify))
             // The cheapest limit first; a caller in a loop costs no more than this.

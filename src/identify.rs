@@ -3,9 +3,11 @@
 use http::HeaderMap;
 use http::header::{self, HeaderValue};
 
-use crate::head::{Route, X_API_KEY};
+use crate::config::Analyses;
+use crate::head::fields::X_API_KEY;
 use crate::live::directory::Caller;
 use crate::refuse::Refusal;
+use crate::route::{Ids, Target};
 use crate::stage::{Check, Identified, Refused, Routed};
 
 /// The stage that turns a caller key into a caller.
@@ -64,15 +66,11 @@ fn presented(headers: &HeaderMap) -> Result<&[u8], Refusal> {
 }
 
 /// Whether the caller's team may ask about this analysis.
-fn may_ask(caller: &Caller, target: &crate::head::Target) -> Result<(), Refusal> {
-    let what = match &target.analysis_id {
-        Some(id) if !caller.team.analyses.allow(id) => format!("ask about analysis {id}"),
-        // The list names every analysis of the organisation.
-        None if target.route == Route::VideoList
-            && !matches!(caller.team.analyses, crate::config::Analyses::All) =>
-        {
-            "list all analyses".to_owned()
-        }
+fn may_ask(caller: &Caller, target: &Target) -> Result<(), Refusal> {
+    let analyses = &caller.team.analyses;
+    let what = match (target.route.row().ids, &target.id) {
+        (Ids::Analysis, Some(id)) if !analyses.allow(id) => format!("ask about analysis {id}"),
+        (Ids::AllAnalyses, _) if !matches!(analyses, Analyses::All) => "list all analyses".to_owned(),
         _ => return Ok(()),
     };
     Err(Refusal::AnalysisNotAllowed { team: caller.team.name.to_string(), what })

@@ -4,12 +4,13 @@
 use bytes::Bytes;
 use http::header;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, Request, Version};
 use http_body_util::Full;
 
-use crate::head::{self, RequestId, Route, Target};
+use crate::head::{RequestId, fields};
 use crate::live::Snapshot;
 use crate::refuse::Refusal;
+use crate::route::Target;
 use crate::stage::{Admitted, Check, Outbound, Refused};
 
 /// The stage that swaps the caller's key, which ends here, for the organisation's.
@@ -21,7 +22,7 @@ pub struct Inject;
 pub(crate) fn usage_request(snapshot: &Snapshot) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::default());
     *request.uri_mut() = snapshot.origin.uri("/usage").unwrap_or_default();
-    head::add_own(request.headers_mut());
+    fields::add_own(request.headers_mut());
     authorize(request.headers_mut(), snapshot);
     request
 }
@@ -36,13 +37,11 @@ fn authorize(headers: &mut HeaderMap, snapshot: &Snapshot) {
 #[must_use]
 pub fn head(snapshot: &Snapshot, caller: &Parts, id: &RequestId, target: &Target) -> Option<Request<()>> {
     let mut request = Request::new(());
-    *request.method_mut() = match target.route {
-        Route::VideoChat => Method::POST,
-        _ => Method::GET,
-    };
+    let row = target.route.row();
+    *request.method_mut() = row.method.clone();
     *request.uri_mut() = snapshot.origin.uri(&target.upstream_path())?;
     *request.version_mut() = Version::HTTP_11;
-    *request.headers_mut() = head::onward(caller, id, target.route);
+    *request.headers_mut() = fields::onward(caller, id, row);
     authorize(request.headers_mut(), snapshot);
     Some(request)
 }

@@ -34,6 +34,8 @@ pub mod outbound;
 pub mod own;
 pub mod record;
 pub mod refuse;
+pub mod route;
+pub mod routing;
 pub mod stage;
 pub mod trace;
 

@@ -15,9 +15,9 @@ use prometheus::{
 use crate::account::upstream::{Comparison, UpstreamReading};
 use crate::credits::Credits;
 use crate::credits::budget::Standing;
-use crate::head::Route;
 use crate::ledger::{Basis, Command, Ending, Spend};
 use crate::refuse::Code;
+use crate::route::Route;
 
 /// The label of what belongs to no configured team, route or status.
 pub(crate) const OTHER: &str = "other";
@@ -28,14 +28,10 @@ const STATUSES: [u16; 24] = [
     504, 508, 0,
 ];
 
-const ROUTES: [Option<Route>; 6] = [
-    Some(Route::VideoChat),
-    Some(Route::VideoList),
-    Some(Route::VideoGet),
-    Some(Route::Me),
-    Some(Route::Explain),
-    None,
-];
+/// Every route, and none.
+fn routes() -> impl Iterator<Item = Option<Route>> {
+    Route::all().map(Some).chain([None])
+}
 
 /// Of tokens.
 const DIRECTIONS: [&str; 2] = ["input", "output"];
@@ -219,11 +215,11 @@ impl Metrics {
                 r,
                 HistogramVec::new(histogram_opts(name, help, &REQUEST_BUCKETS), &["route", "stream"]),
             );
-            ROUTES
+            routes()
                 .map(|route| {
                     ["false", "true"].map(|stream| vec.with_label_values(&[route_label(route), stream]))
                 })
-                .to_vec()
+                .collect()
         };
         let overhead = register(
             r,
@@ -251,7 +247,7 @@ impl Metrics {
                 "time_to_first_byte_seconds",
                 "From the request head to the head of the answer.",
             ),
-            overheads: ROUTES.map(|route| overhead.with_label_values(&[route_label(route)])).to_vec(),
+            overheads: routes().map(|route| overhead.with_label_values(&[route_label(route)])).collect(),
             upstream_responses: STATUSES
                 .iter()
                 .map(|&status| upstream_responses.with_label_values(&[&status_label(status)]))
@@ -509,7 +505,7 @@ impl Default for Metrics {
 impl TeamMetrics {
     fn new(team: &str, families: &ByTeam) -> Self {
         let ByTeam { requests, refusals, streams, credits, overruns, unmetered, tokens } = families;
-        let routes = || ROUTES.into_iter().map(route_label);
+        let routes = || routes().map(route_label);
         // Made to exist; counted where the ledger writes.
         overruns.with_label_values(&[team]);
         for route in routes() {
@@ -562,7 +558,7 @@ impl TeamMetrics {
 }
 
 fn route_index(route: Option<Route>) -> usize {
-    ROUTES.iter().position(|known| *known == route).unwrap_or(ROUTES.len() - 1)
+    route.map_or(Route::COUNT, Route::index)
 }
 
 fn route_label(route: Option<Route>) -> &'static str {

@@ -14,15 +14,15 @@ use pin_project_lite::pin_project;
 use serde_json::{Value, json};
 use tower::{Layer, Service};
 
-use crate::admit::{body, chat};
+use crate::admit::body;
 use crate::answer::AnsweredBody;
 use crate::clock::ceil_seconds;
 use crate::config::{Analyses, Config};
 use crate::credits::budget::{Standing, Whose};
 use crate::gateway::Gateway;
-use crate::head::Route;
 use crate::live::directory::Caller;
 use crate::refuse::Refusal;
+use crate::route::{Class, Own as Question, Route, schema};
 use crate::stage::{Arrival, Identified, Refused, Routed};
 
 /// Charges that `me` lists.
@@ -65,12 +65,12 @@ where
     }
 
     fn call(&mut self, identified: Identified<B>) -> Self::Future {
-        match identified.routed.target.route {
-            Route::Me | Route::Explain => {
-                let answer = Box::pin(answer(Arc::clone(&self.gateway), identified));
+        match identified.routed.target.route.row().class {
+            Class::Own(question) => {
+                let answer = Box::pin(answer(Arc::clone(&self.gateway), question, identified));
                 OwnFuture { inner: None, answer: Some(answer) }
             }
-            _ => OwnFuture { inner: Some(self.inner.call(identified)), answer: None },
+            Class::Upstream => OwnFuture { inner: Some(self.inner.call(identified)), answer: None },
         }
     }
 }
@@ -105,6 +105,7 @@ where
 
 async fn answer<B, A>(
     gateway: Arc<Gateway>,
+    question: Question,
     identified: Identified<B>,
 ) -> Result<Response<AnsweredBody<A>>, Refused>
 where
@@ -112,9 +113,9 @@ where
     B::Error: std::fmt::Display,
 {
     let Identified { routed, caller, rate_left } = identified;
-    let Routed { arrival: Arrival { mut exchange, snapshot, head, body }, target } = routed;
+    let Routed { arrival: Arrival { mut exchange, snapshot, head, body }, .. } = routed;
     let config = &snapshot.config;
-    let document = if target.route == Route::Me {
+    let document = if question == Question::Me {
         me(&gateway, config, &caller)
     } else {
         match body::upload(&mut exchange, &snapshot, &head, body, &caller).await {
@@ -164,7 +165,8 @@ fn explain(gateway: &Gateway, config: &Config, caller: &Caller, rate_left: u32, 
     let standings = standings(gateway, config, caller);
 
     let mut refusals = Vec::new();
-    refusals.extend(chat::judge(body).err());
+    let rules = Route::explained().row().body.unwrap_or_default();
+    refusals.extend(schema::judge(rules, body).err());
     if rate_left == 0 {
         let per_minute = team.limits.requests_per_minute.get();
         let retry_after = std::time::Duration::from_mins(1) / per_minute;

@@ -19,7 +19,7 @@ use self::line::Line;
 use crate::account::{Closing, Hold, ending};
 use crate::clock::Clock;
 use crate::credits::Credits;
-use crate::head::{RequestId, Route, Target};
+use crate::head::RequestId;
 use crate::ledger::Ending;
 use crate::live::directory::Caller;
 use crate::log::Log;
@@ -27,6 +27,7 @@ use crate::meter::{Finish, Reading};
 use crate::metrics::{Metrics, StreamOutcome, TeamMetrics};
 use crate::outbound::origin::Origin;
 use crate::refuse::Refusal;
+use crate::route::{Route, Target};
 use crate::trace::{Told, Trace, Tracer};
 
 /// How a call ended.
@@ -379,7 +380,8 @@ impl Draft {
         metrics.first_byte_took(route, self.stream, times.head);
         metrics.overhead_was(route, times.ours);
         let answered_well = self.answered.is_some() && self.status.is_some_and(|status| status.is_success());
-        if answered_well && route == Some(Route::VideoChat) && reading.usage.credits.is_none() {
+        if answered_well && route.is_some_and(|route| route.row().costs()) && reading.usage.credits.is_none()
+        {
             team.unmetered(route);
         }
         if self.stream {
@@ -406,7 +408,7 @@ impl Draft {
             key_id: self.caller.as_ref().map(|caller| &*caller.key_id),
             method: self.method.as_str(),
             route: self.route().map(Route::label),
-            analysis_id: self.target.as_ref().and_then(|target| target.analysis_id.as_deref()),
+            analysis_id: self.target.as_ref().and_then(|target| target.id.as_deref()),
             http_version: match self.version {
                 Version::HTTP_2 => "2",
                 Version::HTTP_10 => "1.0",

@@ -34,10 +34,12 @@ pub enum Refusal {
     InvalidApiKey,
     /// The team may not ask about this analysis, or may not list analyses.
     AnalysisNotAllowed { team: String, what: String },
-    /// No such path.
-    UnknownRoute,
+    /// No such path; what there is.
+    UnknownRoute { served: &'static str },
     /// The path exists, for another method.
-    MethodNotAllowed { allow: Method },
+    MethodNotAllowed { allow: Vec<Method> },
+    /// The call is too dear to be made twice by mistake, and nothing in it tells a retry from another call.
+    RetryKeyRequired,
     /// The authority of the target is not the one in `Host`.
     Misdirected,
     /// Our own `Via` came back.
@@ -107,6 +109,7 @@ codes! {
     MissingField => "missing_field",
     InvalidField => "invalid_field",
     InvalidRequest => "invalid_request",
+    IdempotencyKeyRequired => "idempotency_key_required",
     UnsupportedTransferCoding => "unsupported_transfer_coding",
     MissingApiKey => "missing_api_key",
     InvalidApiKey => "invalid_api_key",
@@ -178,8 +181,9 @@ impl Refusal {
             Self::MissingApiKey => Code::MissingApiKey,
             Self::InvalidApiKey => Code::InvalidApiKey,
             Self::AnalysisNotAllowed { .. } => Code::AnalysisNotAllowed,
-            Self::UnknownRoute => Code::UnknownRoute,
+            Self::UnknownRoute { .. } => Code::UnknownRoute,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::RetryKeyRequired => Code::IdempotencyKeyRequired,
             Self::Misdirected => Code::MisdirectedRequest,
             Self::LoopDetected => Code::LoopDetected,
             Self::RequestTimeout { .. } => Code::RequestTimeout,
@@ -202,9 +206,11 @@ impl Refusal {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self.code() {
-            Code::InvalidJson | Code::MissingField | Code::InvalidField | Code::InvalidRequest => {
-                StatusCode::BAD_REQUEST
-            }
+            Code::InvalidJson
+            | Code::MissingField
+            | Code::InvalidField
+            | Code::InvalidRequest
+            | Code::IdempotencyKeyRequired => StatusCode::BAD_REQUEST,
             Code::UnsupportedTransferCoding => StatusCode::NOT_IMPLEMENTED,
             Code::MissingApiKey | Code::InvalidApiKey => StatusCode::UNAUTHORIZED,
             Code::AnalysisNotAllowed => StatusCode::FORBIDDEN,
@@ -303,8 +309,9 @@ impl Refusal {
             Self::MissingApiKey => "No API key was sent. Send your team's gateway key as `Authorization: Bearer mvgw_…`.".into(),
             Self::InvalidApiKey => "The API key is not valid here. Use your team's gateway key (`mvgw_…`); it may have expired or been replaced.".into(),
             Self::AnalysisNotAllowed { team, what } => format!("Team {team} may not {what}. Ask the gateway's operators to extend `analyses`."),
-            Self::UnknownRoute => "There is nothing at this path. The gateway serves POST /api/v1/video-analyses/{id}/chat, GET /api/v1/video-analyses and GET /api/v1/video-analyses/{id}.".into(),
-            Self::MethodNotAllowed { allow } => format!("This path accepts {allow} only."),
+            Self::UnknownRoute { served } => format!("There is nothing at this path. The gateway serves {served}."),
+            Self::MethodNotAllowed { allow } => format!("This path accepts {} only.", listed(allow)),
+            Self::RetryKeyRequired => "This call is too dear to be made twice by mistake: send an `Idempotency-Key`, a new one for each call and the same for its retries.".into(),
             Self::Misdirected => "The request target names another host than the Host field.".into(),
             Self::LoopDetected => "The request has already passed through this gateway: its upstream base URL points back at itself.".into(),
             Self::RequestTimeout { after } => format!("The request body did not arrive within {}.", seconds(*after)),
@@ -355,8 +362,7 @@ impl Refusal {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Self::MethodNotAllowed { allow } = self {
-            headers
-                .insert(header::ALLOW, HeaderValue::from_str(allow.as_str()).expect("a method is a token"));
+            headers.insert(header::ALLOW, HeaderValue::from_str(&listed(allow)).expect("methods are tokens"));
         }
         if self.ends_connection() {
             // Where it means nothing, on HTTP/2, hyper leaves it out.
@@ -397,6 +403,11 @@ impl Refusal {
             _ => None,
         }
     }
+}
+
+/// As `Allow` has it (RFC 9110 §10.2.1).
+fn listed(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn seconds(duration: Duration) -> String {

@@ -14,13 +14,14 @@ use http::request::Parts;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::head::Target;
 use crate::limit::in_flight::Permit;
 use crate::limit::window::Slot;
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
 use crate::record::Exchange;
 use crate::refuse::Refusal;
+use crate::route::Target;
+pub use crate::routing::Routed;
 
 /// A request as it came, with the record that was opened for it.
 pub struct Arrival<B> {
@@ -32,14 +33,6 @@ pub struct Arrival<B> {
     pub head: Parts,
     /// The body, unread.
     pub body: B,
-}
-
-/// A request for something we serve.
-pub struct Routed<B> {
-    /// What came before.
-    pub arrival: Arrival<B>,
-    /// What is asked for.
-    pub target: Target,
 }
 
 /// A request by a caller we know.

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mavera_gateway::admit::chat;
+use mavera_gateway::route::{Route, schema};
 use mavera_gateway::refuse::Refusal;
 use mavera_gateway_fuzz::json::{self, Json, Text};
 
@@ -16,7 +16,7 @@ enum Verdict {
 
 fuzz_target!(|body: &[u8]| {
     let expected = expect(body);
-    let judged = chat::judge(body);
+    let judged = schema::judge(Route::explained().row().body.expect("it has rules"), body);
     match &judged {
         Ok(chat) => assert_eq!(Verdict::Chat { stream: chat.stream }, expected),
         Err(refusal) => {

@@ -11,7 +11,10 @@ use http::{Method, Request, Uri, Version};
 use libfuzzer_sys::fuzz_target;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::live::{Live, Snapshot};
-use mavera_gateway::head::{self, RequestId, Target};
+use mavera_gateway::head::fields::back as back_of;
+use mavera_gateway::head::trailers::{trailers_announced, trailers_back};
+use mavera_gateway::head::{self, RequestId};
+use mavera_gateway::route::Target;
 use mavera_gateway::inject;
 use mavera_gateway::mask::Mask;
 use mavera_gateway::metrics::Metrics;
@@ -206,16 +209,16 @@ fn back(input: &[u8]) {
     let mask = Mask::new(&SNAPSHOT.key);
     let holds_key =
         |value: &HeaderValue| value.as_bytes().windows(KEY.len()).any(|part| part == KEY.as_bytes());
-    let told = head::back(&answer, &mask);
+    let told = back_of(&answer, &mask);
     for (name, value) in &told {
         assert!(BACK.contains(&name.as_str()), "{name} goes back");
         assert!(!holds_key(value), "{name} goes back with the key");
         assert!(answer.get_all(name).iter().any(|given| given == value), "{name} is not as it came");
     }
     let Some(trailers) = fields(rest).map(|(trailers, _)| trailers) else { return };
-    let announced = head::trailers_announced(&answer);
+    let announced = trailers_announced(&answer);
     let given = trailers.clone();
-    for (name, value) in &head::trailers_back(&announced, trailers, &mask) {
+    for (name, value) in &trailers_back(&announced, trailers, &mask) {
         assert!(!NEVER_TRAILERS.contains(&name.as_str()), "{name} goes back as a trailer");
         assert!(!holds_key(value), "{name} goes back with the key");
         assert!(given.get_all(name).iter().any(|given| given == value), "{name} is not as it came");

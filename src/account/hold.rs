@@ -8,9 +8,9 @@ use jiff::tz::TimeZone;
 
 use super::{Accounts, Budgets};
 use crate::credits::Credits;
-use crate::head::Route;
 use crate::ledger::{self, Basis, CallId, Ending, NewEnding, OpenHold};
 use crate::meter::Usage;
+use crate::route::Route;
 
 /// How a call ended, for the ledger.
 #[derive(Clone, Debug)]

@@ -8,12 +8,11 @@ use http::header;
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use super::chat;
-use crate::head::Route;
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
 use crate::record::Exchange;
 use crate::refuse::Refusal;
+use crate::route::schema;
 use crate::stage::{Arrival, Identified, Judged, Permitted, Refused, Routed, Wait};
 
 /// The stage that reads and judges the body.
@@ -40,16 +39,16 @@ where
 {
     let Permitted { identified: Identified { routed, caller, .. }, permit } = permitted;
     let Routed { arrival: Arrival { mut exchange, snapshot, head, body }, target } = routed;
-    let body = match target.route {
-        Route::VideoChat => {
+    let body = match target.route.row().body {
+        Some(rules) => {
             let read = upload(&mut exchange, &snapshot, &head, body, &caller).await;
-            match read.and_then(|body| chat::judge(&body).map(|_| body)) {
+            match read.and_then(|body| schema::judge(rules, &body).map(|_| body)) {
                 Ok(body) => body,
                 Err(refusal) => return Err(Refused::new(exchange, refusal)),
             }
         }
         // What a caller may send along with a GET has no meaning (RFC 9110 §9.3.1) and goes nowhere.
-        _ => Bytes::new(),
+        None => Bytes::new(),
     };
     Ok(Judged { exchange, snapshot, head, target, caller, body, permit })
 }

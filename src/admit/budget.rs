@@ -21,7 +21,7 @@ impl Wait<Admitted> for HoldCredits {
 /// Cancel-safe: see [`Accounts::hold`].
 async fn hold(accounts: &Arc<Accounts>, mut admitted: Admitted) -> Result<Admitted, Refused> {
     let judged = &mut admitted.judged;
-    if !judged.target.route.costs() {
+    if !judged.target.route.row().costs() {
         return Ok(admitted);
     }
     let asked = Asked {

@@ -4,7 +4,6 @@
 
 pub mod body;
 pub mod budget;
-pub mod chat;
 pub mod concurrency;
 pub mod rate;
 pub mod window;

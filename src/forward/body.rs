@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 
 use super::Shared;
 use super::deadline::Deadline;
-use crate::head;
+use crate::head::trailers::trailers_back;
 use crate::limit::in_flight::Permit;
 use crate::mask::Mask;
 use crate::meter::{Meter, Reading};
@@ -146,7 +146,7 @@ impl<C: Connect> Body for AnswerBody<C> {
                 // The server may not ask again after the last frame, and does not after trailers.
                 let frame = match frame.into_trailers() {
                     Ok(trailers) => {
-                        let trailers = head::trailers_back(&passage.announced, trailers, &passage.mask);
+                        let trailers = trailers_back(&passage.announced, trailers, &passage.mask);
                         self.end(true);
                         Frame::trailers(trailers)
                     }

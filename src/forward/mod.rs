@@ -20,7 +20,8 @@ use self::body::{AnswerBody, Passage};
 use self::deadline::Deadline;
 use self::drain::{Drain, Pending};
 use crate::config::OnDisconnect;
-use crate::head;
+use crate::head::fields;
+use crate::head::trailers::trailers_announced;
 use crate::limit::in_flight::Permit;
 use crate::limit::window::Slot;
 use crate::live::Snapshot;
@@ -203,7 +204,7 @@ async fn fly<C: Connect>(
         );
         return Err(Flown::Refused(Refused::new(exchange, Refusal::UpstreamCredentials)));
     }
-    if !head::is_final_answer(head.status) || !head::has_plain_framing(&head.headers) {
+    if !fields::is_final_answer(head.status) || !fields::has_plain_framing(&head.headers) {
         tracing::warn!(request_id = %exchange.id(), status = head.status.as_u16(), "the upstream gave an answer that cannot be passed on");
         return Err(Flown::Refused(Refused::new(exchange, Refusal::UpstreamProtocol)));
     }
@@ -217,7 +218,7 @@ async fn fly<C: Connect>(
             mask: Mask::new(&snapshot.key),
             exchange,
             permit,
-            announced: head::trailers_announced(&head.headers),
+            announced: trailers_announced(&head.headers),
             deadline,
             cancels: snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel,
         },
@@ -226,10 +227,10 @@ async fn fly<C: Connect>(
 
 fn answer<C: Connect>(head: &http::response::Parts, passage: Passage<C>) -> Response<AnswerBody<C>> {
     let left = passage.exchange.credits_left();
-    let fields = head::back(&head.headers, &passage.mask);
+    let fields = fields::back(&head.headers, &passage.mask);
     let mut response = Response::new(AnswerBody::new(passage));
     *response.status_mut() = head.status;
     *response.headers_mut() = fields;
-    head::tell_credits_left(response.headers_mut(), left);
+    fields::tell_credits_left(response.headers_mut(), left);
     response
 }

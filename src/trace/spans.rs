@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use super::{Trace, Tracer};
 use crate::clock::Clock;
 use crate::credits::Credits;
-use crate::head::{Route, Target};
 use crate::meter::Reading;
 use crate::outbound::origin::Origin;
 use crate::record::Outcome;
+use crate::route::Target;
 
 /// The only model there is; a chat about a video names none (source: Mavera's API reference).
 const MODEL: &str = "mavera-1";
@@ -139,7 +139,7 @@ pub(super) fn of(tracer: &Tracer, trace: Trace, clock: Clock, told: &Told<'_>) -
 
 /// The whole call, as its caller sees it.
 fn request(told: &Told<'_>) -> Content {
-    let route = told.target.map(|target| target.route.template());
+    let route = told.target.map(|target| target.route.row().template);
     let method = known(told.method);
     let failed = told.status.is_none_or(|status| status.is_server_error())
         || matches!(told.outcome, Outcome::Truncated | Outcome::Cut);
@@ -172,7 +172,7 @@ fn request(told: &Told<'_>) -> Content {
 /// The exchange with the upstream: for a chat, an inference.
 fn exchange(told: &Told<'_>, upstream: Option<&Origin>, times: &Times) -> Content {
     let address = upstream.map(Origin::address);
-    let chat = told.target.is_some_and(|target| target.route == Route::VideoChat);
+    let chat = told.target.is_some_and(|target| target.route.row().costs());
     let status = told.answered.map(|(_, status)| status);
     let failed = status.is_none_or(|status| status.is_client_error() || status.is_server_error())
         || told.outcome == Outcome::Truncated;
@@ -213,7 +213,7 @@ fn exchange(told: &Told<'_>, upstream: Option<&Origin>, times: &Times) -> Conten
 }
 
 fn analysis(told: &Told<'_>) -> Option<String> {
-    told.target.and_then(|target| target.analysis_id.as_deref()).map(str::to_owned)
+    told.target.and_then(|target| target.id.as_deref()).map(str::to_owned)
 }
 
 /// A method that is somebody's invention is no attribute's value.

@@ -1,0 +1,142 @@
+//! What of a head goes on, in both directions: made here from lists of names, never copied.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+
+use http::StatusCode;
+
+use super::request_id::{RequestId, X_REQUEST_ID};
+use crate::credits::Credits;
+use crate::mask::Mask;
+use crate::route::Row;
+use crate::trace::context::{TRACEPARENT, TRACESTATE};
+
+/// Our pseudonym in `Via` (RFC 9110 §7.6.3).
+const VIA: &str = "1.1 mavera-gateway";
+/// How we name ourselves to the upstream.
+const USER_AGENT: &str = concat!("mavera-gateway/", env!("CARGO_PKG_VERSION"));
+pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_CREDITS_REMAINING: HeaderName = HeaderName::from_static("x-credits-remaining");
+
+/// What of an upstream head reaches the caller. Framing is ours; the rest describes the content or
+/// tells the caller when to come back.
+const ANSWER_FIELDS: [HeaderName; 9] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::RETRY_AFTER,
+    header::TRAILER,
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
+];
+
+/// The head that goes upstream: made here, not copied. The key is added by [`crate::inject`] alone.
+#[must_use]
+pub(crate) fn onward(caller: &Parts, id: &RequestId, row: &Row) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(12);
+    for name in [header::ACCEPT, TRACEPARENT, TRACESTATE] {
+        // Visible ASCII and short, or not at all: what a caller writes here is copied.
+        let value = caller.headers.get(&name).filter(|value| value.len() <= 512 && value.to_str().is_ok());
+        if let Some(value) = value {
+            headers.insert(name, value.clone());
+        }
+    }
+    if row.body.is_some() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    add_own(&mut headers);
+    headers.insert(header::VIA, HeaderValue::from_static(VIA));
+    headers.insert(X_REQUEST_ID, id.value());
+    headers
+}
+
+/// What stands in every head that goes upstream, also of the gateway's own requests.
+pub(crate) fn add_own(headers: &mut HeaderMap) {
+    // Usage must be readable as it passes.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+}
+
+/// The head that goes back, from the upstream's. A field that echoes the organisation's key is left out.
+#[must_use]
+pub fn back(upstream: &HeaderMap, mask: &Mask) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    for name in &ANSWER_FIELDS {
+        for value in upstream.get_all(name).iter().filter(|value| !mask.is_in(value.as_bytes())) {
+            headers.append(name, value.clone());
+        }
+    }
+    headers
+}
+
+/// Tells the caller what its tightest budget has left, this call's hold counted.
+pub(crate) fn tell_credits_left(headers: &mut HeaderMap, left: Option<Credits>) {
+    if let Some(left) = left.and_then(|left| HeaderValue::from_str(&left.to_string()).ok()) {
+        headers.insert(X_CREDITS_REMAINING, left);
+    }
+}
+
+/// Whether a response is framed in the one way that hyper undoes: any other transfer coding would reach
+/// the caller as if it were content.
+#[must_use]
+pub(crate) fn has_plain_framing(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let plain =
+        codings.next().is_none_or(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    plain && codings.next().is_none()
+}
+
+/// Whether an answer of the upstream may be passed on as it is. An interim or switching answer, a
+/// redirect (which we do not follow) and a number that is no HTTP status may not.
+#[must_use]
+pub(crate) fn is_final_answer(status: StatusCode) -> bool {
+    status.is_success() || status.is_client_error() || status.is_server_error()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::route::Route;
+    use crate::secret::UpstreamKey;
+
+    #[tokio::test]
+    async fn nothing_goes_on_but_what_is_listed() {
+        let caller = http::Request::builder()
+            .uri("/")
+            .header("authorization", "Bearer mvgw_x")
+            .header("x-api-key", "mvgw_x")
+            .header("cookie", "a=b")
+            .header("connection", "close, x-secret")
+            .header("x-forwarded-for", "10.0.0.1")
+            .header("accept-encoding", "br")
+            .header("traceparent", "00-a-b-01")
+            .header("expect", "100-continue")
+            .body(())
+            .unwrap()
+            .into_parts()
+            .0;
+        let id = RequestId::of(&HeaderMap::new(), Clock::system());
+        let headers = onward(&caller, &id, Route::explained().row());
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            ["accept-encoding", "content-type", "traceparent", "user-agent", "via", "x-request-id"]
+        );
+        assert_eq!(headers["accept-encoding"], "identity");
+
+        let mut upstream = HeaderMap::new();
+        for name in
+            ["set-cookie", "server", "location", "connection", "upgrade", "x-request-id", "content-length"]
+        {
+            upstream.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
+        }
+        upstream.insert("x-ratelimit-remaining", HeaderValue::from_static("7"));
+        upstream.insert("retry-after", HeaderValue::from_static("mvra_live_plainlyfakekeyfortestsonly00"));
+        let mask = Mask::new(&UpstreamKey::for_tests("mvra_live_plainlyfakekeyfortestsonly00"));
+        assert_eq!(back(&upstream, &mask).len(), 1, "and none that echoes the key");
+    }
+}

@@ -1,0 +1,318 @@
+//! Bodies, judged without copying by a list of rules: which members of a JSON object must be there, of which kind, within
+//! which bounds. Whatever no rule names goes on as it came.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use memchr::memchr2;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::refuse::Refusal;
+
+/// Deeper nesting serves no caller and strains parsers further on.
+const MAX_NESTING: usize = 128;
+
+/// What one member must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Where: `stream`, `messages`, each item as `messages[]`, a member of each as `messages[].role`.
+    pub path: &'static str,
+    /// Of which kind, within which bounds.
+    pub kind: Kind,
+    /// Its absence is refused.
+    pub required: bool,
+}
+
+/// Kinds of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Whatever it is.
+    Any,
+    /// True or false.
+    Flag,
+    /// A string.
+    Text,
+    /// An object.
+    Object {
+        /// What it has, in words.
+        with: &'static str,
+    },
+    /// An array of one or more.
+    List {
+        /// Items at the most.
+        most: usize,
+        /// What an item is.
+        one: &'static str,
+        /// And several.
+        many: &'static str,
+        /// How to have fewer.
+        shorten: &'static str,
+    },
+}
+
+impl Kind {
+    /// What is said of a value of another kind.
+    fn wanted(self) -> String {
+        match self {
+            Self::Any => String::new(),
+            Self::Flag => "must be true or false".into(),
+            Self::Text => "must be a string".into(),
+            Self::Object { with } => format!("must be an object with {with}"),
+            Self::List { most, many, .. } => format!("must be an array of 1 to {most} {many}"),
+        }
+    }
+}
+
+/// What the gateway needs to know of a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Whether an event stream is asked for.
+    pub stream: bool,
+}
+
+/// Judges a body.
+///
+/// # Errors
+/// A refusal that names the first member that is wrong, or the place where the JSON is.
+pub fn judge(rules: &'static [Rule], body: &[u8]) -> Result<Asked, Refusal> {
+    let invalid_json = |detail: String| Refusal::InvalidJson { detail };
+    if body.starts_with(b"\xEF\xBB\xBF") {
+        return Err(invalid_json("it begins with a byte order mark, which JSON does not allow".into()));
+    }
+    if nesting(body) > MAX_NESTING {
+        return Err(invalid_json(format!("it is nested more than {MAX_NESTING} levels deep")));
+    }
+    // Also where nobody here reads it (RFC 8259 §8.1): parsers differ in what they make of the rest.
+    let text = std::str::from_utf8(body)
+        .map_err(|error| invalid_json(format!("it is not UTF-8 behind byte {}", error.valid_up_to())))?;
+    let scan = Scan { rules, asked: RefCell::default(), refusal: RefCell::default() };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let root = Value { scan: &scan, rule: None, place: Place::Root };
+    match root.deserialize(&mut deserializer).and_then(|()| deserializer.end()) {
+        Ok(()) => Ok(scan.asked.into_inner()),
+        Err(error) => Err(scan.refusal.into_inner().unwrap_or_else(|| invalid_json(error.to_string()))),
+    }
+}
+
+/// The deepest nesting of brackets outside strings. Runs before the parser so that no parser has to be trusted with
+/// depth.
+fn nesting(mut bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    while let Some((&byte, rest)) = bytes.split_first() {
+        bytes = rest;
+        match byte {
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => bytes = after_string(bytes),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn after_string(mut bytes: &[u8]) -> &[u8] {
+    while let Some(at) = memchr2(b'"', b'\\', bytes) {
+        if bytes[at] == b'"' {
+            return &bytes[at + 1..];
+        }
+        bytes = bytes.get(at + 2..).unwrap_or_default();
+    }
+    &[]
+}
+
+/// One reading of a body.
+struct Scan {
+    rules: &'static [Rule],
+    asked: RefCell<Asked>,
+    /// What explains the error that the parser was stopped with: serde's errors carry only text.
+    refusal: RefCell<Option<Refusal>>,
+}
+
+impl Scan {
+    /// Stops the parser, and says why.
+    fn stop<T, E: Error>(&self, refusal: Refusal) -> Result<T, E> {
+        *self.refusal.borrow_mut() = Some(refusal);
+        Err(E::custom("refused"))
+    }
+
+    fn invalid<T, E: Error>(&self, place: &Place<'_>, reason: impl Into<String>) -> Result<T, E> {
+        self.stop(Refusal::InvalidField { param: place.to_string(), reason: reason.into() })
+    }
+
+    /// The rules of what stands right below `parent`, each with its number and what its path goes on with.
+    fn below(&self, parent: Option<&Rule>) -> impl Iterator<Item = (usize, &'static Rule, &'static str)> {
+        let parent = parent.map_or("", |rule| rule.path);
+        self.rules.iter().enumerate().filter_map(move |(at, rule)| {
+            let rest = rule.path.strip_prefix(parent)?;
+            let step =
+                if parent.is_empty() { rest } else { rest.strip_prefix('.').or(rest.strip_prefix("[]"))? };
+            (!step.contains(['.', '['])).then_some((at, rule, step))
+        })
+    }
+}
+
+/// Where in a body a value stands. Written out only for a refusal.
+#[derive(Clone, Copy)]
+enum Place<'p> {
+    Root,
+    Member(&'p Place<'p>, &'static str),
+    Item(&'p Place<'p>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Member(Place::Root, name) => f.write_str(name),
+            Self::Member(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+/// A value under a rule; the whole body where there is none. Of another kind than its rule wants, it is refused in the
+/// rule's words; broken JSON stays broken JSON.
+struct Value<'s> {
+    scan: &'s Scan,
+    rule: Option<&'static Rule>,
+    place: Place<'s>,
+}
+
+impl Value<'_> {
+    fn wrong<T, E: Error>(&self) -> Result<T, E> {
+        match self.rule {
+            Some(rule) => self.scan.invalid(&self.place, rule.kind.wanted()),
+            None => self.scan.stop(Refusal::InvalidJson { detail: "it is not an object".into() }),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        self.rule.map_or(Kind::Object { with: "" }, |rule| rule.kind)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Value<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        match self.kind() {
+            Kind::Any => deserializer.deserialize_ignored_any(IgnoredAny).map(drop),
+            _ => deserializer.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Value<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of the kind that its rule wants")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        if self.kind() != Kind::Flag {
+            return self.wrong();
+        }
+        if self.rule.is_some_and(|rule| rule.path == "stream") {
+            self.scan.asked.borrow_mut().stream = value;
+        }
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        if self.kind() == Kind::Text { Ok(()) } else { self.wrong() }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let Kind::List { most, one, many, shorten } = self.kind() else { return self.wrong() };
+        let Self { scan, rule, place } = &self;
+        let item = scan.below(*rule).map(|(_, item, _)| item).next();
+        let mut count = 0;
+        let next = |index| Value { scan, rule: item, place: Place::Item(place, index) };
+        while items.next_element_seed(next(count))?.is_some() {
+            count += 1;
+            if count > most {
+                return scan.invalid(place, format!("has more than {most} {many}; {shorten}"));
+            }
+        }
+        if count == 0 {
+            return scan.invalid(place, format!("is empty; send at least one {one}"));
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        if !matches!(self.kind(), Kind::Object { .. }) {
+            return self.wrong();
+        }
+        let Self { scan, rule, place } = &self;
+        let mut seen = 0u64;
+        while let Some(found) = members.next_key_seed(Name { scan, parent: *rule })? {
+            let Some((at, member, name)) = found else {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let place = Place::Member(place, name);
+            if seen & 1 << at != 0 {
+                return scan.invalid(&place, "is given twice");
+            }
+            seen |= 1 << at;
+            members.next_value_seed(Value { scan, rule: Some(member), place })?;
+        }
+        let missing = scan.below(*rule).find(|(at, member, _)| member.required && seen & 1 << at == 0);
+        match missing {
+            None => Ok(()),
+            Some((_, _, name)) => {
+                scan.stop(Refusal::MissingField { param: Place::Member(place, name).to_string() })
+            }
+        }
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.wrong()
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.wrong()
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.wrong()
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.wrong()
+    }
+}
+
+/// A member's name: its rule, if it has one.
+struct Name<'s> {
+    scan: &'s Scan,
+    parent: Option<&'static Rule>,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Option<(usize, &'static Rule, &'static str)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Option<(usize, &'static Rule, &'static str)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.scan.below(self.parent).find(|(_, _, step)| *step == name))
+    }
+}
+
+#[cfg(test)]
+mod tests;
