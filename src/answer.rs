@@ -2,10 +2,10 @@
 //! refusal, into the one response the server writes. Above it nothing can fail.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{self, Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
@@ -15,13 +15,14 @@ use pin_project_lite::pin_project;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
+use crate::arrival::{Arrival, Refused};
 use crate::head::RequestId;
 use crate::head::fields;
 use crate::head::request_id::X_REQUEST_ID;
 use crate::live::Live;
 use crate::record::{Exchange, Recorder};
 use crate::refuse::Refusal;
-use crate::stage::{Arrival, Refused};
+use crate::stage::Fork;
 
 /// The layer of [`Answer`].
 #[derive(Clone, Debug)]
@@ -53,14 +54,14 @@ where
 {
     type Response = Response<AnsweredBody<A>>;
     type Error = Infallible;
-    type Future = AnswerFuture<S::Future>;
+    type Future = AnswerFuture<S::Future, Response<AnsweredBody<A>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Every stage behind is ready at any time: what does not fit is refused, not queued.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> AnswerFuture<S::Future> {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let AnswerLayer { recorder, live, draining: _, closing } = &*self.context;
         let (head, body) = request.into_parts();
         let id = RequestId::of(&head.headers, recorder.clock());
@@ -68,26 +69,25 @@ where
         let exchange = Exchange::begin(recorder, id, &head);
         let context = Arc::clone(&self.context);
         if closing.is_cancelled() {
-            let refused = Refused::new(exchange, Refusal::Draining);
-            return AnswerFuture { inner: None, refused: Some(refused), id: value, context };
+            let future = ready(Err(Refused::new(exchange, Refusal::Draining)));
+            return AnswerFuture { answered: Fork::Here { future }, id: value, context };
         }
         let arrival = Arrival { exchange, snapshot: live.current(), head, body };
-        AnswerFuture { inner: Some(self.inner.call(arrival)), refused: None, id: value, context }
+        AnswerFuture { answered: Fork::Onward { future: self.inner.call(arrival) }, id: value, context }
     }
 }
 
 pin_project! {
     /// Becomes the response.
-    pub struct AnswerFuture<F> {
+    pub struct AnswerFuture<F, R> {
         #[pin]
-        inner: Option<F>,
-        refused: Option<Refused>,
+        answered: Fork<F, Ready<Result<R, Refused>>>,
         id: HeaderValue,
         context: Arc<AnswerLayer>,
     }
 }
 
-impl<F, A> Future for AnswerFuture<F>
+impl<F, A> Future for AnswerFuture<F, Response<AnsweredBody<A>>>
 where
     F: Future<Output = Result<Response<AnsweredBody<A>>, Refused>>,
 {
@@ -95,12 +95,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answered = match (this.inner.as_pin_mut(), this.refused.take()) {
-            (_, Some(refused)) => Err(refused),
-            (Some(inner), None) => ready!(inner.poll(cx)),
-            (None, None) => unreachable!("an answer comes from the stages or from a refusal"),
-        };
-        let mut response = match answered {
+        let mut response = match task::ready!(this.answered.poll(cx)) {
             Ok(response) => response,
             Err(Refused { exchange, refusal }) => {
                 let mut response = refusal

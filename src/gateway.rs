@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -12,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceBuilder};
 
-use crate::account::open::Books;
 use crate::admit::body::ReadBody;
 use crate::admit::budget::HoldCredits;
 use crate::admit::concurrency::Concurrency;
 use crate::admit::rate::Rate;
 use crate::admit::window::UpstreamWindow;
 use crate::answer::{AnswerLayer, AnsweredBody};
+use crate::books::open::Books;
 use crate::forward::Forward;
 use crate::forward::body::AnswerBody;
 use crate::forward::drain::Drain;
@@ -32,6 +33,7 @@ use crate::own::OwnLayer;
 use crate::record::Recorder;
 use crate::routing::Routing;
 use crate::stage::{check, wait};
+use crate::usage::UpstreamReading;
 
 /// What all workers of a gateway share.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Gateway {
     pub live: Arc<Live>,
     /// Who may spend how much, and what was spent.
     pub books: Books,
+    /// What the upstream said last of what was spent.
+    pub bill: Arc<ArcSwapOption<UpstreamReading>>,
     /// The organisation's window.
     pub window: Arc<Window>,
     /// When the gateway began.
@@ -74,6 +78,7 @@ impl Gateway {
         Self {
             window: Arc::new(window),
             drain: Drain::new(tasks.clone(), cut.clone(), recorder.metrics().draining.clone()),
+            bill: Arc::default(),
             started,
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -112,7 +117,7 @@ impl Gateway {
             // The cheapest limit first; a caller in a loop costs no more than this.
             .layer(check(Rate))
             // Within the rate, and short of all that guards the upstream: what the gateway answers itself.
-            .layer(OwnLayer { gateway: self.clone() })
+            .layer(OwnLayer { books: self.books.clone(), window: Arc::clone(&self.window) })
             // Before the body, so that a team's bodies in memory are bounded too.
             .layer(check(Concurrency))
             // Only for callers within their limits: reads the body, and refuses what could not succeed.

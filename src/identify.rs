@@ -3,12 +3,24 @@
 use http::HeaderMap;
 use http::header::{self, HeaderValue};
 
+use crate::arrival::Refused;
 use crate::config::Analyses;
 use crate::head::fields::X_API_KEY;
 use crate::live::directory::Caller;
 use crate::refuse::Refusal;
 use crate::route::{Ids, Target};
-use crate::stage::{Check, Identified, Refused, Routed};
+use crate::routing::Routed;
+use crate::stage::Check;
+
+/// A request by a caller we know.
+pub struct Identified<B> {
+    /// What came before.
+    pub routed: Routed<B>,
+    /// Who asks.
+    pub caller: Caller,
+    /// Requests that the team's rate has left after this one; known once that was asked.
+    pub rate_left: u32,
+}
 
 /// The stage that turns a caller key into a caller.
 #[derive(Clone, Copy, Debug)]

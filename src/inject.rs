@@ -6,12 +6,32 @@ use http::header;
 use http::request::Parts;
 use http::{HeaderMap, Request, Version};
 use http_body_util::Full;
+use std::sync::Arc;
 
+use crate::admit::window::Admitted;
+use crate::arrival::Refused;
 use crate::head::{RequestId, fields};
+use crate::limit::in_flight::Permit;
+use crate::limit::window::Slot;
 use crate::live::Snapshot;
+use crate::record::Exchange;
 use crate::refuse::Refusal;
 use crate::route::Target;
-use crate::stage::{Admitted, Check, Outbound, Refused};
+use crate::stage::Check;
+
+/// A request of ours, with the organisation's key in its head.
+pub struct Outbound {
+    /// Goes with the call to its end.
+    pub exchange: Exchange,
+    /// The configuration this call is served under.
+    pub snapshot: Arc<Snapshot>,
+    /// What is written upstream.
+    pub request: Request<Full<Bytes>>,
+    /// Held until the last byte of the answer.
+    pub permit: Permit,
+    /// Its place in the window.
+    pub slot: Slot,
+}
 
 /// The stage that swaps the caller's key, which ends here, for the organisation's.
 #[derive(Clone, Copy, Debug)]

@@ -17,9 +17,10 @@ pub mod config;
 pub mod gateway;
 pub mod server;
 
-pub mod account;
 pub mod admit;
 pub mod answer;
+pub mod arrival;
+pub mod books;
 pub mod forward;
 pub mod head;
 pub mod identify;
@@ -38,6 +39,7 @@ pub mod route;
 pub mod routing;
 pub mod stage;
 pub mod trace;
+pub mod usage;
 
 pub mod clock;
 pub mod credits;

@@ -12,12 +12,12 @@ use prometheus::{
     IntGauge, Opts, Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
-use crate::account::upstream::{Comparison, UpstreamReading};
 use crate::credits::Credits;
 use crate::credits::budget::Standing;
 use crate::ledger::{Basis, Command, Ending, Spend};
 use crate::refuse::Code;
 use crate::route::Route;
+use crate::usage::{Comparison, UpstreamReading};
 
 /// The label of what belongs to no configured team, route or status.
 pub(crate) const OTHER: &str = "other";
@@ -445,7 +445,7 @@ impl Metrics {
     pub fn ledger_wrote(&self, command: &Command) {
         let Command::End(ending) = command else { return self.ledger_open_holds.inc() };
         self.ledger_open_holds.dec();
-        let (team, route) = (&*ending.account.team, ending.account.route);
+        let (team, route) = (&*ending.account.team, ending.account.route_label());
         self.count_tokens(
             team,
             route,

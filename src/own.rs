@@ -16,29 +16,34 @@ use tower::{Layer, Service};
 
 use crate::admit::body;
 use crate::answer::AnsweredBody;
+use crate::arrival::{Arrival, Refused};
+use crate::books::open::Books;
 use crate::clock::ceil_seconds;
 use crate::config::{Analyses, Config};
 use crate::credits::budget::{Standing, Whose};
-use crate::gateway::Gateway;
+use crate::identify::Identified;
+use crate::limit::window::Window;
 use crate::live::directory::Caller;
 use crate::refuse::Refusal;
 use crate::route::{Class, Own as Question, Route, schema};
-use crate::stage::{Arrival, Identified, Refused, Routed};
+use crate::routing::Routed;
+use crate::stage::Fork;
 
 /// Charges that `me` lists.
 const CHARGES: usize = 20;
 
-/// The layer of [`Own`].
+/// The layer of [`Own`]: whatever its answers are read from.
 #[derive(Clone, Debug)]
 pub struct OwnLayer {
-    pub(crate) gateway: Gateway,
+    pub(crate) books: Books,
+    pub(crate) window: Arc<Window>,
 }
 
 impl<S> Layer<S> for OwnLayer {
     type Service = Own<S>;
 
     fn layer(&self, inner: S) -> Own<S> {
-        Own { inner, gateway: Arc::new(self.gateway.clone()) }
+        Own { inner, knows: Arc::new(self.clone()) }
     }
 }
 
@@ -47,7 +52,7 @@ impl<S> Layer<S> for OwnLayer {
 pub struct Own<S> {
     inner: S,
     /// One count of owners, of this worker's alone: the stage is cloned for every request.
-    gateway: Arc<Gateway>,
+    knows: Arc<OwnLayer>,
 }
 
 impl<B, S, A: Send + 'static> Service<Identified<B>> for Own<S>
@@ -58,7 +63,7 @@ where
 {
     type Response = Response<AnsweredBody<A>>;
     type Error = Refused;
-    type Future = OwnFuture<S::Future, A>;
+    type Future = Fork<Marked<S::Future>, Answering<A>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
         self.inner.poll_ready(cx)
@@ -67,44 +72,37 @@ where
     fn call(&mut self, identified: Identified<B>) -> Self::Future {
         match identified.routed.target.route.row().class {
             Class::Own(question) => {
-                let answer = Box::pin(answer(Arc::clone(&self.gateway), question, identified));
-                OwnFuture { inner: None, answer: Some(answer) }
+                Fork::Here { future: Box::pin(answer(Arc::clone(&self.knows), question, identified)) }
             }
-            Class::Upstream => OwnFuture { inner: Some(self.inner.call(identified)), answer: None },
+            Class::Upstream => Fork::Onward { future: Marked { inner: self.inner.call(identified) } },
         }
     }
 }
 
 /// An answer of the gateway itself on its way.
-type Answering<A> = Pin<Box<dyn Future<Output = Result<Response<AnsweredBody<A>>, Refused>> + Send>>;
+pub type Answering<A> = Pin<Box<dyn Future<Output = Result<Response<AnsweredBody<A>>, Refused>> + Send>>;
 
 pin_project! {
-    /// Either our own answer, or what the inner service makes of the call; no box for the latter.
-    pub struct OwnFuture<F, A> {
+    /// What the stages behind make of a call, marked as the upstream's.
+    pub struct Marked<F> {
         #[pin]
-        inner: Option<F>,
-        answer: Option<Answering<A>>,
+        inner: F,
     }
 }
 
-impl<F, A> Future for OwnFuture<F, A>
+impl<F, A> Future for Marked<F>
 where
     F: Future<Output = Result<Response<A>, Refused>>,
 {
     type Output = Result<Response<AnsweredBody<A>>, Refused>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match (this.inner.as_pin_mut(), this.answer) {
-            (Some(inner), _) => inner.poll(cx).map_ok(|response| response.map(AnsweredBody::Upstream)),
-            (None, Some(answer)) => answer.as_mut().poll(cx),
-            (None, None) => unreachable!("a call is answered here or by the stages behind"),
-        }
+        self.project().inner.poll(cx).map_ok(|response| response.map(AnsweredBody::Upstream))
     }
 }
 
 async fn answer<B, A>(
-    gateway: Arc<Gateway>,
+    knows: Arc<OwnLayer>,
     question: Question,
     identified: Identified<B>,
 ) -> Result<Response<AnsweredBody<A>>, Refused>
@@ -116,10 +114,10 @@ where
     let Routed { arrival: Arrival { mut exchange, snapshot, head, body }, .. } = routed;
     let config = &snapshot.config;
     let document = if question == Question::Me {
-        me(&gateway, config, &caller)
+        me(&knows, config, &caller)
     } else {
         match body::upload(&mut exchange, &snapshot, &head, body, &caller).await {
-            Ok(body) => explain(&gateway, config, &caller, rate_left, &body),
+            Ok(body) => explain(&knows, config, &caller, rate_left, &body),
             Err(refusal) => return Err(Refused::new(exchange, refusal)),
         }
     };
@@ -131,9 +129,9 @@ where
 }
 
 /// How a caller stands: its team, limits, budgets and latest charges.
-fn me(gateway: &Gateway, config: &Config, caller: &Caller) -> Value {
+fn me(knows: &OwnLayer, config: &Config, caller: &Caller) -> Value {
     let team = &caller.team;
-    let reader = gateway.books.reader.lock().unwrap_or_else(PoisonError::into_inner);
+    let reader = knows.books.reader.lock().unwrap_or_else(PoisonError::into_inner);
     let charges = reader.recent_charges(&team.name, CHARGES);
     drop(reader);
     if let Err(error) = &charges {
@@ -150,19 +148,19 @@ fn me(gateway: &Gateway, config: &Config, caller: &Caller) -> Value {
             "all_analyses": matches!(team.analyses, Analyses::All),
         },
         "calls_in_flight": team.calls_in_flight(),
-        "budgets": standings(gateway, config, caller).iter().map(budget).collect::<Vec<_>>(),
+        "budgets": standings(knows, config, caller).iter().map(budget).collect::<Vec<_>>(),
         "last_charges": charges.ok(),
     })
 }
 
 /// Whether a chat would be admitted now, and every limit that has a say.
-fn explain(gateway: &Gateway, config: &Config, caller: &Caller, rate_left: u32, body: &[u8]) -> Value {
+fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, rate_left: u32, body: &[u8]) -> Value {
     let team = &caller.team;
-    let reserve = gateway.books.accounts.reserve(&config.credits);
+    let reserve = knows.books.accounts.reserve(&config.credits, Route::explained());
     let in_flight = team.calls_in_flight();
     let window_limit = config.upstream.requests_per_minute.get();
-    let window = gateway.window.look(window_limit);
-    let standings = standings(gateway, config, caller);
+    let window = knows.window.look(window_limit);
+    let standings = standings(knows, config, caller);
 
     let mut refusals = Vec::new();
     let rules = Route::explained().row().body.unwrap_or_default();
@@ -191,14 +189,14 @@ fn explain(gateway: &Gateway, config: &Config, caller: &Caller, rate_left: u32, 
         "limits": {
             "rate": { "requests_per_minute": team.limits.requests_per_minute, "left_at_once": rate_left },
             "concurrency": { "limit": team.limits.concurrency, "in_flight": in_flight },
-            "upstream_window": { "requests_per_minute": window_limit, "used": gateway.window.used() },
+            "upstream_window": { "requests_per_minute": window_limit, "used": knows.window.used() },
             "budgets": standings.iter().map(budget).collect::<Vec<_>>(),
         },
     })
 }
 
-fn standings(gateway: &Gateway, config: &Config, caller: &Caller) -> Vec<Standing> {
-    gateway.books.accounts.standings(&caller.budgets, &config.credits.zone)
+fn standings(knows: &OwnLayer, config: &Config, caller: &Caller) -> Vec<Standing> {
+    knows.books.accounts.standings(&caller.budgets, &config.credits.zone)
 }
 
 fn budget(standing: &Standing) -> Value {

@@ -16,7 +16,8 @@ use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
 use self::line::Line;
-use crate::account::{Closing, Hold, ending};
+use crate::books::ending;
+use crate::books::hold::{Closing, Hold};
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::head::RequestId;

@@ -1,8 +1,9 @@
 //! The first stage: whether a request is one we serve, and which row of the table it is for.
 
+use crate::arrival::{Arrival, Refused};
 use crate::head;
 use crate::route::Target;
-use crate::stage::{Arrival, Check, Refused};
+use crate::stage::Check;
 
 /// A request for something we serve.
 pub struct Routed<B> {

@@ -1,113 +1,13 @@
-//! How stages are joined: what each hands to the next, and the shared layer around those that need
-//! no waiting.
-//!
-//! Every stage takes the struct before it and adds what it found out, by type: nothing travels in a
-//! bag of extensions, and a stage cannot be left out without the next failing to compile.
+//! How stages are joined: the shared layers around those that need no waiting and those that do.
 
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::request::Parts;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::limit::in_flight::Permit;
-use crate::limit::window::Slot;
-use crate::live::Snapshot;
-use crate::live::directory::Caller;
-use crate::record::Exchange;
-use crate::refuse::Refusal;
-use crate::route::Target;
-pub use crate::routing::Routed;
-
-/// A request as it came, with the record that was opened for it.
-pub struct Arrival<B> {
-    /// Goes with the call to its end.
-    pub exchange: Exchange,
-    /// The configuration this call is served under, whatever a reload does meanwhile.
-    pub snapshot: Arc<Snapshot>,
-    /// The head as the caller wrote it.
-    pub head: Parts,
-    /// The body, unread.
-    pub body: B,
-}
-
-/// A request by a caller we know.
-pub struct Identified<B> {
-    /// What came before.
-    pub routed: Routed<B>,
-    /// Who asks.
-    pub caller: Caller,
-    /// Requests that the team's rate has left after this one; known once that was asked.
-    pub rate_left: u32,
-}
-
-/// A request within its team's limits.
-pub struct Permitted<B> {
-    /// What came before.
-    pub identified: Identified<B>,
-    /// Held until the last byte of the answer.
-    pub permit: Permit,
-}
-
-/// A request that was read whole and judged fit to send.
-pub struct Judged {
-    /// Goes with the call to its end.
-    pub exchange: Exchange,
-    /// The configuration this call is served under.
-    pub snapshot: Arc<Snapshot>,
-    /// The head as the caller wrote it.
-    pub head: Parts,
-    /// What is asked for.
-    pub target: Target,
-    /// Who asks.
-    pub caller: Caller,
-    /// The body, byte for byte.
-    pub body: Bytes,
-    /// Held until the last byte of the answer.
-    pub permit: Permit,
-}
-
-/// A request that fits the upstream's window.
-pub struct Admitted {
-    /// What came before.
-    pub judged: Judged,
-    /// Its place in the window.
-    pub slot: Slot,
-}
-
-/// A request of ours, with the organisation's key in its head.
-pub struct Outbound {
-    /// Goes with the call to its end.
-    pub exchange: Exchange,
-    /// The configuration this call is served under.
-    pub snapshot: Arc<Snapshot>,
-    /// What is written upstream.
-    pub request: http::Request<http_body_util::Full<Bytes>>,
-    /// Held until the last byte of the answer.
-    pub permit: Permit,
-    /// Its place in the window.
-    pub slot: Slot,
-}
-
-/// A refusal on its way out, with the record it will end.
-#[derive(Debug)]
-pub struct Refused {
-    /// Ends when the refusal is written.
-    pub exchange: Exchange,
-    /// Why. Boxed: refusals are rare, and every stage's result carries the room for one.
-    pub refusal: Box<Refusal>,
-}
-
-impl Refused {
-    /// Refuses the call that `exchange` records.
-    pub fn new(exchange: Exchange, refusal: Refusal) -> Self {
-        Self { exchange, refusal: Box::new(refusal) }
-    }
-}
+use crate::arrival::Refused;
 
 /// A stage that needs no waiting: a plain function from one struct to the next.
 pub trait Check<In> {
@@ -152,7 +52,7 @@ where
 {
     type Response = S::Response;
     type Error = Refused;
-    type Future = CheckFuture<S::Future>;
+    type Future = Fork<S::Future, Ready<Result<S::Response, Refused>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
         self.inner.poll_ready(cx)
@@ -160,33 +60,43 @@ where
 
     fn call(&mut self, request: In) -> Self::Future {
         match self.check.check(request) {
-            Ok(request) => CheckFuture { inner: Some(self.inner.call(request)), refused: None },
-            Err(refused) => CheckFuture { inner: None, refused: Some(refused) },
+            Ok(request) => Fork::Onward { future: self.inner.call(request) },
+            Err(refused) => Fork::Here { future: ready(Err(refused)) },
         }
     }
 }
 
 pin_project! {
-    /// Either the refusal, or what the inner service makes of the request. No box for either.
-    pub struct CheckFuture<F> {
-        #[pin]
-        inner: Option<F>,
-        refused: Option<Refused>,
+    /// The one future of all stages: what the service behind makes of a request, or what was made of it here. No box for
+    /// either.
+    #[project = ForkProjection]
+    pub enum Fork<F, G> {
+        /// By the service behind.
+        Onward {
+            /// What it makes of it.
+            #[pin]
+            future: F,
+        },
+        /// By this stage.
+        Here {
+            /// What it makes of it.
+            #[pin]
+            future: G,
+        },
     }
 }
 
-impl<F, R> Future for CheckFuture<F>
+impl<F, G> Future for Fork<F, G>
 where
-    F: Future<Output = Result<R, Refused>>,
+    F: Future,
+    G: Future<Output = F::Output>,
 {
-    type Output = Result<R, Refused>;
+    type Output = F::Output;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match (this.inner.as_pin_mut(), this.refused.take()) {
-            (Some(inner), _) => inner.poll(cx),
-            (None, Some(refused)) => Poll::Ready(Err(refused)),
-            (None, None) => unreachable!("a future is not polled after it was ready"),
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project() {
+            ForkProjection::Onward { future } => future.poll(cx),
+            ForkProjection::Here { future } => future.poll(cx),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use mavera_gateway::account::{Accounts, Asked, Closing, Hold};
+use mavera_gateway::books::accounts::{Accounts, Asked};
+use mavera_gateway::books::hold::{Closing, Hold};
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::{Credits as Settings, Reserve};
 use mavera_gateway::credits::Credits;
@@ -14,6 +15,7 @@ use mavera_gateway::credits::period::Period;
 use mavera_gateway::ledger::{self, Basis, Ending, Ledger, NewEnding, NewHold, Receipt};
 use mavera_gateway::meter::Usage;
 use mavera_gateway::refuse::Refusal;
+use mavera_gateway::route::Route;
 use tokio::sync::oneshot;
 
 use crate::support::chat_body;
@@ -60,7 +62,11 @@ fn asked(team: &str, budgets: &[(Whose, u64, Period)]) -> Asked {
         (whose.clone(), Budget { credits: Credits::whole(*credits), period: *period })
     });
     Asked {
-        account: ledger::Account { team: team.into(), key_id: "k7f3a9c2".into(), route: "video_chat" },
+        account: ledger::Account {
+            team: team.into(),
+            key_id: "k7f3a9c2".into(),
+            route: Route::named("video_chat"),
+        },
         request_id: "r".into(),
         budgets: Budgets(budgets.collect()),
     }
@@ -256,12 +262,12 @@ async fn a_grant_raises_a_budget_while_it_lasts() {
 async fn a_learned_reserve_is_what_the_dearest_recent_calls_cost() {
     let (accounts, _) = accounts();
     let learned = Settings { reserve: Reserve::Learned { floor: Credits::whole(2) }, ..settings(0, 0) };
-    assert_eq!(accounts.reserve(&learned), Credits::whole(2), "nothing learned yet");
+    assert_eq!(accounts.reserve(&learned, Route::explained()), Credits::whole(2), "nothing learned yet");
     for n in 0..200 {
         let hold = accounts.hold(asked("growth", &[]), &learned).await.unwrap();
         settle(hold, if n % 10 == 0 { 4 } else { 1 });
     }
-    assert_eq!(accounts.reserve(&learned), Credits::whole(4));
+    assert_eq!(accounts.reserve(&learned, Route::explained()), Credits::whole(4));
 }
 
 #[tokio::test(start_paused = true)]

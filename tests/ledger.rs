@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mavera_gateway::account;
+use mavera_gateway::books;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::parse;
 use mavera_gateway::key::NewKey;
@@ -53,7 +53,7 @@ async fn settled(pair: &Pair) {
     ended(pair).await;
     let path = pair.config_path();
     let config = parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
-    tokio::task::block_in_place(|| account::open::catch_up(&config).unwrap());
+    tokio::task::block_in_place(|| books::open::catch_up(&config).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -611,7 +611,7 @@ fn a_start_reads_sums_and_not_five_million_entries() {
     // Work is counted, not time: what the start reads does not grow with the entries.
     let config = parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
     let before = bytes_read();
-    let books = account::open::open(&config, Clock::system(), &Arc::new(Metrics::new())).unwrap();
+    let books = books::open::open(&config, Clock::system(), &Arc::new(Metrics::new())).unwrap();
     let read = bytes_read() - before;
     drop(books);
     let size = std::fs::metadata(folder.path().join("ledger.db")).unwrap().len();

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::credits::budget::{Budgets, Whose};
 use crate::gateway::Gateway;
 use crate::ledger::{Reader, Search};
+use crate::route::Route;
 
 /// Bound on a request head, and on idleness between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -278,7 +279,7 @@ fn credits(gateway: &Gateway) {
     let credits = &snapshot.config.credits;
     // Teams and budgets that a reload took away have no standing any more.
     metrics.forget_standings();
-    metrics.credits_reserve.set(accounts.reserve(credits).as_f64());
+    metrics.credits_reserve.set(accounts.reserve(credits, Route::explained()).as_f64());
     let teams = snapshot
         .directory
         .teams()

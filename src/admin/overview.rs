@@ -6,14 +6,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::account::Accounts;
-use crate::account::upstream::{Comparison, UpstreamReading};
+use crate::books::accounts::Accounts;
 use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Standing as Account, Whose};
 use crate::credits::period::Period;
 use crate::gateway::Gateway;
 use crate::live::Snapshot;
 use crate::metrics::{OTHER, TeamMetrics};
+use crate::route::Route;
+use crate::usage::{Comparison, UpstreamReading};
 
 /// Everything but the history.
 #[derive(Serialize)]
@@ -113,7 +114,7 @@ pub(super) fn of(gateway: &Gateway) -> Overview {
         time_zone: config.credits.zone.iana_name().unwrap_or("UTC").to_owned(),
         draining: gateway.draining.is_cancelled(),
         ledger: Ledger { closed: metrics.ledger_closed.get() != 0, open_holds: accounts.open_holds() },
-        reserve: accounts.reserve(&config.credits),
+        reserve: accounts.reserve(&config.credits, Route::explained()),
         organisation: standing(Whose::Organisation, config.credits.budget),
         teams: teams
             .map(|team| Team {
@@ -124,8 +125,7 @@ pub(super) fn of(gateway: &Gateway) -> Overview {
             })
             .collect(),
         upstream: gateway
-            .books
-            .upstream
+            .bill
             .load()
             .as_deref()
             .map(|reading| Upstream::of(reading, accounts, &snapshot, now)),

@@ -2,18 +2,43 @@
 //! judged. The only stage of admission that waits.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::header;
 use http_body::Body;
 use http_body_util::BodyExt;
 
+use super::concurrency::Permitted;
+use crate::arrival::{Arrival, Refused};
+use crate::identify::Identified;
+use crate::limit::in_flight::Permit;
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
 use crate::record::Exchange;
 use crate::refuse::Refusal;
+use crate::route::Target;
 use crate::route::schema;
-use crate::stage::{Arrival, Identified, Judged, Permitted, Refused, Routed, Wait};
+use crate::routing::Routed;
+use crate::stage::Wait;
+
+/// A request that was read whole and judged fit to send.
+pub struct Judged {
+    /// Goes with the call to its end.
+    pub exchange: Exchange,
+    /// The configuration this call is served under.
+    pub snapshot: Arc<Snapshot>,
+    /// The head as the caller wrote it.
+    pub head: http::request::Parts,
+    /// What is asked for.
+    pub target: Target,
+    /// Who asks.
+    pub caller: Caller,
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// Held until the last byte of the answer.
+    pub permit: Permit,
+}
 
 /// The stage that reads and judges the body.
 #[derive(Clone, Copy, Debug)]

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::account::{Accounts, Asked};
+use super::window::Admitted;
+use crate::arrival::Refused;
+use crate::books::accounts::{Accounts, Asked};
 use crate::ledger;
-use crate::stage::{Admitted, Refused, Wait};
+use crate::stage::Wait;
 
 /// The stage that holds credits.
 #[derive(Clone, Debug)]
@@ -28,7 +30,7 @@ async fn hold(accounts: &Arc<Accounts>, mut admitted: Admitted) -> Result<Admitt
         account: ledger::Account {
             team: Arc::clone(&judged.caller.team.name),
             key_id: Arc::clone(&judged.caller.key_id),
-            route: judged.target.route.label(),
+            route: Some(judged.target.route),
         },
         request_id: judged.exchange.id().to_string(),
         budgets: judged.caller.budgets.clone(),

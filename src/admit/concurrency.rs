@@ -1,7 +1,18 @@
 //! The stage that holds a team to its calls in flight.
 
+use crate::arrival::Refused;
+use crate::identify::Identified;
+use crate::limit::in_flight::Permit;
 use crate::refuse::Refusal;
-use crate::stage::{Check, Identified, Permitted, Refused};
+use crate::stage::Check;
+
+/// A request within its team's limits.
+pub struct Permitted<B> {
+    /// What came before.
+    pub identified: Identified<B>,
+    /// Held until the last byte of the answer.
+    pub permit: Permit,
+}
 
 /// The stage that holds a team to its calls in flight.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,9 @@
 //! The stage that holds a team to its requests per minute.
 
+use crate::arrival::Refused;
+use crate::identify::Identified;
 use crate::refuse::Refusal;
-use crate::stage::{Check, Identified, Refused};
+use crate::stage::Check;
 
 /// The stage that holds a team to its requests per minute.
 #[derive(Clone, Copy, Debug)]

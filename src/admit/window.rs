@@ -2,9 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::limit::window::Window;
+use super::body::Judged;
+use crate::arrival::Refused;
+use crate::limit::window::{Slot, Window};
 use crate::refuse::Refusal;
-use crate::stage::{Admitted, Check, Judged, Refused};
+use crate::stage::Check;
+
+/// A request that fits the upstream's window.
+pub struct Admitted {
+    /// What came before.
+    pub judged: Judged,
+    /// Its place in the window.
+    pub slot: Slot,
+}
 
 /// The stage that holds all teams together to the organisation's window.
 #[derive(Clone, Debug)]

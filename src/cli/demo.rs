@@ -11,7 +11,7 @@ use http_body_util::Full;
 use tokio::net::TcpListener;
 
 use super::{Failure, serve};
-use crate::account;
+use crate::books;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         let log =
             Log::start(fs::File::create(folder.path("gateway.log"))?, metrics.log_lines_dropped.clone())?;
         serve::diagnostics(&log, LogLevel::Info);
-        let books = account::open::open(&live.current().config, clock, &metrics)?;
+        let books = books::open::open(&live.current().config, clock, &metrics)?;
         let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())), books);
         let listeners = Listeners::bind(&gateway, Inherited::default())?;
         folder.introduce(&listeners);

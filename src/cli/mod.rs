@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::account::open::OpenError;
+use crate::books::open::OpenError;
 use crate::config::problem::Problems;
 use crate::server::StartError;
 

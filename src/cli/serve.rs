@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Failure, count, limits};
-use crate::account;
+use crate::books;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
@@ -29,7 +29,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let live = Live::load(config, Arc::clone(&metrics), clock)?;
     let log = Log::start(std::io::stdout(), metrics.log_lines_dropped.clone())?;
     diagnostics(&log, live.current().config.log_level);
-    let books = account::open::open(&live.current().config, clock, &metrics);
+    let books = books::open::open(&live.current().config, clock, &metrics);
     let served = books.map_err(Failure::from).and_then(|books| {
         let runtime = server::event_loop()?;
         let settings = live.current().config.tracing.clone();

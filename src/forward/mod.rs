@@ -19,9 +19,11 @@ use tower::Service;
 use self::body::{AnswerBody, Passage};
 use self::deadline::Deadline;
 use self::drain::{Drain, Pending};
+use crate::arrival::Refused;
 use crate::config::OnDisconnect;
 use crate::head::fields;
 use crate::head::trailers::trailers_announced;
+use crate::inject::Outbound;
 use crate::limit::in_flight::Permit;
 use crate::limit::window::Slot;
 use crate::live::Snapshot;
@@ -32,7 +34,6 @@ use crate::outbound::connection::{Connection, SendError};
 use crate::outbound::pool::{Obtained, Pool};
 use crate::record::Exchange;
 use crate::refuse::Refusal;
-use crate::stage::{Outbound, Refused};
 
 /// Idle connections that may turn out dead before a new one is made. More would only add delay.
 const REUSE_ATTEMPTS: usize = 2;

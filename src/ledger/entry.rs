@@ -76,7 +76,7 @@ impl<'a> From<&'a NewHold> for HoldEntry<'a> {
             day: (hold.day.year(), hold.day.month(), hold.day.day()),
             team: &hold.account.team,
             key_id: &hold.account.key_id,
-            route: hold.account.route,
+            route: hold.account.route_label(),
             request_id: &hold.request_id,
             reserve: signed(hold.reserve),
         }

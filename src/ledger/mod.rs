@@ -31,6 +31,8 @@ pub use writer::SqliteLedger;
 
 use crate::credits::Credits;
 use crate::meter::Usage;
+use crate::metrics::OTHER;
+use crate::route::Route;
 
 /// Joins the entries of one call. Ours, because request ids may be the callers' and need not be unique.
 pub type CallId = i64;
@@ -42,8 +44,16 @@ pub struct Account {
     pub team: Arc<str>,
     /// Public id of the key.
     pub key_id: Arc<str>,
-    /// Route label.
-    pub route: &'static str,
+    /// The route; none where it is one that this program does not know.
+    pub route: Option<Route>,
+}
+
+impl Account {
+    /// The route's name.
+    #[must_use]
+    pub fn route_label(&self) -> &'static str {
+        self.route.map_or(OTHER, Route::label)
+    }
 }
 
 /// A hold to be written before its call may be sent.

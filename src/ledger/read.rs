@@ -186,15 +186,16 @@ impl Reader {
         rows.collect()
     }
 
-    /// The latest final costs, the oldest first.
+    /// The latest final costs of a route, the oldest first.
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn recent_costs(&self, count: usize) -> rusqlite::Result<Vec<Credits>> {
+    pub fn recent_costs(&self, route: &str, count: usize) -> rusqlite::Result<Vec<Credits>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT credits FROM bookings WHERE basis = 'final' ORDER BY call DESC LIMIT ?1",
+            "SELECT credits FROM bookings WHERE basis = 'final' AND route = ?1 ORDER BY call DESC LIMIT ?2",
         )?;
-        let rows = statement.query_map([i64::try_from(count).unwrap_or(i64::MAX)], |row| credits(row, 0))?;
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![route, count], |row| credits(row, 0))?;
         let mut costs: Vec<_> = rows.collect::<Result<_, _>>()?;
         costs.reverse();
         Ok(costs)

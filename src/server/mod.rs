@@ -24,7 +24,7 @@ use crate::outbound::connect::{Connect, Tcp};
 use crate::outbound::pool::Pool;
 
 use self::systemd::Inherited;
-use crate::{account, admin};
+use crate::{admin, usage};
 
 /// How long after the drain has begun a request on an open connection is still served. Whoever has just written one
 /// cannot know; it is told with the answer that the connection closes.
@@ -113,10 +113,11 @@ pub async fn run(
     let admin = tokio::spawn(admin::serve(admin, gateway.clone(), stopped.clone()));
     let live = Arc::clone(&gateway.live);
     let watch = tokio::spawn(async move { live.watch().await });
-    let usage = tokio::spawn(account::upstream::watch(
+    let bill = tokio::spawn(usage::watch(
         Tcp,
         Arc::clone(&gateway.live),
         gateway.books.clone(),
+        Arc::clone(&gateway.bill),
         Arc::clone(&gateway.window),
         Arc::clone(gateway.recorder.metrics()),
     ));
@@ -127,7 +128,7 @@ pub async fn run(
     let drained = drain(gateway, hurry).await;
     watch.abort();
     grants.abort();
-    usage.abort();
+    bill.abort();
     stopped.cancel();
     let _ = admin.await;
     for worker in workers {

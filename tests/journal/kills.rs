@@ -61,7 +61,7 @@ fn write_until_killed(folder: &Path, durability: &str) {
 
 fn catch(config: &mavera_gateway::config::Config) {
     Store::open(&config.ledger.path, config.ledger.durability).unwrap();
-    mavera_gateway::account::open::catch_up(config).unwrap();
+    mavera_gateway::books::open::catch_up(config).unwrap();
 }
 
 /// Kills a process after each of some numbers of acknowledged calls, and looks for them.

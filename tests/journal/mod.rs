@@ -9,20 +9,21 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use mavera_gateway::account::open::{OpenError, catch_up};
+use mavera_gateway::books::open::{OpenError, catch_up};
 use mavera_gateway::config::{Config, Durability, parse};
 use mavera_gateway::credits::Credits;
 use mavera_gateway::ledger::entry::Entry;
 use mavera_gateway::ledger::journal::{self, Journal, Position, Progress};
 use mavera_gateway::ledger::{Account, Basis, CallId, Ending, NewEnding, NewHold, Store};
 use mavera_gateway::meter::Usage;
+use mavera_gateway::route::Route;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
 const DAY: jiff::civil::Date = jiff::civil::date(2026, 11, 23);
 
 fn account(team: &str) -> Account {
-    Account { team: team.into(), key_id: "abcd2345".into(), route: "video_chat" }
+    Account { team: team.into(), key_id: "abcd2345".into(), route: Route::named("video_chat") }
 }
 
 fn hold(call: CallId, team: &str) -> NewHold {

@@ -10,7 +10,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
-use crate::account::open::catch_up;
+use crate::books::open::catch_up;
 use crate::config::{self, Config};
 use crate::ledger::Reader;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 
 use super::read_config;
-use crate::account::open::OpenError;
+use crate::books::open::OpenError;
 use crate::cli::Failure;
 use crate::clock::Clock;
 use crate::credits::period::day_of;

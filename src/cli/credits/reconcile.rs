@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::{fs, io};
 
 use super::{open_reader, read_config, read_failed};
-use crate::account::open::OpenError;
-use crate::account::upstream::{Comparison, compare_with};
+use crate::books::open::OpenError;
 use crate::cli::Failure;
 use crate::clock::Clock;
 use crate::credits::Credits;
@@ -16,6 +15,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::outbound::connect::Tcp;
 use crate::server::event_loop;
+use crate::usage::{Comparison, compare_with};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ReconcileArguments {

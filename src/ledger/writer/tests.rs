@@ -5,9 +5,10 @@ use super::*;
 use crate::credits::Credits;
 use crate::ledger::{Account, Basis, Ending, Reader};
 use crate::meter::Usage;
+use crate::route::Route;
 
 fn account() -> Account {
-    Account { team: "growth".into(), key_id: "k7f3a9c2".into(), route: "video_chat" }
+    Account { team: "growth".into(), key_id: "k7f3a9c2".into(), route: Route::named("video_chat") }
 }
 
 fn hold(call: i64) -> NewHold {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use mavera_gateway::account::open;
+use mavera_gateway::books::open;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::gateway::Gateway;
 use mavera_gateway::key::NewKey;

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use jiff::{Timestamp, ToSpan};
 
-use super::upstream::UpstreamReading;
-use super::{Accounts, KEPT_DAYS, LEARNED_FROM, after_crash};
+use super::accounts::{Accounts, KEPT_DAYS, LEARNED_FROM};
+use super::hold::after_crash;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::credits::period::day_of;
@@ -19,6 +18,7 @@ use crate::ledger::entry::Entry;
 use crate::ledger::{Adjusted, Command, Ledger, Reader, Span, SqliteLedger, Store, StoreError, journal};
 use crate::limit::window::Window;
 use crate::metrics::Metrics;
+use crate::route::Route;
 
 /// How often, and how many times, is looked whether a gateway has caught up with its journal: for five seconds.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(20);
@@ -35,8 +35,6 @@ pub struct Books {
     pub accounts: Arc<Accounts>,
     /// For reports of the running gateway.
     pub reader: Arc<Mutex<Reader>>,
-    /// What the upstream said last of what was spent.
-    pub upstream: Arc<ArcSwapOption<UpstreamReading>>,
     /// The ledger's file.
     pub path: Arc<Path>,
     /// When earlier processes sent calls upstream that are booked, within the last minute. Reads are not booked; what
@@ -135,16 +133,21 @@ pub fn open_with(
     spent.retain(|spend| spend.day >= oldest);
     let sent_before =
         reader.sent_between(now.saturating_sub(Window::MEMORY).unwrap_or(now), now).map_err(failed)?;
-    let costs = reader.recent_costs(LEARNED_FROM).map_err(failed)?;
+    let costs: Vec<_> = Route::all()
+        .filter(|route| route.row().costs())
+        .map(|route| Ok((route, reader.recent_costs(route.label(), LEARNED_FROM)?)))
+        .collect::<Result<_, _>>()
+        .map_err(failed)?;
     let grants = reader.grants(today).map_err(failed)?;
 
     let accounts = Accounts::new(start(store)?, clock, zone, last_call, &spent);
-    accounts.learn_from(costs);
+    for (route, costs) in costs {
+        accounts.learn_from(route, costs);
+    }
     accounts.set_grants(grants);
     Ok(Books {
         accounts,
         reader: Arc::new(Mutex::new(reader)),
-        upstream: Arc::default(),
         path: path.as_path().into(),
         sent_before: sent_before.into(),
         last_change,

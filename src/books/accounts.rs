@@ -3,12 +3,6 @@
 //! Kept in memory, in one place and behind one lock, so that admission is one serial step: all budgets
 //! that apply, or none. The ledger is what it is rebuilt from.
 
-pub mod ending;
-mod hold;
-pub mod open;
-mod pace;
-pub mod upstream;
-
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,20 +13,19 @@ use jiff::{Timestamp, ToSpan};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub use self::hold::{Closing, Hold, after_crash};
-pub use self::pace::Pace;
+use super::pace::Pace;
 use crate::clock::Clock;
 use crate::config::{Credits as CreditSettings, Reserve};
 use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Grant, Standing, Whose};
 use crate::credits::period::day_of;
-use crate::ledger::{self, CallId, Ledger, NewHold, Spend};
-use crate::refuse::Refusal;
+use crate::ledger::{self, CallId, Ledger, Spend};
+use crate::route::Route;
 
 /// Days of sums kept in memory: the longest period, and a margin for holds that end after theirs.
-const KEPT_DAYS: i32 = 45;
+pub(super) const KEPT_DAYS: i32 = 45;
 /// Costs that a learned reserve looks back on.
-const LEARNED_FROM: usize = 1024;
+pub(super) const LEARNED_FROM: usize = 1024;
 /// Fewer costs than this teach nothing; the floor holds.
 const LEARNED_LEAST: usize = 20;
 /// Days that the ledger may be ahead of the clock at a start: a step back, or another zone.
@@ -43,11 +36,11 @@ const LEAP: Duration = Duration::from_mins(5);
 /// All accounts of a gateway.
 #[derive(Debug)]
 pub struct Accounts {
-    ledger: Arc<dyn Ledger>,
-    clock: Clock,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) clock: Clock,
     state: Mutex<State>,
     /// Told whenever something that was held is free.
-    freed: Notify,
+    pub(super) freed: Notify,
 }
 
 #[derive(Debug)]
@@ -62,8 +55,8 @@ struct State {
     open: usize,
     /// The highest threshold each budget was seen past, by the first day of its period.
     passed: HashMap<Whose, (Date, u64)>,
-    /// Recent final costs, for a learned reserve.
-    costs: VecDeque<Credits>,
+    /// Recent final costs by route, for learned reserves.
+    costs: [VecDeque<Credits>; Route::COUNT],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,11 +76,24 @@ pub struct Asked {
     pub budgets: Budgets,
 }
 
+/// What was taken for a call, of every budget that binds.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    pub(super) call: CallId,
+    pub(super) account: ledger::Account,
+    pub(super) reserve: Credits,
+    pub(super) day: Date,
+    pub(super) zone: TimeZone,
+    pub(super) budgets: Budgets,
+    /// What the tightest budget has left with it counted; nothing where none binds.
+    pub(super) left: Option<Credits>,
+}
+
 /// Why a hold was not admitted at this moment.
-struct Full {
-    standing: Standing,
+pub(super) struct Full {
+    pub(super) standing: Standing,
     /// It would fit if the calls in flight came to nothing.
-    may_fit: bool,
+    pub(super) may_fit: bool,
 }
 
 impl Accounts {
@@ -110,7 +116,7 @@ impl Accounts {
             grants: Vec::new(),
             open: 0,
             passed: HashMap::new(),
-            costs: VecDeque::new(),
+            costs: Default::default(),
         };
         let furthest = state.today.checked_add(CARRY_OVER.days()).unwrap_or(state.today);
         for spend in spent {
@@ -146,75 +152,24 @@ impl Accounts {
         self.freed.notify_waiters();
     }
 
-    /// Costs that a learned reserve starts from, the oldest first.
-    pub fn learn_from(&self, costs: impl IntoIterator<Item = Credits>) {
+    /// Costs of a route that a learned reserve starts from, the oldest first.
+    pub fn learn_from(&self, route: Route, costs: impl IntoIterator<Item = Credits>) {
         let mut state = self.state();
         for cost in costs {
-            state.learn(cost);
+            state.learn(route, cost);
         }
     }
 
-    /// What a call is to hold.
+    /// What a call of a route is to hold.
     #[must_use]
-    pub fn reserve(&self, settings: &CreditSettings) -> Credits {
+    pub fn reserve(&self, settings: &CreditSettings, route: Route) -> Credits {
         match settings.reserve {
+            _ if !route.row().costs() => Credits::ZERO,
             Reserve::Fixed(credits) => credits,
-            Reserve::Learned { floor } => self.state().learned().map_or(floor, |learned| learned.max(floor)),
-        }
-    }
-
-    /// Holds credits for a call: in all budgets or in none, and durably in the ledger, before it returns.
-    /// Where only the holds of other calls are in the way, waits for them up to `settings.wait`.
-    ///
-    /// Cancel-safe: dropped while it waits, it holds nothing; dropped while the ledger writes, what it held
-    /// is given back.
-    ///
-    /// # Errors
-    /// Whose budget is spent, or that the ledger cannot write.
-    pub async fn hold(self: &Arc<Self>, asked: Asked, settings: &CreditSettings) -> Result<Hold, Refusal> {
-        let reserve = self.reserve(settings);
-        let deadline = self.clock.now() + settings.wait;
-        let (call, day, left) = loop {
-            let freed = self.freed.notified();
-            match self.try_take(&asked, reserve, &settings.zone) {
-                Ok(taken) => break taken,
-                Err(full) => {
-                    let waited = full.may_fit && tokio::time::timeout_at(deadline, freed).await.is_ok();
-                    if !waited {
-                        return Err(Refusal::of_budget(&full.standing, reserve, &settings.zone));
-                    }
-                }
+            Reserve::Learned { floor } => {
+                self.state().learned(route).map_or(floor, |learned| learned.max(floor))
             }
-        };
-        let Asked { account, request_id, budgets } = asked;
-        let mut hold = Hold {
-            accounts: Arc::clone(self),
-            call,
-            account,
-            request_id,
-            reserve,
-            day,
-            zone: settings.zone.clone(),
-            left: (!budgets.0.is_empty()).then_some(left),
-            budgets,
-            sent: false,
-            ended: false,
-        };
-        let written = self.ledger.hold(NewHold {
-            call,
-            account: hold.account.clone(),
-            request_id: hold.request_id.clone(),
-            reserve,
-            at: self.clock.wall(),
-            day,
-        });
-        if written.await.is_ok() {
-            return Ok(hold);
         }
-        // It is not there, so there is nothing to end but what is held in memory.
-        hold.ended = true;
-        self.release(&hold, Credits::ZERO, None);
-        Err(Refusal::LedgerUnavailable)
     }
 
     /// How the budgets stand, without taking anything: whether a call would be admitted now.
@@ -259,15 +214,10 @@ impl Accounts {
     }
 
     /// One serial step: all budgets are looked at, and then all are taken from.
-    fn try_take(
-        &self,
-        asked: &Asked,
-        reserve: Credits,
-        zone: &TimeZone,
-    ) -> Result<(CallId, Date, Credits), Full> {
+    pub(super) fn try_take(&self, asked: &Asked, reserve: Credits, zone: &TimeZone) -> Result<Taken, Full> {
         let mut state = self.state();
         let today = state.roll(self.clock, zone);
-        let mut least = Credits::MAX;
+        let mut least = None;
         for (whose, budget) in &*asked.budgets.0 {
             let standing = state.standing(whose, *budget, today, zone);
             let left = standing.left();
@@ -277,7 +227,8 @@ impl Accounts {
                 let may_fit = standing.held > Credits::ZERO && without_holds >= reserve;
                 return Err(Full { standing, may_fit });
             }
-            least = least.min(left.saturating_sub(reserve));
+            let left = left.saturating_sub(reserve);
+            least = Some(least.map_or(left, |least: Credits| least.min(left)));
         }
         for whose in scopes_of(&asked.account.team, &asked.account.key_id) {
             state.sums(whose, today).held += reserve;
@@ -285,23 +236,31 @@ impl Accounts {
         let call = state.next_call;
         state.next_call += 1;
         state.open += 1;
-        Ok((call, today, least))
+        Ok(Taken {
+            call,
+            account: asked.account.clone(),
+            reserve,
+            day: today,
+            zone: zone.clone(),
+            budgets: asked.budgets.clone(),
+            left: least,
+        })
     }
 
     /// What was held is spent or free.
-    fn release(&self, hold: &Hold, spent: Credits, final_cost: Option<Credits>) {
+    pub(super) fn release(&self, taken: &Taken, spent: Credits, final_cost: Option<Credits>) {
         let mut state = self.state();
-        for whose in scopes_of(&hold.account.team, &hold.account.key_id) {
-            let sums = state.sums(whose, hold.day);
-            sums.held = sums.held.saturating_sub(hold.reserve);
+        for whose in scopes_of(&taken.account.team, &taken.account.key_id) {
+            let sums = state.sums(whose, taken.day);
+            sums.held = sums.held.saturating_sub(taken.reserve);
             sums.used += spent;
         }
         state.open = state.open.saturating_sub(1);
-        if let Some(cost) = final_cost {
-            state.learn(cost);
+        if let (Some(cost), Some(route)) = (final_cost, taken.account.route) {
+            state.learn(route, cost);
         }
-        for (whose, budget) in &*hold.budgets.0 {
-            state.notice_threshold(whose, *budget, hold.day, &hold.zone);
+        for (whose, budget) in &*taken.budgets.0 {
+            state.notice_threshold(whose, *budget, taken.day, &taken.zone);
         }
         drop(state);
         self.freed.notify_waiters();
@@ -378,19 +337,21 @@ impl State {
         }
     }
 
-    fn learn(&mut self, cost: Credits) {
-        if self.costs.len() == LEARNED_FROM {
-            self.costs.pop_front();
+    fn learn(&mut self, route: Route, cost: Credits) {
+        let costs = &mut self.costs[route.index()];
+        if costs.len() == LEARNED_FROM {
+            costs.pop_front();
         }
-        self.costs.push_back(cost);
+        costs.push_back(cost);
     }
 
-    /// The dearest call in a hundred, of the recent ones.
-    fn learned(&self) -> Option<Credits> {
-        if self.costs.len() < LEARNED_LEAST {
+    /// The dearest call in a hundred, of the recent ones of a route: a persona must not teach a chat.
+    fn learned(&self, route: Route) -> Option<Credits> {
+        let costs = &self.costs[route.index()];
+        if costs.len() < LEARNED_LEAST {
             return None;
         }
-        let mut costs: Vec<_> = self.costs.iter().copied().collect();
+        let mut costs: Vec<_> = costs.iter().copied().collect();
         let at = (costs.len() * 99 / 100).min(costs.len() - 1);
         Some(*costs.select_nth_unstable(at).1)
     }

@@ -4,11 +4,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::open::Books;
+use crate::books::open::Books;
 use crate::credits::Credits;
 use crate::credits::period::day_of;
 use crate::inject;
@@ -160,6 +161,7 @@ pub async fn watch<C: Connect>(
     connect: C,
     live: Arc<Live>,
     books: Books,
+    bill: Arc<ArcSwapOption<UpstreamReading>>,
     window: Arc<Window>,
     metrics: Arc<Metrics>,
 ) {
@@ -177,7 +179,7 @@ pub async fn watch<C: Connect>(
                 Ok(comparison) => {
                     let reading = UpstreamReading { at: live.clock().wall(), comparison };
                     metrics.upstream_usage_is(&reading);
-                    books.upstream.store(Some(Arc::new(reading)));
+                    bill.store(Some(Arc::new(reading)));
                 }
                 Err(error) => tracing::warn!(%error, "cannot compare the ledger with the upstream's usage"),
             }

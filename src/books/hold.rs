@@ -1,0 +1,184 @@
+//! Credits held for one call, and their one ending.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::accounts::{Accounts, Asked, Taken};
+use crate::config::Credits as Settings;
+use crate::credits::Credits;
+use crate::ledger::{self, Basis, Ending, NewEnding, NewHold, OpenHold};
+use crate::meter::Usage;
+use crate::refuse::Refusal;
+use crate::route::Route;
+
+/// How a call ended, for the ledger.
+#[derive(Clone, Debug)]
+pub struct Closing {
+    /// What is booked.
+    pub ending: Ending,
+    /// As the record says.
+    pub outcome: &'static str,
+    /// The upstream's id of the response.
+    pub response_id: Option<String>,
+    /// What the upstream reported.
+    pub usage: Usage,
+    /// When it was sent, if it was.
+    pub sent_at: Option<Timestamp>,
+}
+
+/// Credits held for one call. Ends once: by [`Hold::end`], or, if it is simply dropped, by rule.
+#[derive(Debug)]
+pub struct Hold {
+    accounts: Arc<Accounts>,
+    taken: Taken,
+    request_id: String,
+    /// How long the call waited for what others held.
+    waited: Duration,
+    sent: bool,
+    ended: bool,
+}
+
+impl Accounts {
+    /// Holds credits for a call: in all budgets or in none, and durably in the ledger, before it returns.
+    /// Where only the holds of other calls are in the way, waits for them up to `settings.wait`.
+    ///
+    /// Cancel-safe: dropped while it waits, it holds nothing; dropped while the ledger writes, what it held
+    /// is given back.
+    ///
+    /// # Errors
+    /// Whose budget is spent, or that the ledger cannot write.
+    pub async fn hold(self: &Arc<Self>, asked: Asked, settings: &Settings) -> Result<Hold, Refusal> {
+        let reserve = asked.account.route.map_or(Credits::ZERO, |route| self.reserve(settings, route));
+        let began = self.clock.now();
+        let deadline = began + settings.wait;
+        let (taken, waited) = loop {
+            let freed = self.freed.notified();
+            match self.try_take(&asked, reserve, &settings.zone) {
+                Ok(taken) => break (taken, self.clock.now().saturating_duration_since(began)),
+                Err(full) => {
+                    let waited = full.may_fit && tokio::time::timeout_at(deadline, freed).await.is_ok();
+                    if !waited {
+                        return Err(Refusal::of_budget(&full.standing, reserve, &settings.zone));
+                    }
+                }
+            }
+        };
+        let request_id = asked.request_id;
+        let mut hold =
+            Hold { accounts: Arc::clone(self), taken, request_id, waited, sent: false, ended: false };
+        let written = self.ledger.hold(NewHold {
+            call: hold.taken.call,
+            account: hold.taken.account.clone(),
+            request_id: hold.request_id.clone(),
+            reserve,
+            at: self.clock.wall(),
+            day: hold.taken.day,
+        });
+        if written.await.is_ok() {
+            return Ok(hold);
+        }
+        // It is not there, so there is nothing to end but what is held in memory.
+        hold.ended = true;
+        self.release(&hold.taken, Credits::ZERO, None);
+        Err(Refusal::LedgerUnavailable)
+    }
+}
+
+impl Hold {
+    /// What is held.
+    #[must_use]
+    pub fn reserve(&self) -> Credits {
+        self.taken.reserve
+    }
+
+    /// What the tightest budget has left with this hold counted; `None` where no budget binds.
+    #[must_use]
+    pub fn left(&self) -> Option<Credits> {
+        self.taken.left
+    }
+
+    /// How long the call waited for what other calls held.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Whether the request may have reached the upstream: what a drop makes of the hold.
+    pub fn sent(&mut self, sent: bool) {
+        self.sent = sent;
+    }
+
+    /// Ends the hold.
+    pub fn end(mut self, closing: Closing) {
+        self.close(closing);
+    }
+
+    fn close(&mut self, closing: Closing) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let Closing { ending, outcome, response_id, usage, sent_at } = closing;
+        let (spent, final_cost) = match ending {
+            Ending::Settled { credits, basis: Basis::Final, .. } => (credits, Some(credits)),
+            Ending::Settled { credits, .. } => (credits, None),
+            Ending::Voided { .. } => (Credits::ZERO, None),
+        };
+        let Taken { call, account, reserve, day, .. } = &self.taken;
+        // The ledger first: whoever is admitted on what this frees stands behind it there, so that no prefix of the
+        // entries, and no crash between two of them, shows more taken than a budget has.
+        self.accounts.ledger.end(NewEnding {
+            call: *call,
+            account: account.clone(),
+            request_id: std::mem::take(&mut self.request_id),
+            reserve: *reserve,
+            day: *day,
+            at: self.accounts.clock.wall(),
+            sent_at,
+            outcome,
+            response_id,
+            usage,
+            ending,
+        });
+        self.accounts.release(&self.taken, spent, final_cost);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let (ending, outcome) = if self.sent {
+            let reason = "dropped";
+            (Ending::Settled { credits: self.taken.reserve, basis: Basis::Estimated, reason }, "cut")
+        } else {
+            (Ending::Voided { reason: "never_sent" }, "refused")
+        };
+        let usage = Usage::default();
+        self.close(Closing { ending, outcome, response_id: None, usage, sent_at: None });
+    }
+}
+
+/// The ending of a hold that a crash left open: booked at its reserve, in doubt.
+#[must_use]
+pub fn after_crash(open: &OpenHold, at: Timestamp) -> NewEnding {
+    NewEnding {
+        call: open.call,
+        account: ledger::Account {
+            team: open.team.as_str().into(),
+            key_id: open.key_id.as_str().into(),
+            route: Route::named(&open.route),
+        },
+        request_id: open.request_id.clone(),
+        reserve: open.reserve,
+        day: open.day,
+        at,
+        sent_at: None,
+        outcome: "crashed",
+        response_id: None,
+        usage: Usage::default(),
+        ending: Ending::Settled { credits: open.reserve, basis: Basis::Estimated, reason: "crash" },
+    }
+}
