@@ -8,20 +8,20 @@ use std::sync::Arc;
 use std::task::{self, Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
-use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
-use crate::arrival::{Arrival, Refused};
+use crate::arrival::{Arrival, Call, Refused};
 use crate::head::RequestId;
 use crate::head::fields;
 use crate::head::request_id::X_REQUEST_ID;
 use crate::live::Live;
 use crate::record::{Exchange, Recorder};
 use crate::refuse::Refusal;
+use crate::shutdown::Shutdown;
 use crate::stage::Fork;
 
 /// The layer of [`Answer`].
@@ -29,8 +29,7 @@ use crate::stage::Fork;
 pub struct AnswerLayer {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) live: Arc<Live>,
-    pub(crate) draining: CancellationToken,
-    pub(crate) closing: CancellationToken,
+    pub(crate) shutdown: Shutdown,
 }
 
 impl<S> Layer<S> for AnswerLayer {
@@ -48,7 +47,7 @@ pub struct Answer<S> {
     context: Arc<AnswerLayer>,
 }
 
-impl<B, S, A> Service<Request<B>> for Answer<S>
+impl<B, S, A> Service<Call<B>> for Answer<S>
 where
     S: Service<Arrival<B>, Response = Response<AnsweredBody<A>>, Error = Refused>,
 {
@@ -61,18 +60,19 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let AnswerLayer { recorder, live, draining: _, closing } = &*self.context;
+    fn call(&mut self, call: Call<B>) -> Self::Future {
+        let AnswerLayer { recorder, live, shutdown } = &*self.context;
+        let Call { peer, request } = call;
         let (head, body) = request.into_parts();
         let id = RequestId::of(&head.headers, recorder.clock());
         let value = id.value();
-        let exchange = Exchange::begin(recorder, id, &head);
+        let exchange = Exchange::begin(recorder, id, &peer, &head);
         let context = Arc::clone(&self.context);
-        if closing.is_cancelled() {
+        if shutdown.closing.is_cancelled() {
             let future = ready(Err(Refused::new(exchange, Refusal::Draining)));
             return AnswerFuture { answered: Fork::Here { future }, id: value, context };
         }
-        let arrival = Arrival { exchange, snapshot: live.current(), head, body };
+        let arrival = Arrival { peer, exchange, snapshot: live.current(), head, body };
         AnswerFuture { answered: Fork::Onward { future: self.inner.call(arrival) }, id: value, context }
     }
 }
@@ -107,7 +107,7 @@ where
             }
         };
         response.headers_mut().insert(X_REQUEST_ID, this.id.clone());
-        if this.context.draining.is_cancelled() {
+        if this.context.shutdown.draining.is_cancelled() {
             // Where it means nothing, on HTTP/2, hyper leaves it out; the connection says it by GOAWAY.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

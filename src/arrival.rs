@@ -3,14 +3,27 @@
 
 use std::sync::Arc;
 
+use http::Request;
 use http::request::Parts;
 
 use crate::live::Snapshot;
+use crate::peer::Peer;
 use crate::record::Exchange;
 use crate::refuse::Refusal;
 
+/// A request as it came off a connection.
+#[derive(Debug)]
+pub struct Call<B> {
+    /// Who is on the other end.
+    pub peer: Arc<Peer>,
+    /// The request.
+    pub request: Request<B>,
+}
+
 /// A request as it came, with the record that was opened for it.
 pub struct Arrival<B> {
+    /// Who is on the other end.
+    pub peer: Arc<Peer>,
     /// Goes with the call to its end.
     pub exchange: Exchange,
     /// The configuration this call is served under, whatever a reload does meanwhile.

@@ -4,13 +4,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body::Body;
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use prometheus::IntGauge;
 use tower::{Service, ServiceBuilder};
 
 use crate::admit::body::ReadBody;
@@ -19,6 +17,7 @@ use crate::admit::concurrency::Concurrency;
 use crate::admit::rate::Rate;
 use crate::admit::window::UpstreamWindow;
 use crate::answer::{AnswerLayer, AnsweredBody};
+use crate::arrival::Call;
 use crate::books::open::Books;
 use crate::forward::Forward;
 use crate::forward::body::AnswerBody;
@@ -27,17 +26,21 @@ use crate::identify::Identify;
 use crate::inject::Inject;
 use crate::limit::window::Window;
 use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::outbound::connect::Connect;
-use crate::outbound::pool::Pool;
+use crate::outbound::pool::{Pool, open_connections};
 use crate::own::OwnLayer;
 use crate::record::Recorder;
 use crate::routing::Routing;
+use crate::shutdown::Shutdown;
 use crate::stage::{check, wait};
-use crate::usage::UpstreamReading;
+use crate::usage::Bill;
 
-/// What all workers of a gateway share.
+/// A gateway: its parts, each for whoever needs it. Whole only where it is made and where its workers are started.
 #[derive(Clone, Debug)]
 pub struct Gateway {
+    /// What is exported.
+    pub metrics: Arc<Metrics>,
     /// Where records go.
     pub recorder: Arc<Recorder>,
     /// The configuration in force.
@@ -45,22 +48,17 @@ pub struct Gateway {
     /// Who may spend how much, and what was spent.
     pub books: Books,
     /// What the upstream said last of what was spent.
-    pub bill: Arc<ArcSwapOption<UpstreamReading>>,
+    pub bill: Arc<Bill>,
     /// The organisation's window.
     pub window: Arc<Window>,
     /// When the gateway began.
     pub started: Timestamp,
-    /// Every task that belongs to a call.
-    pub tasks: TaskTracker,
-    /// Cancelled when the shutdown begins: not ready, no new connections, and those there are close after the answer
-    /// to their next request.
-    pub draining: CancellationToken,
-    /// Cancelled soon after that: no new calls, and connections without one close.
-    pub closing: CancellationToken,
-    /// Cancelled when the grace is over: calls in flight are cut.
-    pub cut: CancellationToken,
+    /// How it ends.
+    pub shutdown: Shutdown,
     /// Where calls go on whose caller has left.
     pub drain: Drain,
+    /// Connections of all its pools.
+    upstream_connections: IntGauge,
 }
 
 /// The body of every response.
@@ -69,31 +67,29 @@ pub type GatewayBody<C> = AnsweredBody<AnswerBody<C>>;
 impl Gateway {
     /// A gateway over a configuration.
     #[must_use]
-    pub fn new(live: Arc<Live>, recorder: Arc<Recorder>, books: Books) -> Self {
-        let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
+    pub fn new(metrics: Arc<Metrics>, live: Arc<Live>, recorder: Arc<Recorder>, books: Books) -> Self {
+        let shutdown = Shutdown::default();
         let started = recorder.clock().wall();
         let window = Window::new(recorder.clock());
         let age = |sent: &Timestamp| Duration::try_from(started.duration_since(*sent)).unwrap_or_default();
         window.take_up(books.sent_before.iter().map(age));
         Self {
             window: Arc::new(window),
-            drain: Drain::new(tasks.clone(), cut.clone(), recorder.metrics().draining.clone()),
-            bill: Arc::default(),
-            started,
-            draining: CancellationToken::new(),
-            closing: CancellationToken::new(),
-            live,
+            drain: Drain::new(shutdown.clone(), &metrics),
+            bill: Arc::new(Bill::new(&metrics)),
+            upstream_connections: open_connections(&metrics),
+            metrics,
             recorder,
+            live,
             books,
-            tasks,
-            cut,
+            started,
+            shutdown,
         }
     }
 
     /// An empty pool of upstream connections for one worker.
     pub fn pool<C: Connect>(&self, connect: C) -> Arc<Pool<C>> {
-        let open = self.recorder.metrics().upstream_connections.clone();
-        Arc::new(Pool::new(connect, self.recorder.clock(), open))
+        Arc::new(Pool::new(connect, self.recorder.clock(), self.upstream_connections.clone()))
     }
 
     /// The path of a request, outermost first.
@@ -107,8 +103,7 @@ impl Gateway {
             .layer(AnswerLayer {
                 recorder: Arc::clone(&self.recorder),
                 live: Arc::clone(&self.live),
-                draining: self.draining.clone(),
-                closing: self.closing.clone(),
+                shutdown: self.shutdown.clone(),
             })
             // Before any look at keys: a malformed head has no trustworthy key in it.
             .layer(check(Routing))
@@ -134,7 +129,7 @@ impl Gateway {
 
 /// What [`Gateway::stack`] returns: a service that is always ready and never fails.
 pub trait Stack<C: Connect, B>:
-    Service<Request<B>, Response = Response<GatewayBody<C>>, Error = Infallible, Future: Send>
+    Service<Call<B>, Response = Response<GatewayBody<C>>, Error = Infallible, Future: Send>
     + Clone
     + Send
     + 'static
@@ -142,7 +137,7 @@ pub trait Stack<C: Connect, B>:
 }
 
 impl<C: Connect, B, S> Stack<C, B> for S where
-    S: Service<Request<B>, Response = Response<GatewayBody<C>>, Error = Infallible, Future: Send>
+    S: Service<Call<B>, Response = Response<GatewayBody<C>>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static

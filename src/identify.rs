@@ -1,5 +1,7 @@
 //! Whose key is this? One answer for every kind of bad key.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use http::header::{self, HeaderValue};
 
@@ -36,7 +38,7 @@ impl<B> Check<Routed<B>> for Identify {
             arrival.snapshot.directory.find(key, now).cloned().ok_or(Refusal::InvalidApiKey)
         });
         let allowed = found.and_then(|caller| {
-            arrival.exchange.identified(caller.clone());
+            arrival.exchange.identified(Arc::clone(&caller.who));
             may_ask(&caller, &routed.target).map(|()| caller)
         });
         match allowed {

@@ -16,7 +16,7 @@ use crate::limit::window::Slot;
 use crate::live::Snapshot;
 use crate::record::Exchange;
 use crate::refuse::Refusal;
-use crate::route::Target;
+use crate::route::{Route, Target};
 use crate::stage::Check;
 
 /// A request of ours, with the organisation's key in its head.
@@ -25,6 +25,8 @@ pub struct Outbound {
     pub exchange: Exchange,
     /// The configuration this call is served under.
     pub snapshot: Arc<Snapshot>,
+    /// Which route it is for.
+    pub route: Route,
     /// What is written upstream.
     pub request: Request<Full<Bytes>>,
     /// Held until the last byte of the answer.
@@ -83,6 +85,7 @@ impl Check<Admitted> for Inject {
         Ok(Outbound {
             exchange: judged.exchange,
             snapshot: judged.snapshot,
+            route: judged.target.route,
             request,
             permit: judged.permit,
             slot,

@@ -1,52 +1,66 @@
 //! An authenticating, metering gateway in front of the Mavera video-analysis chat API.
 //!
 //! ```text
-//!  caller ─► server ─► answer ─► head ─► identify ─► admit ──────────► inject ─► forward ─► upstream
-//!            accept    record    route   whose       rate · concurrency   swap     pooled      │
-//!            TLS       refusal   shape   key is      body · chat schema   the key  HTTP/1.1    │
-//!            h1, h2    → words           this?       window · credits                          │
-//!  caller ◄─ record ◄─────────────────── meter: look at each frame, change none ◄──────────────┘
+//!  caller ─► server ─► answer ─► routing ─► identify ─► admit ──────────► inject ─► forward ─► upstream
+//!            accept    record    a row of   whose       rate · concurrency   swap     pooled      │
+//!            TLS       refusal   the table  key is      body · its rules     the key  HTTP/1.1    │
+//!            h1, h2    → words              this?       window · credits                          │
+//!  caller ◄─ record ◄────────────────────── meter: look at each frame, change none ◄──────────────┘
 //!            one line and one set of metrics per request
 //! ```
 //!
-//! Modules in three groups: what stands around the path of a request, the path itself and what it runs on, and the
-//! nouns that all of it shares.
+//! The modules stand here from the ground up, and each uses only those above it in this list; `tests/house.rs` holds
+//! every path against it.
 
-pub mod admin;
-pub mod config;
-pub mod gateway;
-pub mod server;
-
-pub mod admit;
-pub mod answer;
-pub mod arrival;
-pub mod books;
-pub mod forward;
-pub mod head;
-pub mod identify;
-pub mod inject;
-pub mod key;
-pub mod ledger;
-pub mod limit;
-pub mod live;
-pub mod mask;
-pub mod meter;
-pub mod outbound;
-pub mod own;
-pub mod record;
-pub mod refuse;
-pub mod route;
-pub mod routing;
-pub mod stage;
-pub mod trace;
-pub mod usage;
-
+// The ground: time, amounts, secrets, words.
 pub mod clock;
 pub mod credits;
-pub mod log;
-pub mod metrics;
 pub mod secret;
+pub mod mask;
+pub mod key;
+pub mod peer;
+pub mod shutdown;
+pub mod metrics;
+pub mod log;
+pub mod refuse;
 
+// Mechanisms: what limits, and what reads a cost.
+pub mod limit;
+pub mod meter;
+
+// From text to what is valid.
+pub mod route;
+pub mod config;
+
+// Durable.
+pub mod ledger;
+
+// Outwards.
+pub mod outbound;
+pub mod trace;
+pub mod head;
+
+// What is told of a call, and what is in force.
+pub mod books;
+pub mod record;
+pub mod live;
+
+// The stages of a request.
+pub mod arrival;
+pub mod stage;
+pub mod routing;
+pub mod identify;
+pub mod admit;
+pub mod inject;
+pub mod forward;
+
+// Around them.
+pub mod usage;
+pub mod answer;
+pub mod own;
+pub mod gateway;
+pub mod admin;
+pub mod server;
 pub mod cli;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -11,6 +11,8 @@ use std::time::Duration;
 use prometheus::IntCounter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::metrics::Metrics;
+
 /// Bytes that may wait to be written.
 const CAPACITY: usize = 4 << 20;
 /// After the first line wakes the writer, it waits this long for company: one write for many lines.
@@ -41,11 +43,13 @@ struct State {
 }
 
 impl Log {
-    /// Starts the writer over `out`. `dropped` counts the lines that found no room.
+    /// Starts the writer over `out`.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(out: impl Write + Send + 'static, dropped: IntCounter) -> io::Result<Self> {
+    pub fn start(out: impl Write + Send + 'static, metrics: &Metrics) -> io::Result<Self> {
+        let help = "Log lines dropped because the output was too slow.";
+        let dropped = metrics.counter("log_lines_dropped_total", help);
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), dropped });
         let log = Self { shared: Arc::clone(&shared) };
         std::thread::Builder::new().name("log".into()).spawn(move || shared.write_all_to(out))?;
@@ -162,7 +166,7 @@ mod tests {
             }
         }
         let sink = Sink::default();
-        let log = Log::start(sink.clone(), IntCounter::new("dropped", "x").unwrap()).unwrap();
+        let log = Log::start(sink.clone(), &Metrics::new()).unwrap();
         let mut expected = String::new();
         for n in 0..1000 {
             log.write(format!("{n}\n").as_bytes());

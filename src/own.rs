@@ -111,7 +111,7 @@ where
     B::Error: std::fmt::Display,
 {
     let Identified { routed, caller, rate_left } = identified;
-    let Routed { arrival: Arrival { mut exchange, snapshot, head, body }, .. } = routed;
+    let Routed { arrival: Arrival { mut exchange, snapshot, head, body, .. }, .. } = routed;
     let config = &snapshot.config;
     let document = if question == Question::Me {
         me(&knows, config, &caller)
@@ -139,7 +139,7 @@ fn me(knows: &OwnLayer, config: &Config, caller: &Caller) -> Value {
     }
     json!({
         "team": &*team.name,
-        "key_id": &*caller.key_id,
+        "key_id": &*caller.who.key_id,
         "limits": {
             "requests_per_minute": team.limits.requests_per_minute,
             "burst": team.limits.burst,

@@ -70,19 +70,12 @@ pin_project! {
     /// The one future of all stages: what the service behind makes of a request, or what was made of it here. No box for
     /// either.
     #[project = ForkProjection]
+    #[expect(missing_docs, reason = "the macro takes no word on a field")]
     pub enum Fork<F, G> {
         /// By the service behind.
-        Onward {
-            /// What it makes of it.
-            #[pin]
-            future: F,
-        },
+        Onward { #[pin] future: F },
         /// By this stage.
-        Here {
-            /// What it makes of it.
-            #[pin]
-            future: G,
-        },
+        Here { #[pin] future: G },
     }
 }
 

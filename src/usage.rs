@@ -7,16 +7,16 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use http::StatusCode;
 use jiff::Timestamp;
+use prometheus::{Gauge, GaugeVec};
 use serde::Deserialize;
 
-use crate::books::open::Books;
 use crate::credits::Credits;
 use crate::credits::period::day_of;
 use crate::inject;
 use crate::ledger::{Reader, Span, Spend};
 use crate::limit::window::Window;
 use crate::live::{Live, Snapshot};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::outbound::ask::{AskError, Bounds, ask};
 use crate::outbound::connect::Connect;
 
@@ -156,14 +156,74 @@ pub async fn compare_with<C: Connect>(
     Ok(Comparison { theirs, settled: sum(|spend| spend.settled), in_doubt: sum(|spend| spend.estimated) })
 }
 
-/// Asks again and again, as often as configured, and exports what it finds. Never returns.
+/// What the upstream said last, and what is exported of it.
+#[derive(Debug)]
+pub struct Bill {
+    latest: ArcSwapOption<UpstreamReading>,
+    pool: GaugeVec,
+    drift: Gauge,
+    read_at: Gauge,
+    resets: Gauge,
+}
+
+impl Bill {
+    /// Nothing was read yet.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            latest: ArcSwapOption::empty(),
+            pool: metrics.gauges(
+                "upstream_pool_credits",
+                "The upstream's pool in its billing period: included in the plan, used by everybody, remaining, used by the API alone; and ours, booked here for the same days.",
+                &["kind"],
+            ),
+            drift: metrics.gauge(
+                "upstream_drift_credits",
+                "Credits of the upstream's API bill that the ledger cannot explain, in-doubt ones taken into account; negative where the bill is lower.",
+            ),
+            read_at: metrics.gauge(
+                "upstream_usage_timestamp_seconds",
+                "When the upstream's usage was last read, in seconds since the epoch; 0 for never.",
+            ),
+            resets: metrics.gauge(
+                "upstream_pool_reset_timestamp_seconds",
+                "When the upstream's billing period ends, in seconds since the epoch; 0 before its usage was read.",
+            ),
+        }
+    }
+
+    /// The last reading, if there was one.
+    #[must_use]
+    pub fn latest(&self) -> Option<Arc<UpstreamReading>> {
+        self.latest.load_full()
+    }
+
+    fn read(&self, reading: UpstreamReading) {
+        let UpstreamReading { at, comparison } = reading;
+        let Comparison { theirs, settled, in_doubt } = comparison;
+        for (kind, amount) in [
+            ("included", theirs.included),
+            ("used", theirs.used),
+            ("remaining", theirs.remaining),
+            ("api_used", theirs.api_used),
+            ("ours", settled + in_doubt),
+        ] {
+            self.pool.with_label_values(&[kind]).set(amount.as_f64());
+        }
+        self.drift.set(comparison.drift());
+        self.read_at.set(metrics::seconds(at));
+        self.resets.set(metrics::seconds(theirs.end));
+        self.latest.store(Some(Arc::new(reading)));
+    }
+}
+
+/// Asks again and again, as often as configured, and tells `bill` what it finds. Never returns.
 pub async fn watch<C: Connect>(
     connect: C,
     live: Arc<Live>,
-    books: Books,
-    bill: Arc<ArcSwapOption<UpstreamReading>>,
+    reader: Arc<Mutex<Reader>>,
+    bill: Arc<Bill>,
     window: Arc<Window>,
-    metrics: Arc<Metrics>,
 ) {
     loop {
         let snapshot = live.current();
@@ -175,12 +235,8 @@ pub async fn watch<C: Connect>(
         // It counts against the window like any call; callers come first.
         if let Ok(mut slot) = window.take(snapshot.config.upstream.requests_per_minute.get()) {
             slot.sent();
-            match compare_with(&connect, &snapshot, &books.reader).await {
-                Ok(comparison) => {
-                    let reading = UpstreamReading { at: live.clock().wall(), comparison };
-                    metrics.upstream_usage_is(&reading);
-                    bill.store(Some(Arc::new(reading)));
-                }
+            match compare_with(&connect, &snapshot, &reader).await {
+                Ok(comparison) => bill.read(UpstreamReading { at: live.clock().wall(), comparison }),
                 Err(error) => tracing::warn!(%error, "cannot compare the ledger with the upstream's usage"),
             }
         }

@@ -78,6 +78,7 @@ fn settle(hold: Hold, credits: u64) {
         outcome: "completed",
         response_id: None,
         usage: Usage::default(),
+        at: jiff::Timestamp::UNIX_EPOCH,
         sent_at: None,
     });
 }

@@ -68,7 +68,7 @@ async fn ten_thousand_mixed_calls_leave_nothing_behind() {
     let snapshot = rig.gateway.live.current();
     rig.pool.reap(&snapshot.origin, &snapshot.config.upstream);
     assert_eq!(rig.gauge("upstream_connections"), 0.0);
-    assert_eq!(rig.gateway.tasks.len(), 0, "no task is left");
+    assert_eq!(rig.gateway.shutdown.tasks.len(), 0, "no task is left");
     let records = rig.records();
     let sent = records.iter().filter(|record| !record["upstream_seconds"].is_null()).count();
     assert_eq!(sent, simulator.books(|books| books.received.len()), "each call that was sent was sent once");

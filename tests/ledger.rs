@@ -11,6 +11,7 @@ use mavera_gateway::books;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::parse;
 use mavera_gateway::key::NewKey;
+use mavera_gateway::ledger::counts::Counts;
 use mavera_gateway::metrics::Metrics;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -611,7 +612,7 @@ fn a_start_reads_sums_and_not_five_million_entries() {
     // Work is counted, not time: what the start reads does not grow with the entries.
     let config = parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
     let before = bytes_read();
-    let books = books::open::open(&config, Clock::system(), &Arc::new(Metrics::new())).unwrap();
+    let books = books::open::open(&config, Clock::system(), &Arc::new(Counts::new(&Metrics::new()))).unwrap();
     let read = bytes_read() - before;
     drop(books);
     let size = std::fs::metadata(folder.path().join("ledger.db")).unwrap().len();

@@ -23,6 +23,7 @@ mod credits_page_in_a_browser;
 mod demo;
 mod floods;
 mod generated_heads;
+mod house;
 mod journal;
 mod leaks;
 mod ledger;

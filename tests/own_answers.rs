@@ -1,11 +1,14 @@
 //! What a caller can ask about itself: how it stands, and whether a chat would be admitted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use mavera_gateway::arrival::Call;
+use mavera_gateway::peer::Peer;
 
 use crate::support::chat_body;
-use crate::support::rig::{Rig, Setup};
+use crate::support::rig::{PEER, Rig, Setup};
 
 fn setup() -> Setup {
     Setup {
@@ -82,11 +85,15 @@ async fn explain_says_what_binds_without_sending_or_holding_anything() {
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_at_any_await_of_the_whole_path_ends_its_hold_once() {
     use tower::Service;
+    let peer = || Arc::new(Peer { address: PEER, certificate: None });
     let (rig, simulator) = Rig::with_simulator(&Setup::default());
     let mut finished = 0;
     for polls in 0..60 {
         let mut stack = rig.gateway.stack(&rig.pool);
-        let mut call = Box::pin(stack.call(rig.chat(chat_body(polls % 2 == 0, "pace=1ms; delay=2ms"))));
+        let mut call = Box::pin(stack.call(Call {
+            peer: peer(),
+            request: rig.chat(chat_body(polls % 2 == 0, "pace=1ms; delay=2ms")),
+        }));
         let mut done = false;
         for _ in 0..polls {
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());

@@ -210,8 +210,8 @@ async fn a_shutdown_refuses_what_comes_on_a_connection_that_is_still_busy() {
         request
     };
     let streaming = sender.clone().send_request(request()).await.unwrap();
-    rig.gateway.draining.cancel();
-    rig.gateway.closing.cancel();
+    rig.gateway.shutdown.draining.cancel();
+    rig.gateway.shutdown.closing.cancel();
     let late = sender.clone().send_request(request()).await;
     if let Ok(late) = late {
         assert_eq!(Answer::read(late).await.code(), "draining");

@@ -25,7 +25,7 @@ async fn a_connection_that_is_open_when_the_drain_begins_has_one_more_request_an
     let mut used = rig.connect().await;
     assert!(Answer::read(used.send_request(rig.chat(chat_body(false, ""))).await.unwrap()).await.whole);
     let mut fresh = rig.connect().await;
-    rig.gateway.draining.cancel();
+    rig.gateway.shutdown.draining.cancel();
     for sender in [&mut used, &mut fresh] {
         let answer = Answer::read(sender.send_request(rig.chat(chat_body(false, ""))).await.unwrap()).await;
         assert_eq!((answer.status(), answer.whole), (StatusCode::OK, true));
@@ -39,8 +39,8 @@ async fn connections_without_a_request_are_closed_soon_after_the_drain_began() {
     let (rig, _) = Rig::with_simulator(&Setup::default());
     let (mut silent, mut idle) = (rig.raw(), rig.connect().await);
     Answer::read(idle.send_request(rig.chat(chat_body(false, ""))).await.unwrap()).await;
-    rig.gateway.draining.cancel();
-    rig.gateway.closing.cancel();
+    rig.gateway.shutdown.draining.cancel();
+    rig.gateway.shutdown.closing.cancel();
     while !idle.is_closed() {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }

@@ -65,8 +65,8 @@ async fn an_http2_connection_without_streams_is_closed_and_one_with_a_stream_is_
     connection.await.unwrap();
     assert!((30..=61).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     drop(sender);
-    rig.gateway.tasks.close();
-    rig.gateway.tasks.wait().await;
+    rig.gateway.shutdown.tasks.close();
+    rig.gateway.shutdown.tasks.wait().await;
 }
 
 #[tokio::test(start_paused = true)]

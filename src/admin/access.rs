@@ -7,7 +7,7 @@ use http::header;
 use http::request::Parts;
 use http::uri::Authority;
 
-use super::Denied;
+use super::answers::Denied;
 use crate::secret::AdminToken;
 
 /// Judges a request for data.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::board::Board;
 use crate::books::accounts::Accounts;
 use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Standing as Account, Whose};
 use crate::credits::period::Period;
-use crate::gateway::Gateway;
 use crate::live::Snapshot;
-use crate::metrics::{OTHER, TeamMetrics};
+use crate::metrics::OTHER;
+use crate::record::counts::TeamCounts;
 use crate::route::Route;
 use crate::usage::{Comparison, UpstreamReading};
 
@@ -100,20 +101,20 @@ struct Refusals {
 }
 
 /// Asks everything that knows.
-pub(super) fn of(gateway: &Gateway) -> Overview {
-    let snapshot = gateway.live.current();
-    let (config, accounts, metrics) = (&snapshot.config, &gateway.books.accounts, gateway.recorder.metrics());
-    let now = gateway.recorder.clock().wall();
+pub(super) fn of(board: &Board) -> Overview {
+    let snapshot = board.live.current();
+    let (config, accounts, calls) = (&snapshot.config, &board.books.accounts, board.recorder.counts());
+    let now = board.now();
     let standing = |whose, budget| Standing::of(accounts, &snapshot, whose, budget, now);
     let teams = snapshot.directory.teams().iter();
-    let known = teams.clone().map(|team| (&*team.name, &*team.metrics));
+    let known = teams.clone().map(|team| (&*team.name, &*team.counts));
     Overview {
         at: now,
-        started: gateway.started,
+        started: board.started,
         version: env!("CARGO_PKG_VERSION"),
         time_zone: config.credits.zone.iana_name().unwrap_or("UTC").to_owned(),
-        draining: gateway.draining.is_cancelled(),
-        ledger: Ledger { closed: metrics.ledger_closed.get() != 0, open_holds: accounts.open_holds() },
+        draining: board.shutdown.draining.is_cancelled(),
+        ledger: Ledger { closed: board.books.counts.is_closed(), open_holds: accounts.open_holds() },
         reserve: accounts.reserve(&config.credits, Route::explained()),
         organisation: standing(Whose::Organisation, config.credits.budget),
         teams: teams
@@ -124,24 +125,24 @@ pub(super) fn of(gateway: &Gateway) -> Overview {
                 standing: standing(Whose::Team(Arc::clone(&team.name)), team.budget),
             })
             .collect(),
-        upstream: gateway
+        upstream: board
             .bill
-            .load()
+            .latest()
             .as_deref()
             .map(|reading| Upstream::of(reading, accounts, &snapshot, now)),
         usage_interval_seconds: config.upstream.usage_interval.as_secs(),
-        window: Window { used: gateway.window.used(), limit: config.upstream.requests_per_minute.get() },
+        window: Window { used: board.window.used(), limit: config.upstream.requests_per_minute.get() },
         in_flight: InFlight {
-            requests: metrics.in_flight.get(),
-            draining: metrics.draining.get(),
+            requests: calls.in_flight(),
+            draining: board.drain.count(),
             held: accounts.held(&Whose::Organisation),
         },
-        refusals: known.chain([(OTHER, &metrics.strangers)]).flat_map(refusals).collect(),
+        refusals: known.chain([(OTHER, &**calls.strangers())]).flat_map(refusals).collect(),
     }
 }
 
-fn refusals<'m>((team, metrics): (&'m str, &'m TeamMetrics)) -> impl Iterator<Item = Refusals> + 'm {
-    let counted = metrics.refusals().filter(|(_, count)| *count > 0);
+fn refusals<'m>((team, counts): (&'m str, &'m TeamCounts)) -> impl Iterator<Item = Refusals> + 'm {
+    let counted = counts.refusals().filter(|(_, count)| *count > 0);
     counted.map(move |(code, count)| Refusals { team: team.to_owned(), code: code.as_str(), count })
 }
 

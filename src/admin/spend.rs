@@ -6,9 +6,9 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
+use super::board::Board;
 use crate::credits::Credits;
 use crate::credits::period::{Period, day_of};
-use crate::gateway::Gateway;
 use crate::ledger::{Span, TeamDay};
 
 /// Calendar days, weeks or months in a row, the running one last.
@@ -19,9 +19,9 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
-    pub(super) fn until_today(per: Period, gateway: &Gateway) -> Self {
-        let zone = &gateway.live.current().config.credits.zone;
-        Self { per, today: day_of(gateway.recorder.clock().wall(), zone) }
+    pub(super) fn until_today(per: Period, board: &Board) -> Self {
+        let zone = &board.live.current().config.credits.zone;
+        Self { per, today: day_of(board.now(), zone) }
     }
 
     /// The first day of each.
@@ -65,7 +65,7 @@ struct Team {
 }
 
 /// Puts days into buckets. Teams with the largest sum come first.
-pub(super) fn of(gateway: &Gateway, buckets: Buckets, days: Vec<TeamDay>) -> Spend {
+pub(super) fn of(board: &Board, buckets: Buckets, days: Vec<TeamDay>) -> Spend {
     let starts = buckets.starts();
     let mut teams = BTreeMap::<String, Team>::new();
     for TeamDay { day, team, credits, in_doubt } in days {
@@ -84,8 +84,8 @@ pub(super) fn of(gateway: &Gateway, buckets: Buckets, days: Vec<TeamDay>) -> Spe
     let sum = |team: &Team| team.credits.iter().fold(Credits::ZERO, |sum, credits| sum + *credits);
     teams.sort_by_key(|team| std::cmp::Reverse(sum(team)));
     Spend {
-        at: gateway.recorder.clock().wall(),
-        time_zone: gateway.live.current().config.credits.zone.iana_name().unwrap_or("UTC").to_owned(),
+        at: board.now(),
+        time_zone: board.live.current().config.credits.zone.iana_name().unwrap_or("UTC").to_owned(),
         per: buckets.per,
         buckets: starts,
         teams,

@@ -63,7 +63,7 @@ where
     B::Error: std::fmt::Display,
 {
     let Permitted { identified: Identified { routed, caller, .. }, permit } = permitted;
-    let Routed { arrival: Arrival { mut exchange, snapshot, head, body }, target } = routed;
+    let Routed { arrival: Arrival { mut exchange, snapshot, head, body, .. }, target } = routed;
     let body = match target.route.row().body {
         Some(rules) => {
             let read = upload(&mut exchange, &snapshot, &head, body, &caller).await;

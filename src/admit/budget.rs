@@ -28,8 +28,8 @@ async fn hold(accounts: &Arc<Accounts>, mut admitted: Admitted) -> Result<Admitt
     }
     let asked = Asked {
         account: ledger::Account {
-            team: Arc::clone(&judged.caller.team.name),
-            key_id: Arc::clone(&judged.caller.key_id),
+            team: Arc::clone(&judged.caller.who.team),
+            key_id: Arc::clone(&judged.caller.who.key_id),
             route: Some(judged.target.route),
         },
         request_id: judged.exchange.id().to_string(),

@@ -24,6 +24,8 @@ pub struct Closing {
     pub response_id: Option<String>,
     /// What the upstream reported.
     pub usage: Usage,
+    /// When it ended.
+    pub at: Timestamp,
     /// When it was sent, if it was.
     pub sent_at: Option<Timestamp>,
 }
@@ -119,7 +121,7 @@ impl Hold {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let Closing { ending, outcome, response_id, usage, sent_at } = closing;
+        let Closing { ending, outcome, response_id, usage, at, sent_at } = closing;
         let (spent, final_cost) = match ending {
             Ending::Settled { credits, basis: Basis::Final, .. } => (credits, Some(credits)),
             Ending::Settled { credits, .. } => (credits, None),
@@ -134,7 +136,7 @@ impl Hold {
             request_id: std::mem::take(&mut self.request_id),
             reserve: *reserve,
             day: *day,
-            at: self.accounts.clock.wall(),
+            at,
             sent_at,
             outcome,
             response_id,
@@ -156,8 +158,8 @@ impl Drop for Hold {
         } else {
             (Ending::Voided { reason: "never_sent" }, "refused")
         };
-        let usage = Usage::default();
-        self.close(Closing { ending, outcome, response_id: None, usage, sent_at: None });
+        let (usage, at) = (Usage::default(), self.accounts.clock.wall());
+        self.close(Closing { ending, outcome, response_id: None, usage, at, sent_at: None });
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a ledger file to accounts at work: what a crash left open is settled, sums are taken up, counters
 //! continue.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,11 +13,14 @@ use super::accounts::{Accounts, KEPT_DAYS, LEARNED_FROM};
 use super::hold::after_crash;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::credits::Credits;
 use crate::credits::period::day_of;
+use crate::ledger::counts::Counts;
 use crate::ledger::entry::Entry;
-use crate::ledger::{Adjusted, Command, Ledger, Reader, Span, SqliteLedger, Store, StoreError, journal};
+use crate::ledger::{
+    Adjusted, Command, Ledger, Reader, Span, Spend, SqliteLedger, Store, StoreError, Total, journal,
+};
 use crate::limit::window::Window;
-use crate::metrics::Metrics;
 use crate::route::Route;
 
 /// How often, and how many times, is looked whether a gateway has caught up with its journal: for five seconds.
@@ -35,6 +38,8 @@ pub struct Books {
     pub accounts: Arc<Accounts>,
     /// For reports of the running gateway.
     pub reader: Arc<Mutex<Reader>>,
+    /// How the ledger does.
+    pub counts: Arc<Counts>,
     /// The ledger's file.
     pub path: Arc<Path>,
     /// When earlier processes sent calls upstream that are booked, within the last minute. Reads are not booked; what
@@ -78,15 +83,15 @@ pub enum OpenError {
 ///
 /// # Errors
 /// In words for the operator.
-pub fn open(config: &Config, clock: Clock, metrics: &Arc<Metrics>) -> Result<Books, OpenError> {
+pub fn open(config: &Config, clock: Clock, counts: &Arc<Counts>) -> Result<Books, OpenError> {
     let path = &config.ledger.path;
     let failed = |error| OpenError::System { path: path.clone(), error };
     let durability = config.ledger.durability;
     let mut store = Store::open(path, durability)?;
     let lock = lock_soon(path)?;
     take_up_journal(&mut store).map_err(failed)?;
-    open_with(config, clock, metrics, store, |store| {
-        SqliteLedger::start(store, durability, lock, clock, Arc::clone(metrics))
+    open_with(config, clock, counts, store, |store| {
+        SqliteLedger::start(store, durability, lock, clock, Arc::clone(counts))
             .map(|ledger| Arc::new(ledger) as _)
             .map_err(failed)
     })
@@ -99,7 +104,7 @@ pub fn open(config: &Config, clock: Clock, metrics: &Arc<Metrics>) -> Result<Boo
 pub fn open_with(
     config: &Config,
     clock: Clock,
-    metrics: &Metrics,
+    counts: &Arc<Counts>,
     mut store: Store,
     start: impl FnOnce(Store) -> Result<Arc<dyn Ledger>, OpenError>,
 ) -> Result<Books, OpenError> {
@@ -121,12 +126,24 @@ pub fn open_with(
     let last_change = reader.last_change().map_err(failed)?;
     let mut spent = reader.spends(Span::ALL).map_err(failed)?;
     // Teams that are no longer configured keep their series; each is made once, not once per row.
-    let teams: BTreeSet<_> = spent.iter().map(|spend| spend.team.as_str()).collect();
-    for team in teams {
-        metrics.team(team);
+    let mut totals: BTreeMap<(&str, &str), Total> = BTreeMap::new();
+    for Spend { team, route, counted, input_tokens, output_tokens, .. } in &spent {
+        let total = totals.entry((team, route)).or_insert_with(|| Total {
+            team: team.clone(),
+            route: route.clone(),
+            counted: [Credits::ZERO; 2],
+            input_tokens: 0,
+            output_tokens: 0,
+        });
+        for (sum, counted) in total.counted.iter_mut().zip(counted) {
+            *sum += *counted;
+        }
+        total.input_tokens += input_tokens;
+        total.output_tokens += output_tokens;
     }
-    for spend in &spent {
-        metrics.continue_from(spend);
+    for total in totals.values() {
+        counts.team(&total.team);
+        counts.continue_from(total);
     }
     let today = day_of(now, zone);
     let oldest = today.checked_sub(KEPT_DAYS.days()).unwrap_or(today);
@@ -148,6 +165,7 @@ pub fn open_with(
     Ok(Books {
         accounts,
         reader: Arc::new(Mutex::new(reader)),
+        counts: Arc::clone(counts),
         path: path.as_path().into(),
         sent_before: sent_before.into(),
         last_change,

@@ -1,7 +1,6 @@
 //! `check`: the start-up path without listening.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::{Failure, count};
 use crate::clock::Clock;
@@ -9,7 +8,7 @@ use crate::live::Live;
 use crate::metrics::Metrics;
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
-    let live = Live::load(config, Arc::new(Metrics::new()), Clock::system())?;
+    let live = Live::load(config, &Metrics::new(), Clock::system())?;
     let snapshot = live.current();
     let keys: usize = snapshot.config.teams.iter().map(|team| team.keys.len()).sum();
     println!(

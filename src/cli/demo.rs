@@ -68,12 +68,12 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         });
 
         let metrics = Arc::new(Metrics::new());
-        let live = Live::load(&folder.path("gateway.toml"), Arc::clone(&metrics), clock)?;
-        let log =
-            Log::start(fs::File::create(folder.path("gateway.log"))?, metrics.log_lines_dropped.clone())?;
+        let live = Live::load(&folder.path("gateway.toml"), &metrics, clock)?;
+        let log = Log::start(fs::File::create(folder.path("gateway.log"))?, &metrics)?;
         serve::diagnostics(&log, LogLevel::Info);
-        let books = books::open::open(&live.current().config, clock, &metrics)?;
-        let gateway = Gateway::new(live, Arc::new(Recorder::new(clock, metrics, log.clone())), books);
+        let books = books::open::open(&live.current().config, clock, live.ledger())?;
+        let recorder = Recorder::new(clock, Arc::clone(live.calls()), log.clone());
+        let gateway = Gateway::new(metrics, live, Arc::new(recorder), books);
         let listeners = Listeners::bind(&gateway, Inherited::default())?;
         folder.introduce(&listeners);
         let traffic = arguments.traffic.then(|| {

@@ -26,17 +26,17 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     // First of all: it changes the environment, which no other thread may be reading.
     let inherited = Inherited::take()?;
     let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
-    let live = Live::load(config, Arc::clone(&metrics), clock)?;
-    let log = Log::start(std::io::stdout(), metrics.log_lines_dropped.clone())?;
+    let live = Live::load(config, &metrics, clock)?;
+    let log = Log::start(std::io::stdout(), &metrics)?;
     diagnostics(&log, live.current().config.log_level);
-    let books = books::open::open(&live.current().config, clock, &metrics);
+    let books = books::open::open(&live.current().config, clock, live.ledger());
     let served = books.map_err(Failure::from).and_then(|books| {
         let runtime = server::event_loop()?;
         let settings = live.current().config.tracing.clone();
         let tracer = settings.map(|settings| Tracer::start(&settings, runtime.handle().clone()));
         let tracer = tracer.transpose().map_err(Failure::Usage)?;
-        let recorder = Recorder::new(clock, metrics, log.clone()).with_tracer(tracer);
-        let gateway = Gateway::new(live, Arc::new(recorder), books);
+        let recorder = Recorder::new(clock, Arc::clone(live.calls()), log.clone()).with_tracer(tracer);
+        let gateway = Gateway::new(metrics, live, Arc::new(recorder), books);
         let served = runtime.block_on(serve(&gateway, inherited));
         gateway.books.accounts.flush();
         served
@@ -90,8 +90,8 @@ async fn serve(gateway: &Gateway, inherited: Inherited) -> Result<(), Failure> {
         );
     }
     drop(snapshot);
-    systemd::ready(&status(gateway));
-    let reloads = tokio::spawn(reload_on_hangup(signals.hangup, gateway.clone()));
+    systemd::ready(&status(&gateway.live));
+    let reloads = tokio::spawn(reload_on_hangup(signals.hangup, Arc::clone(&gateway.live)));
     let stop = async {
         signals.end.next().await;
         systemd::stopping();
@@ -106,19 +106,19 @@ async fn serve(gateway: &Gateway, inherited: Inherited) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn reload_on_hangup(mut hangup: Signal, gateway: Gateway) {
+async fn reload_on_hangup(mut hangup: Signal, live: Arc<Live>) {
     while hangup.recv().await.is_some() {
         systemd::reloading();
         // What is wrong with it has been logged.
-        let reloaded = gateway.live.reload();
+        let reloaded = live.reload();
         let refused = if reloaded.is_err() { "; the last reload was refused, see the log" } else { "" };
-        systemd::ready(&format!("{}{refused}", status(&gateway)));
+        systemd::ready(&format!("{}{refused}", status(&live)));
     }
 }
 
 /// For whoever looks at the service manager.
-fn status(gateway: &Gateway) -> String {
-    format!("serving {}", count(gateway.live.current().config.teams.len(), "team"))
+fn status(live: &Live) -> String {
+    format!("serving {}", count(live.current().config.teams.len(), "team"))
 }
 
 pub(super) struct Signals {

@@ -1,24 +1,20 @@
 //! Exchanges whose caller has left: read on, within bounds, so that the books learn the cost.
 //!
-//! Bounded in number, in bytes, and in time by the exchange's own deadlines. An exchange for which
-//! there is no room ends as it is.
+//! Bounded in number, in bytes, and in time by the exchange's own deadlines. An exchange for which there is no room ends as
+//! it is.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use http::Response;
+use bytes::Bytes;
+use http_body::Body;
 use http_body_util::BodyExt;
 use prometheus::IntGauge;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::Flown;
-use super::body::AnswerBody;
-use crate::metrics::Counted;
-use crate::outbound::connect::Connect;
+use crate::metrics::{Counted, Metrics};
+use crate::shutdown::Shutdown;
 
 /// Exchanges read on at the same time.
 const MAX_EXCHANGES: usize = 1024;
@@ -28,56 +24,53 @@ const MAX_BYTES: usize = 16 << 20;
 /// Takes over exchanges without a caller. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Drain {
-    tasks: TaskTracker,
+    shutdown: Shutdown,
     room: Arc<Semaphore>,
-    cut: CancellationToken,
     draining: IntGauge,
 }
 
-/// The response of an exchange whose caller left before it came.
-pub(super) type Pending<C> = Pin<Box<dyn Future<Output = Result<Response<AnswerBody<C>>, Flown>> + Send>>;
-
 impl Drain {
-    /// A drain whose tasks are tracked by `tasks` and end at once when `cut` is cancelled.
+    /// A drain whose tasks are waited for at a shutdown, and end at once when its grace is over.
     #[must_use]
-    pub fn new(tasks: TaskTracker, cut: CancellationToken, draining: IntGauge) -> Self {
-        Self { tasks, room: Arc::new(Semaphore::new(MAX_EXCHANGES)), cut, draining }
+    pub fn new(shutdown: Shutdown, metrics: &Metrics) -> Self {
+        let help = "Exchanges whose caller has left, read on to learn their cost.";
+        let draining = metrics.level("exchanges_draining", help);
+        Self { shutdown, room: Arc::new(Semaphore::new(MAX_EXCHANGES)), draining }
+    }
+
+    /// Exchanges that are being read on.
+    #[must_use]
+    pub fn count(&self) -> i64 {
+        self.draining.get()
     }
 
     /// Reads a body on to its end.
-    pub(super) fn read_on<C: Connect>(&self, body: AnswerBody<C>) {
-        self.run(async move { finish(body).await });
+    pub(super) fn read_on<B>(&self, body: B)
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        self.wait_on(async move { Some(body) });
     }
 
-    /// Waits for a response, and reads its body to the end.
-    pub(super) fn wait_on<C: Connect>(&self, response: Pending<C>) {
-        self.run(async move {
-            match response.await {
-                Ok(response) => {
-                    let mut body = response.into_body();
-                    body.caller_left();
-                    finish(body).await;
-                }
-                Err(Flown::Refused(mut refused)) => {
-                    refused.exchange.caller_left();
-                    refused.exchange.refused(&refused.refusal);
-                }
-                // It was not written, and nobody waits for it any more: the record ends with the drop.
-                Err(Flown::NotWritten(_)) => {}
-            }
-        });
-    }
-
-    fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
+    /// Waits for a body, and reads it to its end.
+    pub(super) fn wait_on<B>(&self, body: impl Future<Output = Option<B>> + Send + 'static)
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
         // Without room, or without a runtime to run on, the work is dropped, which ends its record.
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             tracing::warn!(limit = MAX_EXCHANGES, "too many exchanges without a caller; one was cut");
             return;
         };
         let Ok(runtime) = Handle::try_current() else { return };
-        let cut = self.cut.clone();
+        let cut = self.shutdown.cut.clone();
         let draining = Counted::new(&self.draining);
-        self.tasks.spawn_on(
+        let work = async move {
+            if let Some(body) = body.await {
+                finish(body).await;
+            }
+        };
+        self.shutdown.tasks.spawn_on(
             async move {
                 let _room = (room, draining);
                 cut.run_until_cancelled_owned(work).await;
@@ -87,10 +80,10 @@ impl Drain {
     }
 }
 
-async fn finish<C: Connect>(mut body: AnswerBody<C>) {
+async fn finish<B: Body<Data = Bytes> + Unpin>(mut body: B) {
     let mut left = MAX_BYTES;
     while let Some(Ok(frame)) = body.frame().await {
-        let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+        let length = frame.data_ref().map_or(0, Bytes::len);
         match left.checked_sub(length) {
             Some(rest) => left = rest,
             None => return,

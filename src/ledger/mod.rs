@@ -6,6 +6,7 @@
 //! - nothing is sent upstream before its hold is here, at the configured durability;
 //! - for every team and period, settled ≤ truly billed ≤ settled + in doubt.
 
+pub mod counts;
 pub mod entry;
 pub mod journal;
 mod merge;
@@ -24,7 +25,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio::sync::oneshot;
 
-pub use read::{Adjusted, Booked, Reader, Span, Spend};
+pub use read::{Adjusted, Booked, Reader, Span, Spend, Total};
 pub use recent::{Call, Found, Search, TeamDay};
 pub use store::{OpenHold, Store, StoreError};
 pub use writer::SqliteLedger;

@@ -68,6 +68,21 @@ impl Spend {
     }
 }
 
+/// All that was ever counted of a team on a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// Whose.
+    pub team: String,
+    /// On which route.
+    pub route: String,
+    /// Settled and estimated as they were before corrections.
+    pub counted: [Credits; 2],
+    /// Tokens in.
+    pub input_tokens: u64,
+    /// Tokens out.
+    pub output_tokens: u64,
+}
+
 /// How a call is booked, its corrections included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Booked {

@@ -22,13 +22,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::counts::Counts;
 use super::entry::Entry;
 use super::journal::{Frames, Journal, Position};
 use super::store::Store;
 use super::{Command, Ledger, NewEnding, NewHold, Receipt, Unavailable};
 use crate::clock::Clock;
 use crate::config::Durability;
-use crate::metrics::Metrics;
 
 /// Commands written to the journal at once at most.
 const GROUP: usize = 1024;
@@ -64,7 +64,7 @@ struct Shared {
     done: Condvar,
     durability: Durability,
     clock: Clock,
-    metrics: Arc<Metrics>,
+    counts: Arc<Counts>,
 }
 
 /// Who waits for a hold to be written.
@@ -107,9 +107,9 @@ impl SqliteLedger {
         durability: Durability,
         lock: File,
         clock: Clock,
-        metrics: Arc<Metrics>,
+        counts: Arc<Counts>,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(&store, durability, clock, metrics)?);
+        let shared = Arc::new(Shared::new(&store, durability, clock, counts)?);
         let (writer, merger) = (Arc::clone(&shared), Arc::clone(&shared));
         std::thread::Builder::new().name("ledger".into()).spawn(move || writer.write())?;
         std::thread::Builder::new().name("ledger-merge".into()).spawn(move || merger.merge(store))?;
@@ -123,7 +123,7 @@ impl Ledger for SqliteLedger {
         let mut state = shared.state();
         if state.unmerged.bytes.len() + state.merging > MAX_UNMERGED {
             // Nobody would know it from the journal, which goes on: the merger takes it back.
-            shared.metrics.ledger_closed.set(1);
+            shared.counts.set_closed(true);
             return Receipt::Refused(Unavailable("the database takes no entries".into()));
         }
         if shared.durability == Durability::Os && !state.writing {
@@ -168,7 +168,7 @@ impl Ledger for SqliteLedger {
 }
 
 impl Shared {
-    fn new(store: &Store, durability: Durability, clock: Clock, metrics: Arc<Metrics>) -> io::Result<Self> {
+    fn new(store: &Store, durability: Durability, clock: Clock, counts: Arc<Counts>) -> io::Result<Self> {
         let progress = store.progress().map_err(io::Error::other)?;
         let merged = progress.merged;
         Ok(Self {
@@ -191,7 +191,7 @@ impl Shared {
             done: Condvar::new(),
             durability,
             clock,
-            metrics,
+            counts,
         })
     }
 
@@ -297,7 +297,7 @@ impl Shared {
             journal.stage(&Entry::from(command));
         }
         let written = journal.write(sync);
-        self.metrics.ledger_commit.observe((self.clock.now() - began).as_secs_f64());
+        self.counts.commit.observe((self.clock.now() - began).as_secs_f64());
         written
     }
 
@@ -313,7 +313,7 @@ impl Shared {
     ) -> Vec<Asker> {
         if state.failing != written.is_err() {
             state.failing = written.is_err();
-            self.metrics.ledger_closed.set(i64::from(written.is_err()));
+            self.counts.set_closed(written.is_err());
             match &written {
                 Ok(()) => tracing::info!("the ledger can be written again"),
                 Err(error) => {
@@ -331,7 +331,7 @@ impl Shared {
             self.written.notify_one();
         }
         let count = |(command, answer): Waiting| {
-            self.metrics.ledger_wrote(&command);
+            self.counts.wrote(&command);
             answer
         };
         group.into_iter().filter_map(count).collect()
@@ -339,7 +339,7 @@ impl Shared {
 
     fn show_unmerged(&self, state: &State) {
         let bytes = state.unmerged.bytes.len() + state.merging;
-        self.metrics.ledger_unmerged.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.counts.unmerged.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
 

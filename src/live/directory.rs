@@ -13,7 +13,7 @@ use crate::credits::budget::{Budget, Budgets, Whose};
 use crate::key::key_id;
 use crate::limit::in_flight::InFlight;
 use crate::limit::rate::TeamRate;
-use crate::metrics::{Metrics, TeamMetrics};
+use crate::record::counts::{TeamCounts, Who};
 
 /// A team at work: its limits as configured, and the state that survives a reload.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Team {
     /// Calls in flight; shared with the team's earlier configurations.
     pub(crate) in_flight: Arc<InFlight>,
     /// The team's series.
-    pub(crate) metrics: Arc<TeamMetrics>,
+    pub(crate) counts: Arc<TeamCounts>,
 }
 
 impl Team {
@@ -47,8 +47,8 @@ impl Team {
 pub struct Caller {
     /// The team that the key belongs to.
     pub team: Arc<Team>,
-    /// Public id of the key.
-    pub key_id: Arc<str>,
+    /// What records say of it.
+    pub who: Arc<Who>,
     /// Every budget that binds calls with this key, the widest first.
     pub budgets: Budgets,
 }
@@ -69,8 +69,13 @@ pub struct Directory {
 
 impl Directory {
     /// Builds the directory of a configuration. Teams that were in `previous` keep what they have
-    /// accrued: calls in flight, and how much of their rate is used.
-    pub(crate) fn new(config: &Config, previous: Option<&Self>, metrics: &Metrics, clock: Clock) -> Self {
+    /// accrued: calls in flight, and how much of their rate is used. `series` makes those of a new team.
+    pub(crate) fn new(
+        config: &Config,
+        previous: Option<&Self>,
+        clock: Clock,
+        series: impl Fn(&str) -> Arc<TeamCounts>,
+    ) -> Self {
         let mut directory = Self::default();
         for settings in &config.teams {
             let before = previous.and_then(|p| p.teams.iter().find(|team| *team.name == *settings.name));
@@ -86,8 +91,7 @@ impl Directory {
                     clock,
                 ),
                 in_flight: before.map_or_else(Arc::default, |team| Arc::clone(&team.in_flight)),
-                metrics: before
-                    .map_or_else(|| Arc::new(metrics.team(&settings.name)), |team| Arc::clone(&team.metrics)),
+                counts: before.map_or_else(|| series(&settings.name), |team| Arc::clone(&team.counts)),
             });
             for key in &settings.keys {
                 let key_id: Arc<str> = key.id.as_str().into();
@@ -98,7 +102,8 @@ impl Directory {
                 ];
                 let budgets = budgets.into_iter().filter_map(|(whose, budget)| Some((whose, budget?)));
                 let budgets = Budgets(budgets.collect());
-                let caller = Caller { team: Arc::clone(&team), key_id, budgets };
+                let who = Who { team: Arc::clone(&team.name), key_id, counts: Arc::clone(&team.counts) };
+                let caller = Caller { team: Arc::clone(&team), who: Arc::new(who), budgets };
                 let entry = Entry { digest: key.digest, expires: key.expires, caller };
                 directory.keys.insert(key.id.as_str().into(), entry);
             }

@@ -13,8 +13,8 @@ use super::tls;
 use crate::clock::Clock;
 use crate::config::problem::{Collector, Problems, whole_file};
 use crate::config::{Config, parse};
-use crate::metrics::Metrics;
 use crate::outbound::origin::{Origin, OriginError};
+use crate::record::counts::TeamCounts;
 use crate::secret::{AdminToken, SecretError, SecretSource, UpstreamKey};
 
 /// Everything that was made from one reading of the configuration. A call is served under one
@@ -62,8 +62,8 @@ impl Snapshot {
     pub(super) fn load(
         path: &Path,
         previous: Option<&Self>,
-        metrics: &Metrics,
         clock: Clock,
+        series: impl Fn(&str) -> Arc<TeamCounts>,
     ) -> Result<Self, Problems> {
         let text = fs::read_to_string(path).map_err(|error| {
             whole_file(
@@ -109,7 +109,7 @@ impl Snapshot {
         match (key, token, origin, tls) {
             (Ok(key), Ok(token), Ok(origin), Ok(tls)) => {
                 let directory =
-                    Directory::new(&config, previous.map(|previous| &previous.directory), metrics, clock);
+                    Directory::new(&config, previous.map(|previous| &previous.directory), clock, series);
                 Ok(Self { config, directory, key, token, origin, tls, roots })
             }
             _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),

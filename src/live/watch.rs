@@ -7,22 +7,56 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use prometheus::{Gauge, IntGauge};
 
 use super::snapshot::{Fingerprint, Snapshot, fingerprint};
 use crate::clock::Clock;
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Config, parse};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
+use crate::record::counts::TeamCounts;
 use crate::secret::SecretSource;
+use crate::{ledger, record};
 
 /// How often the files are looked at. A change is taken once it has stood still for one look.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// What reloads are counted in, and what gets series with each team.
+struct Counts {
+    calls: Arc<record::counts::Counts>,
+    ledger: Arc<ledger::counts::Counts>,
+    success: IntGauge,
+    timestamp: Gauge,
+}
+
+impl Counts {
+    fn new(metrics: &Metrics) -> Self {
+        Self {
+            calls: Arc::new(record::counts::Counts::new(metrics)),
+            ledger: Arc::new(ledger::counts::Counts::new(metrics)),
+            success: metrics.level(
+                "config_reload_success",
+                "1 if the last load of the configuration succeeded, 0 if it failed and the one before is in force.",
+            ),
+            timestamp: metrics.gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was loaded, in seconds since the epoch.",
+            ),
+        }
+    }
+
+    /// The series of a team that was not there before.
+    fn team(&self, name: &str) -> Arc<TeamCounts> {
+        self.ledger.team(name);
+        Arc::new(self.calls.team(name))
+    }
+}
 
 /// The configuration in force.
 pub struct Live {
     path: PathBuf,
     clock: Clock,
-    metrics: Arc<Metrics>,
+    counts: Counts,
     current: ArcSwap<Snapshot>,
     /// The files as last loaded or refused. Its lock also keeps reloads one at a time.
     seen: Mutex<Seen>,
@@ -45,13 +79,14 @@ impl Live {
     ///
     /// # Errors
     /// Every problem of the file and of what it names.
-    pub fn load(path: &Path, metrics: Arc<Metrics>, clock: Clock) -> Result<Arc<Self>, Problems> {
+    pub fn load(path: &Path, metrics: &Metrics, clock: Clock) -> Result<Arc<Self>, Problems> {
+        let counts = Counts::new(metrics);
         let files = files_named_by(path).unwrap_or_else(|| vec![path.to_owned()]);
         let fingerprint = fingerprint(files.iter().map(PathBuf::as_path));
-        let snapshot = Snapshot::load(path, None, &metrics, clock)?;
+        let snapshot = Snapshot::load(path, None, clock, |name| counts.team(name))?;
         let seen = Mutex::new(Seen { files, fingerprint });
         let current = ArcSwap::from_pointee(snapshot);
-        let live = Self { path: path.to_owned(), clock, metrics, current, seen };
+        let live = Self { path: path.to_owned(), clock, counts, current, seen };
         live.report(true);
         Ok(Arc::new(live))
     }
@@ -60,6 +95,18 @@ impl Live {
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// What calls are counted in, with series for each team.
+    #[must_use]
+    pub fn calls(&self) -> &Arc<record::counts::Counts> {
+        &self.counts.calls
+    }
+
+    /// What the ledger counts in, with series for each team.
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<ledger::counts::Counts> {
+        &self.counts.ledger
     }
 
     /// The snapshot in force now.
@@ -79,7 +126,7 @@ impl Live {
         // The files as they are before they are read: what changes meanwhile is the next change.
         seen.files = files_named_by(&self.path).unwrap_or_else(|| files_of(&before.config, &self.path));
         seen.fingerprint = fingerprint(seen.files.iter().map(PathBuf::as_path));
-        let loaded = Snapshot::load(&self.path, Some(&before), &self.metrics, self.clock);
+        let loaded = Snapshot::load(&self.path, Some(&before), self.clock, |name| self.counts.team(name));
         self.report(loaded.is_ok());
         match loaded {
             Ok(snapshot) => {
@@ -128,10 +175,9 @@ impl Live {
     }
 
     fn report(&self, success: bool) {
-        self.metrics.reload_success.set(i64::from(success));
+        self.counts.success.set(i64::from(success));
         if success {
-            #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit a float")]
-            self.metrics.reload_timestamp.set(self.clock.wall().as_second() as f64);
+            self.counts.timestamp.set(metrics::seconds(self.clock.wall()));
         }
     }
 }

@@ -13,7 +13,7 @@ use super::connection::{ConnectError, Connection};
 use super::origin::Origin;
 use crate::clock::Clock;
 use crate::config::Upstream;
-use crate::metrics::Counted;
+use crate::metrics::{Counted, Metrics};
 
 /// Idle connections kept at most. More calls than this can be in flight; their connections are
 /// closed when they come back.
@@ -27,6 +27,11 @@ pub struct Pool<C: Connect> {
     idle: Mutex<Vec<Connection<C::Io>>>,
 }
 
+/// What the connections of all pools are counted in.
+pub(crate) fn open_connections(metrics: &Metrics) -> IntGauge {
+    metrics.level("upstream_connections", "Open connections to the upstream, busy or idle.")
+}
+
 /// A connection, and whether it has served before.
 pub(crate) struct Obtained<C: Connect> {
     pub(crate) connection: Connection<C::Io>,
@@ -35,7 +40,7 @@ pub(crate) struct Obtained<C: Connect> {
 
 impl<C: Connect> Pool<C> {
     /// An empty pool that makes its connections with `connect`.
-    pub fn new(connect: C, clock: Clock, open: IntGauge) -> Self {
+    pub(crate) fn new(connect: C, clock: Clock, open: IntGauge) -> Self {
         Self { connect, clock, open, idle: Mutex::default() }
     }
 

@@ -7,73 +7,49 @@
 use std::io::Write;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
+use super::ended::Ended;
 use crate::credits::Credits;
+use crate::ledger::Basis;
+use crate::meter::Finish;
+use crate::refuse::Code;
+use crate::route::Route;
 
-/// What is said of a request.
-pub(super) struct Line<'a> {
-    pub(super) timestamp: Timestamp,
-    pub(super) request_id: &'a str,
-    pub(super) team: Option<&'a str>,
-    pub(super) key_id: Option<&'a str>,
-    pub(super) method: &'a str,
-    pub(super) route: Option<&'a str>,
-    pub(super) analysis_id: Option<&'a str>,
-    pub(super) http_version: &'a str,
-    pub(super) status: Option<u16>,
-    pub(super) outcome: &'a str,
-    pub(super) code: Option<&'a str>,
-    pub(super) stream: bool,
-    pub(super) finish: Option<&'a str>,
-    pub(super) response_id: Option<&'a str>,
-    pub(super) credits: Option<Credits>,
-    pub(super) booked: Option<Credits>,
-    pub(super) basis: Option<&'a str>,
-    pub(super) input_tokens: Option<u64>,
-    pub(super) output_tokens: Option<u64>,
-    pub(super) response_bytes: u64,
-    pub(super) total: Duration,
-    pub(super) first_byte: Duration,
-    pub(super) upload: Duration,
-    pub(super) upstream: Option<Duration>,
-    pub(super) gateway: Duration,
-}
-
-impl Line<'_> {
-    /// Appends the line, with its line feed.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"timestamp\":\"");
-        // Into memory: this cannot fail.
-        let _ = write!(out, "{}", self.timestamp);
-        out.extend_from_slice(br#"","level":"INFO","target":"mavera_gateway::record","message":"request""#);
-        text(out, "request_id", Some(self.request_id));
-        text(out, "team", self.team);
-        text(out, "key_id", self.key_id);
-        text(out, "method", Some(self.method));
-        text(out, "route", self.route);
-        text(out, "analysis_id", self.analysis_id);
-        text(out, "http_version", Some(self.http_version));
-        count(out, "status", self.status.map(u64::from));
-        text(out, "outcome", Some(self.outcome));
-        text(out, "code", self.code);
-        key(out, "stream");
-        out.extend_from_slice(if self.stream { b"true" } else { b"false" });
-        text(out, "finish", self.finish);
-        text(out, "response_id", self.response_id);
-        credits(out, "credits", self.credits);
-        credits(out, "booked", self.booked);
-        text(out, "basis", self.basis);
-        count(out, "input_tokens", self.input_tokens);
-        count(out, "output_tokens", self.output_tokens);
-        count(out, "response_bytes", Some(self.response_bytes));
-        seconds(out, "total_seconds", Some(self.total));
-        seconds(out, "first_byte_seconds", Some(self.first_byte));
-        seconds(out, "upload_seconds", Some(self.upload));
-        seconds(out, "upstream_seconds", self.upstream);
-        seconds(out, "gateway_seconds", Some(self.gateway));
-        out.extend_from_slice(b"}\n");
-    }
+/// Appends the line of a call that has ended, with its line feed.
+pub(super) fn write(ended: &Ended<'_>, out: &mut Vec<u8>) {
+    let Ended { reading, times, .. } = ended;
+    out.extend_from_slice(b"{\"timestamp\":\"");
+    // Into memory: this cannot fail.
+    let _ = write!(out, "{}", ended.at);
+    out.extend_from_slice(br#"","level":"INFO","target":"mavera_gateway::record","message":"request""#);
+    text(out, "request_id", Some(ended.request_id));
+    key(out, "peer");
+    let _ = write!(out, "\"{}\"", ended.peer);
+    text(out, "team", ended.who.map(|who| &*who.team));
+    text(out, "key_id", ended.who.map(|who| &*who.key_id));
+    text(out, "method", Some(ended.method.as_str()));
+    text(out, "route", ended.route().map(Route::label));
+    text(out, "analysis_id", ended.target.and_then(|target| target.id.as_deref()));
+    text(out, "http_version", Some(ended.http_version()));
+    count(out, "status", ended.status.map(|status| u64::from(status.as_u16())));
+    text(out, "outcome", Some(ended.outcome.as_str()));
+    text(out, "code", ended.code.map(Code::as_str));
+    key(out, "stream");
+    out.extend_from_slice(if ended.stream { b"true" } else { b"false" });
+    text(out, "finish", reading.finish.map(Finish::as_str));
+    text(out, "response_id", reading.response_id.as_deref());
+    credits(out, "credits", reading.usage.credits);
+    credits(out, "booked", ended.booked());
+    text(out, "basis", ended.basis().map(Basis::as_str));
+    count(out, "input_tokens", reading.usage.input_tokens);
+    count(out, "output_tokens", reading.usage.output_tokens);
+    count(out, "response_bytes", Some(ended.bytes));
+    seconds(out, "total_seconds", Some(times.total()));
+    seconds(out, "first_byte_seconds", Some(times.head()));
+    seconds(out, "upload_seconds", Some(times.upload));
+    seconds(out, "waited_seconds", Some(times.waited));
+    seconds(out, "upstream_seconds", times.upstream());
+    seconds(out, "gateway_seconds", Some(times.ours()));
+    out.extend_from_slice(b"}\n");
 }
 
 fn key(out: &mut Vec<u8>, name: &str) {
@@ -126,7 +102,10 @@ fn seconds(out: &mut Vec<u8>, name: &str, value: Option<Duration>) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::ended::Times;
+    use super::super::outcome::Outcome;
     use super::*;
+    use crate::meter::{Reading, Usage};
 
     proptest! {
         #[test]
@@ -134,38 +113,35 @@ mod tests {
             odd in ".*", status in proptest::option::of(100..600u16), micros in 0..u64::MAX / 1000, count in any::<u64>(),
         ) {
             let time = Duration::from_micros(micros);
-            let line = Line {
-                timestamp: Timestamp::UNIX_EPOCH,
+            let usage = Usage { credits: Some(Credits::from_millionths(count / 2)), input_tokens: Some(count), output_tokens: None };
+            let reading = Reading { usage, response_id: Some(odd.clone()), finish: Some(Finish::Completed) };
+            let began = crate::clock::Clock::system().now();
+            let Some(over) = began.checked_add(time) else { return Ok(()) };
+            let ended = Ended {
+                at: jiff::Timestamp::UNIX_EPOCH,
                 request_id: &odd,
-                team: Some(&odd),
-                key_id: None,
-                method: "POST",
-                route: Some("video_chat"),
-                analysis_id: None,
-                http_version: "1.1",
-                status,
-                outcome: "completed",
+                peer: "[2001:db8::1]:4242".parse().unwrap(),
+                method: &http::Method::POST,
+                version: http::Version::HTTP_11,
+                target: None,
+                who: None,
+                outcome: Outcome::Completed,
                 code: None,
+                status: status.map(|status| http::StatusCode::from_u16(status).unwrap()),
+                answered: None,
                 stream: true,
-                finish: Some("completed"),
-                response_id: Some(&odd),
-                credits: Some(Credits::from_millionths(count / 2)),
-                booked: None,
-                basis: Some("final"),
-                input_tokens: Some(count),
-                output_tokens: None,
-                response_bytes: count,
-                total: time,
-                first_byte: time,
-                upload: Duration::ZERO,
-                upstream: None,
-                gateway: time,
+                bytes: count,
+                reading: &reading,
+                reserved: None,
+                ending: None,
+                times: Times { began, sent: None, answered: None, ended: over, upload: Duration::ZERO, waited: Duration::ZERO },
             };
             let mut out = Vec::new();
-            line.write(&mut out);
+            write(&ended, &mut out);
             prop_assert_eq!(memchr::memchr(b'\n', &out), Some(out.len() - 1));
             let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
             prop_assert_eq!(read["request_id"].as_str(), Some(odd.as_str()));
+            prop_assert_eq!(read["peer"].as_str(), Some("[2001:db8::1]:4242"));
             prop_assert_eq!(read["response_id"].as_str(), Some(odd.as_str()));
             prop_assert_eq!(read["status"].as_u64(), status.map(u64::from));
             prop_assert_eq!(read["response_bytes"].as_u64(), Some(count));

@@ -2,6 +2,7 @@
 //! which bounds, and how it ends at a shutdown.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -22,9 +24,13 @@ use tower::ServiceExt;
 use super::io::CallerIo;
 use super::rest::{CallerBody, Rest};
 use super::streams::Streams;
+use crate::arrival::Call;
 use crate::config::Server;
-use crate::gateway::{Gateway, Stack};
+use crate::gateway::Stack;
+use crate::live::Live;
 use crate::outbound::connect::Connect;
+use crate::peer::Peer;
+use crate::shutdown::Shutdown;
 
 /// What an HTTP/2 connection with prior knowledge begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -41,39 +47,61 @@ const MAX_RESETS: usize = 20;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_WITHIN: Duration = Duration::from_secs(20);
 
-/// Serves a connection with TLS, where configured, or in clear.
-pub async fn serve<T, C, S>(io: T, service: S, gateway: &Gateway)
+/// What one connection may take, as configured when it was accepted.
+struct Bounds {
+    server: Server,
+    /// How long one exchange with the upstream may take.
+    exchange: Duration,
+}
+
+/// Serves a connection from `address` with TLS, where configured, or in clear.
+pub async fn serve<T, C, S>(io: T, address: SocketAddr, service: S, live: &Live, shutdown: &Shutdown)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     C: Connect,
     S: Stack<C, CallerBody>,
 {
     // Copied out: a connection may live long, and must not keep an old configuration and its key alive.
-    let (server, tls) = {
-        let snapshot = gateway.live.current();
-        (snapshot.config.server.clone(), snapshot.tls.clone())
+    let (bounds, tls) = {
+        let snapshot = live.current();
+        let config = &snapshot.config;
+        let bounds = Bounds { server: config.server.clone(), exchange: config.upstream.timeouts.total };
+        (bounds, snapshot.tls.clone())
     };
     // Boxed, so that a connection in clear does not take the memory of a handshake.
     match tls {
-        None => serve_protocol(io, service, gateway, &server).await,
-        Some(tls) => Box::pin(serve_tls(io, tls, service, gateway, &server)).await,
+        None => {
+            let peer = Peer { address, certificate: None };
+            serve_protocol(io, peer, service, shutdown, &bounds).await;
+        }
+        Some(tls) => Box::pin(serve_tls(io, address, tls, service, shutdown, &bounds)).await,
     }
 }
 
-async fn serve_tls<T, C, S>(io: T, tls: Arc<ServerConfig>, service: S, gateway: &Gateway, server: &Server)
-where
+async fn serve_tls<T, C, S>(
+    io: T,
+    address: SocketAddr,
+    tls: Arc<ServerConfig>,
+    service: S,
+    shutdown: &Shutdown,
+    bounds: &Bounds,
+) where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     C: Connect,
     S: Stack<C, CallerBody>,
 {
-    let handshake = timeout(server.head_timeout, TlsAcceptor::from(tls).accept(io));
+    let handshake = timeout(bounds.server.head_timeout, TlsAcceptor::from(tls).accept(io));
     let shaken = tokio::select! {
         biased;
         shaken = handshake => shaken,
-        () = gateway.closing.cancelled() => return,
+        () = shutdown.closing.cancelled() => return,
     };
     match shaken {
-        Ok(Ok(io)) => serve_protocol(io, service, gateway, server).await,
+        Ok(Ok(io)) => {
+            let certificate = io.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+            let peer = Peer { address, certificate: certificate.cloned().map(CertificateDer::into_owned) };
+            serve_protocol(io, peer, service, shutdown, bounds).await;
+        }
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
     }
@@ -81,7 +109,7 @@ where
 
 /// Tells the protocol by its first bytes, with TLS too: a peer that negotiated HTTP/2 and then says nothing
 /// is cut like any other.
-async fn serve_protocol<T, C, S>(mut io: T, service: S, gateway: &Gateway, server: &Server)
+async fn serve_protocol<T, C, S>(mut io: T, peer: Peer, service: S, shutdown: &Shutdown, bounds: &Bounds)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     C: Connect,
@@ -89,16 +117,17 @@ where
 {
     let told = tokio::select! {
         biased;
-        told = timeout(server.head_timeout, tell_protocol(&mut io)) => told,
-        () = gateway.closing.cancelled() => return,
+        told = timeout(bounds.server.head_timeout, tell_protocol(&mut io)) => told,
+        () = shutdown.closing.cancelled() => return,
     };
     let Ok(Ok((h2, ahead))) = told else { return };
-    let io = CallerIo::new(io, ahead, server.write_timeout);
+    let io = CallerIo::new(io, ahead, bounds.server.write_timeout);
+    let peer = Arc::new(peer);
     // Boxed, so that a connection takes the memory of its own protocol alone.
     if h2 {
-        Box::pin(serve_h2(io, service, gateway, server)).await;
+        Box::pin(serve_h2(io, peer, service, shutdown, bounds)).await;
     } else {
-        Box::pin(serve_h1(io, service, gateway, server)).await;
+        Box::pin(serve_h1(io, peer, service, shutdown, bounds)).await;
     }
 }
 
@@ -119,13 +148,15 @@ async fn tell_protocol<T: AsyncRead + Unpin>(io: &mut T) -> io::Result<(bool, By
     }
 }
 
-async fn serve_h1<T, C, S>(io: CallerIo<T>, service: S, gateway: &Gateway, server: &Server)
+async fn serve_h1<T, C, S>(io: CallerIo<T>, peer: Arc<Peer>, service: S, shutdown: &Shutdown, bounds: &Bounds)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     C: Connect,
     S: Stack<C, CallerBody>,
 {
-    let rest = Rest::new(gateway.tasks.clone(), gateway.closing.clone(), server.head_timeout);
+    let server = &bounds.server;
+    let service = service.map_request(move |request| Call { peer: Arc::clone(&peer), request });
+    let rest = Rest::new(shutdown.tasks.clone(), shutdown.closing.clone(), server.head_timeout);
     let service = rest.watching(service);
     let mut builder = http1::Builder::new();
     builder
@@ -142,7 +173,7 @@ where
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        () = gateway.closing.cancelled() => {
+        () = shutdown.closing.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -150,17 +181,21 @@ where
     log_end(ended);
 }
 
-async fn serve_h2<T, C, S>(io: CallerIo<T>, service: S, gateway: &Gateway, server: &Server)
+async fn serve_h2<T, C, S>(io: CallerIo<T>, peer: Arc<Peer>, service: S, shutdown: &Shutdown, bounds: &Bounds)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     C: Connect,
     S: Stack<C, CallerBody>,
 {
-    let bound = gateway.live.current().config.upstream.timeouts.total + server.write_timeout;
-    let streams = Streams::new(gateway.tasks.clone(), bound);
-    let service = service.map_request(|request: Request<Incoming>| request.map(CallerBody::of_stream));
+    let server = &bounds.server;
+    let bound = bounds.exchange + server.write_timeout;
+    let streams = Streams::new(shutdown.tasks.clone(), bound);
+    let service = service.map_request(move |request: Request<Incoming>| Call {
+        peer: Arc::clone(&peer),
+        request: request.map(CallerBody::of_stream),
+    });
     let service = streams.counting(service);
-    let mut builder = http2::Builder::new(Tracked(gateway.tasks.clone()));
+    let mut builder = http2::Builder::new(Tracked(shutdown.tasks.clone()));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(server.max_streams)
@@ -177,7 +212,7 @@ where
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        () = gateway.draining.cancelled() => {
+        () = shutdown.draining.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -5,15 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntGauge;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use super::connection;
-use crate::gateway::Gateway;
+use super::rest::CallerBody;
+use crate::gateway::Stack;
+use crate::live::Live;
 use crate::metrics::Counted;
 use crate::outbound::connect::Connect;
-use crate::outbound::pool::Pool;
+use crate::shutdown::Shutdown;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -68,27 +71,31 @@ pub fn share(
     Ok((address, listeners))
 }
 
-/// Accepts until the shutdown begins. Each connection is served by a task of its own that the
-/// gateway's tracker knows.
-pub async fn accept<C: Connect>(
-    listener: TcpListener,
-    gateway: Gateway,
-    pool: Arc<Pool<C>>,
-    room: Arc<Semaphore>,
-) {
-    let open = gateway.recorder.metrics().connections.clone();
-    let stack = gateway.stack(&pool);
+/// What every worker's accepting shares.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    pub(super) live: Arc<Live>,
+    pub(super) shutdown: Shutdown,
+    /// For connections, over all workers.
+    pub(super) room: Arc<Semaphore>,
+    /// Connections that are open.
+    pub(super) open: IntGauge,
+}
+
+/// Accepts until the shutdown begins. Each connection is served by a task of its own that the shutdown waits for.
+pub(super) async fn accept<C: Connect>(listener: TcpListener, stack: impl Stack<C, CallerBody>, door: Door) {
+    let Door { live, shutdown, room, open } = door;
     loop {
         // Without room, connections wait in the backlog, where they cost us nothing.
         let accepted = tokio::select! {
             biased;
             // A backlog that never empties must not keep the shutdown from its end.
-            () = gateway.closing.cancelled() => return,
-            accepted = next(&listener, &room) => accepted,
+            () = shutdown.closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
             // Only when the backlog is empty: who is connected already would be cut by closing the listener.
-            () = gateway.draining.cancelled() => return,
+            () = shutdown.draining.cancelled() => return,
         };
-        let (tcp, permit) = match accepted {
+        let (tcp, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
@@ -97,28 +104,26 @@ pub async fn accept<C: Connect>(
                 continue;
             }
         };
+        // Behind accepting, so that a worker without callers keeps no place from one that has them. Who waits here when
+        // the shutdown begins is served as one beyond the limit: it was accepted, and would be cut otherwise.
+        let permit = tokio::select! {
+            biased;
+            permit = Arc::clone(&room).acquire_owned() => permit.ok(),
+            () = shutdown.draining.cancelled() => None,
+        };
         // Events must not wait for company.
         if tcp.set_nodelay(true).is_err() {
             continue;
         }
-        let (service, gateway, open) = (stack.clone(), gateway.clone(), Counted::new(&open));
-        let tasks = gateway.tasks.clone();
+        let (service, live, shutdown) = (stack.clone(), Arc::clone(&live), shutdown.clone());
+        let held = (permit, Counted::new(&open));
+        let tasks = shutdown.tasks.clone();
         tasks.spawn(async move {
-            let _held = (permit, open);
-            let cut = gateway.cut.clone();
-            cut.run_until_cancelled(connection::serve(tcp, service, &gateway)).await;
+            let _held = held;
+            let serve = connection::serve(tcp, address, service, &live, &shutdown);
+            shutdown.cut.run_until_cancelled(serve).await;
         });
     }
-}
-
-async fn next(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    // In this order, so that a worker without callers keeps no place from one that has them.
-    let (tcp, _) = listener.accept().await?;
-    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    Ok((tcp, permit))
 }
 
 /// Errors that concern the connection that was about to be accepted, and not the next.

@@ -23,7 +23,10 @@ use crate::gateway::Gateway;
 use crate::outbound::connect::{Connect, Tcp};
 use crate::outbound::pool::Pool;
 
+use self::listen::Door;
 use self::systemd::Inherited;
+use crate::admin::board::Board;
+use crate::live::Live;
 use crate::{admin, usage};
 
 /// How long after the drain has begun a request on an open connection is still served. Whoever has just written one
@@ -104,31 +107,35 @@ pub async fn run(
     hurry: impl Future<Output = ()>,
 ) -> Result<Drained, StartError> {
     let stopped = CancellationToken::new();
-    let room = Arc::new(Semaphore::new(gateway.live.current().config.server.max_connections));
+    let door = Door {
+        live: Arc::clone(&gateway.live),
+        shutdown: gateway.shutdown.clone(),
+        room: Arc::new(Semaphore::new(gateway.live.current().config.server.max_connections)),
+        open: gateway.metrics.level("connections", "Open connections of callers."),
+    };
     let mut workers = Vec::new();
     for (index, listener) in listeners.callers.into_iter().enumerate() {
-        workers.push(worker(index, listener, gateway.clone(), Arc::clone(&room), stopped.clone())?);
+        workers.push(worker(index, listener, gateway.clone(), door.clone(), stopped.clone())?);
     }
     let admin = tokio::net::TcpListener::from_std(listeners.admin)?;
-    let admin = tokio::spawn(admin::serve(admin, gateway.clone(), stopped.clone()));
+    let admin = tokio::spawn(admin::serve(admin, Board::new(gateway), stopped.clone()));
     let live = Arc::clone(&gateway.live);
     let watch = tokio::spawn(async move { live.watch().await });
     let bill = tokio::spawn(usage::watch(
         Tcp,
         Arc::clone(&gateway.live),
-        gateway.books.clone(),
+        Arc::clone(&gateway.books.reader),
         Arc::clone(&gateway.bill),
         Arc::clone(&gateway.window),
-        Arc::clone(gateway.recorder.metrics()),
     ));
     let (books, clock) = (gateway.books.clone(), gateway.recorder.clock());
     let grants = tokio::spawn(async move { books.watch_entries(clock).await });
 
     stop.await;
     let drained = drain(gateway, hurry).await;
-    watch.abort();
-    grants.abort();
-    bill.abort();
+    for task in [watch, grants, bill] {
+        task.abort();
+    }
     stopped.cancel();
     let _ = admin.await;
     for worker in workers {
@@ -141,13 +148,14 @@ pub async fn run(
 /// Waits for the calls in flight, and cuts what is left when the grace is over.
 async fn drain(gateway: &Gateway, hurry: impl Future<Output = ()>) -> Drained {
     let grace = gateway.live.current().config.server.drain_timeout;
-    gateway.draining.cancel();
-    gateway.tasks.close();
-    tracing::info!(?grace, in_flight = gateway.recorder.metrics().in_flight.get(), "draining");
+    let (shutdown, recorder) = (&gateway.shutdown, &gateway.recorder);
+    shutdown.draining.cancel();
+    shutdown.tasks.close();
+    tracing::info!(?grace, in_flight = recorder.counts().in_flight(), "draining");
     let closing = async {
         tokio::time::sleep(LAST_REQUEST.min(grace)).await;
-        gateway.closing.cancel();
-        gateway.tasks.wait().await;
+        shutdown.closing.cancel();
+        shutdown.tasks.wait().await;
     };
     let in_time = tokio::select! {
         biased;
@@ -155,13 +163,13 @@ async fn drain(gateway: &Gateway, hurry: impl Future<Output = ()>) -> Drained {
         () = tokio::time::sleep(grace) => false,
         () = hurry => false,
     };
-    gateway.closing.cancel();
+    shutdown.closing.cancel();
     let mut cut = 0;
     if !in_time {
-        cut = usize::try_from(gateway.recorder.metrics().in_flight.get()).unwrap_or(0);
-        gateway.recorder.cut_from_now_on();
-        gateway.cut.cancel();
-        gateway.tasks.wait().await;
+        cut = usize::try_from(recorder.counts().in_flight()).unwrap_or(0);
+        recorder.cut_from_now_on();
+        shutdown.cut.cancel();
+        shutdown.tasks.wait().await;
     }
     if cut == 0 {
         tracing::info!("drained: every call has ended");
@@ -176,7 +184,7 @@ fn worker(
     index: usize,
     listener: TcpListener,
     gateway: Gateway,
-    room: Arc<Semaphore>,
+    door: Door,
     stopped: CancellationToken,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let runtime = event_loop()?;
@@ -187,8 +195,8 @@ fn worker(
                 Err(error) => return tracing::error!(%error, "a worker cannot use its listener"),
             };
             let pool = gateway.pool(Tcp);
-            let reaper = tokio::spawn(reap(Arc::clone(&pool), gateway.clone()));
-            listen::accept(listener, gateway, pool, room).await;
+            let reaper = tokio::spawn(reap(Arc::clone(&pool), Arc::clone(&gateway.live)));
+            listen::accept(listener, gateway.stack(&pool), door).await;
             // Connections and drains of this worker go on until the last call has ended.
             stopped.cancelled().await;
             reaper.abort();
@@ -196,10 +204,10 @@ fn worker(
     })
 }
 
-async fn reap<C: Connect>(pool: Arc<Pool<C>>, gateway: Gateway) {
+async fn reap<C: Connect>(pool: Arc<Pool<C>>, live: Arc<Live>) {
     loop {
         tokio::time::sleep(REAP_EVERY).await;
-        let snapshot = gateway.live.current();
+        let snapshot = live.current();
         pool.reap(&snapshot.origin, &snapshot.config.upstream);
     }
 }

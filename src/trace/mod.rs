@@ -6,19 +6,16 @@
 
 pub(crate) mod context;
 mod export;
-mod spans;
 
 use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderMap;
 use opentelemetry::{InstrumentationScope, SpanId, TraceId};
-use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanProcessor};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanProcessor};
 use tokio::time::Instant;
 
 use self::context::{Parent, TRACEPARENT, TRACESTATE};
-pub(crate) use self::spans::Told;
-use crate::clock::Clock;
 use crate::outbound::origin::Origin;
 
 /// Decides which calls are traced, and takes their spans.
@@ -76,11 +73,21 @@ impl Tracer {
         u64::from_be_bytes(low) >> 1 < bound
     }
 
-    /// Makes the spans of a call that has ended.
-    pub(crate) fn end(&self, trace: Trace, clock: Clock, told: &Told<'_>) {
-        for span in spans::of(self, trace, clock, told) {
+    /// Takes the spans of a call that has ended.
+    pub(crate) fn end(&self, spans: Vec<SpanData>) {
+        for span in spans {
             self.processor.on_end(span);
         }
+    }
+
+    /// What makes the spans.
+    pub(crate) fn scope(&self) -> InstrumentationScope {
+        self.scope.clone()
+    }
+
+    /// An id for a span.
+    pub(crate) fn new_span_id(&self) -> SpanId {
+        self.ids.new_span_id()
     }
 
     /// Sends what is queued, for some seconds at most. Blocks.
@@ -94,24 +101,24 @@ impl Tracer {
 /// The trace of one call.
 #[derive(Debug)]
 pub(crate) struct Trace {
-    id: TraceId,
+    pub(crate) id: TraceId,
     /// The caller's span.
-    parent: Option<SpanId>,
+    pub(crate) parent: Option<SpanId>,
     /// Ours, for the whole call.
-    server: SpanId,
+    pub(crate) server: SpanId,
     /// Ours, for the exchange with the upstream.
-    client: SpanId,
-    stages: Vec<Stage>,
+    pub(crate) client: SpanId,
+    pub(crate) stages: Vec<Stage>,
     /// Where the exchange went.
-    upstream: Option<Arc<Origin>>,
+    pub(crate) upstream: Option<Arc<Origin>>,
 }
 
 /// What one stage took.
 #[derive(Clone, Copy, Debug)]
-struct Stage {
-    name: &'static str,
-    began: Instant,
-    ended: Instant,
+pub(crate) struct Stage {
+    pub(crate) name: &'static str,
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
 }
 
 impl Trace {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::Durability;
+use mavera_gateway::ledger::counts::Counts;
 use mavera_gateway::ledger::journal::paths;
 use mavera_gateway::ledger::{CallId, Ledger, SqliteLedger, Store};
 use mavera_gateway::metrics::Metrics;
@@ -32,9 +33,14 @@ fn write_until_killed(folder: &Path, durability: &str) {
     let mut call = store.last_call().unwrap();
     let lock = tempfile::tempfile().unwrap();
     let metrics = Arc::new(Metrics::new());
-    let ledger =
-        SqliteLedger::start(store, config.ledger.durability, lock, Clock::system(), Arc::clone(&metrics))
-            .unwrap();
+    let ledger = SqliteLedger::start(
+        store,
+        config.ledger.durability,
+        lock,
+        Clock::system(),
+        Arc::new(Counts::new(&metrics)),
+    )
+    .unwrap();
     let unmerged =
         || sample(&String::from_utf8(metrics.render().1).unwrap(), "mavera_gateway_ledger_unmerged_bytes");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

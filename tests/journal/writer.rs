@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::Durability;
+use mavera_gateway::ledger::counts::Counts;
 use mavera_gateway::ledger::{CallId, Ledger, Receipt, SqliteLedger};
 use mavera_gateway::metrics::Metrics;
 use rusqlite::Connection;
@@ -15,8 +16,14 @@ use crate::support::rig::sample;
 fn start(place: &Place, durability: Durability) -> (SqliteLedger, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let lock = tempfile::tempfile().unwrap();
-    let ledger =
-        SqliteLedger::start(place.store(), durability, lock, Clock::system(), Arc::clone(&metrics)).unwrap();
+    let ledger = SqliteLedger::start(
+        place.store(),
+        durability,
+        lock,
+        Clock::system(),
+        Arc::new(Counts::new(&metrics)),
+    )
+    .unwrap();
     (ledger, metrics)
 }
 

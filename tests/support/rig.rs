@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,11 +15,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use mavera_gateway::admin::board::Board;
 use mavera_gateway::books::open::open_with;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::Durability;
 use mavera_gateway::gateway::Gateway;
 use mavera_gateway::key::NewKey;
+use mavera_gateway::ledger::counts::Counts;
 use mavera_gateway::ledger::entry::Entry;
 use mavera_gateway::ledger::{Command, Ledger, NewEnding, NewHold, Receipt, Store, StoreError, Unavailable};
 use mavera_gateway::live::Live;
@@ -37,6 +40,9 @@ use super::{CANARY, assert_no_canary};
 
 /// Bytes that a pipe holds: small, so that back-pressure is felt.
 pub const PIPE: usize = 4 << 10;
+
+/// Where callers of a rig connect from.
+pub const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 4242);
 
 /// The path of the chat that everybody asks about.
 pub fn chat_path() -> String {
@@ -84,13 +90,13 @@ impl Write for Sink {
 
 /// A ledger that writes on the spot, so that a paused clock does not run ahead of a thread.
 #[derive(Debug)]
-pub struct Inline(Mutex<Store>, Arc<Metrics>);
+pub struct Inline(Mutex<Store>, Arc<Counts>);
 
 impl Inline {
     fn write(&self, command: &Command) -> Result<(), StoreError> {
         let mut store = self.0.lock().unwrap();
         if store.write(&[Entry::from(command)], None)? == [true] {
-            self.1.ledger_wrote(command);
+            self.1.wrote(command);
         }
         Ok(())
     }
@@ -114,6 +120,7 @@ impl Ledger for Inline {
 /// A gateway, its upstream, and a team that may call.
 pub struct Rig {
     pub gateway: Gateway,
+    board: Board,
     pub pool: Arc<Pool<Pipes>>,
     pub pipes: Pipes,
     pub key: String,
@@ -193,24 +200,23 @@ impl Rig {
         let path = folder.path().join("gateway.toml");
         std::fs::write(&path, config(folder.path(), &key_line, setup)).unwrap();
         let metrics = Arc::new(Metrics::new());
-        let live =
-            Live::load(&path, Arc::clone(&metrics), clock).unwrap_or_else(|problems| panic!("{problems}"));
+        let live = Live::load(&path, &metrics, clock).unwrap_or_else(|problems| panic!("{problems}"));
         let sink = Sink::default();
-        let dropped = prometheus::IntCounter::new("dropped", "in this test").unwrap();
-        let log = Log::start(sink.clone(), dropped).unwrap();
+        let log = Log::start(sink.clone(), &metrics).unwrap();
         let config = &live.current().config;
         let store = Store::open(&config.ledger.path, Durability::Os).unwrap();
-        let counted = Arc::clone(&metrics);
-        let books = open_with(config, clock, &metrics, store, |store| {
+        let counted = Arc::clone(live.ledger());
+        let books = open_with(config, clock, live.ledger(), store, |store| {
             Ok(Arc::new(Inline(Mutex::new(store), counted)) as _)
         })
         .unwrap();
-        let gateway =
-            Gateway::new(Arc::clone(&live), Arc::new(Recorder::new(clock, metrics, log.clone())), books);
+        let recorder = Arc::new(Recorder::new(clock, Arc::clone(live.calls()), log.clone()));
+        let gateway = Gateway::new(metrics, Arc::clone(&live), recorder, books);
+        let board = Board::new(&gateway);
         let serve: Arc<Serve> = Arc::new(move |io, number| Box::pin(serve(io, number)));
         let pipes = Pipes { serve, made: Arc::default(), refuse: Arc::default() };
         let pool = gateway.pool(pipes.clone());
-        Self { gateway, pool, pipes, key: key.text.to_string(), log, sink, folder, key_line }
+        Self { gateway, board, pool, pipes, key: key.text.to_string(), log, sink, folder, key_line }
     }
 
     /// Writes another configuration, and loads it.
@@ -236,11 +242,11 @@ impl Rig {
     /// A connection of a caller, in bytes.
     pub fn raw(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(PIPE);
-        let (stack, gateway) = (self.gateway.stack(&self.pool), self.gateway.clone());
-        let tasks = gateway.tasks.clone();
-        tasks.spawn(async move {
-            let cut = gateway.cut.clone();
-            cut.run_until_cancelled(connection::serve(far, stack, &gateway)).await;
+        let stack = self.gateway.stack(&self.pool);
+        let (live, shutdown) = (Arc::clone(&self.gateway.live), self.gateway.shutdown.clone());
+        self.gateway.shutdown.tasks.spawn(async move {
+            let serve = connection::serve(far, PEER, stack, &live, &shutdown);
+            shutdown.cut.run_until_cancelled(serve).await;
         });
         near
     }
@@ -321,7 +327,7 @@ impl Rig {
 
     /// The metrics as scraped.
     pub fn metrics(&self) -> String {
-        String::from_utf8(self.gateway.recorder.metrics().render().1).unwrap()
+        String::from_utf8(self.board.scrape().1).unwrap()
     }
 
     /// A series without labels.

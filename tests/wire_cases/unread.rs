@@ -88,10 +88,10 @@ async fn a_body_that_is_not_wanted_is_not_waited_for_without_end() {
     io.write_all(head.as_bytes()).await.unwrap();
     hear(&mut io).await;
     let began = Instant::now();
-    rig.gateway.draining.cancel();
-    rig.gateway.closing.cancel();
+    rig.gateway.shutdown.draining.cancel();
+    rig.gateway.shutdown.closing.cancel();
     assert_eq!(io.read(&mut [0]).await.unwrap(), 0);
-    rig.gateway.tasks.close();
-    rig.gateway.tasks.wait().await;
+    rig.gateway.shutdown.tasks.close();
+    rig.gateway.shutdown.tasks.wait().await;
     assert!(began.elapsed() < Duration::from_secs(1));
 }

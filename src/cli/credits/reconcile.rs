@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::{fs, io};
 
 use super::{open_reader, read_config, read_failed};
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &ReconcileArguments) -> Result<(), Failure> {
 
 /// The sums of the running billing period.
 fn by_usage(path: &Path) -> Result<(), Failure> {
-    let live = Live::load(path, Arc::new(Metrics::new()), Clock::system())?;
+    let live = Live::load(path, &Metrics::new(), Clock::system())?;
     let snapshot = live.current();
     let reader = Mutex::new(open_reader(&snapshot.config)?);
     let compared = event_loop()?.block_on(compare_with(&Tcp, &snapshot, &reader));

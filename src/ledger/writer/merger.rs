@@ -47,7 +47,7 @@ impl Shared {
             let mut state = self.state();
             state.merging = 0;
             self.show_unmerged(&state);
-            self.metrics.ledger_closed.set(i64::from(state.failing));
+            self.counts.set_closed(state.failing);
             if !batch.bytes.is_empty() {
                 state.merged = batch.end;
             }

@@ -5,6 +5,7 @@ use super::*;
 use crate::credits::Credits;
 use crate::ledger::{Account, Basis, Ending, Reader};
 use crate::meter::Usage;
+use crate::metrics::Metrics;
 use crate::route::Route;
 
 fn account() -> Account {
@@ -35,7 +36,8 @@ fn ending(call: i64) -> NewEnding {
 fn start(folder: &std::path::Path, durability: Durability) -> SqliteLedger {
     let store = Store::open(&folder.join("ledger.db"), durability).unwrap();
     let lock = File::create(folder.join("lock")).unwrap();
-    SqliteLedger::start(store, durability, lock, Clock::system(), Arc::new(Metrics::new())).unwrap()
+    SqliteLedger::start(store, durability, lock, Clock::system(), Arc::new(Counts::new(&Metrics::new())))
+        .unwrap()
 }
 
 #[tokio::test]

@@ -15,7 +15,6 @@ use mavera_gateway::outbound::connect::Connect;
 use mavera_gateway::outbound::origin::Origin;
 use mavera_gateway::record::Recorder;
 use mavera_gateway::server::connection;
-use prometheus::IntCounter;
 use tokio::io::DuplexStream;
 
 use crate::pipes::{self, Stream};
@@ -66,20 +65,22 @@ impl Rig {
         write(&path, &(text + &team))?;
 
         let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
-        let live = Live::load(&path, Arc::clone(&metrics), clock).map_err(|problems| problems.to_string())?;
-        let dropped = IntCounter::new("dropped", "lines").map_err(|error| error.to_string())?;
-        let log = Log::start(io::sink(), dropped).map_err(|error| error.to_string())?;
-        let books = open::open(&live.current().config, clock, &metrics).map_err(|error| error.to_string())?;
-        let recorder = Arc::new(Recorder::new(clock, metrics, log));
-        Ok(Self { gateway: Gateway::new(live, recorder, books), key: key.text.to_string() })
+        let live = Live::load(&path, &metrics, clock).map_err(|problems| problems.to_string())?;
+        let log = Log::start(io::sink(), &metrics).map_err(|error| error.to_string())?;
+        let books =
+            open::open(&live.current().config, clock, live.ledger()).map_err(|error| error.to_string())?;
+        let recorder = Arc::new(Recorder::new(clock, Arc::clone(live.calls()), log));
+        Ok(Self { gateway: Gateway::new(metrics, live, recorder, books), key: key.text.to_string() })
     }
 
     /// A caller's connection to a gateway whose upstream answers with this stream.
     pub fn connect(&self, stream: &Stream) -> DuplexStream {
         let (near, far) = tokio::io::duplex(64 << 10);
         let pool = self.gateway.pool(Pipes(stream.clone()));
-        let (stack, gateway) = (self.gateway.stack(&pool), self.gateway.clone());
-        tokio::spawn(async move { connection::serve(far, stack, &gateway).await });
+        let stack = self.gateway.stack(&pool);
+        let (live, shutdown) = (Arc::clone(&self.gateway.live), self.gateway.shutdown.clone());
+        let peer = (std::net::Ipv4Addr::LOCALHOST, 1).into();
+        tokio::spawn(async move { connection::serve(far, peer, stack, &live, &shutdown).await });
         near
     }
 

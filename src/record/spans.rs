@@ -6,45 +6,23 @@
 
 use std::time::SystemTime;
 
-use http::{Method, StatusCode, Version};
+use http::Method;
 use opentelemetry::trace::{Event, SpanContext, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{KeyValue, SpanId, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tokio::time::Instant;
 
-use super::{Trace, Tracer};
-use crate::clock::Clock;
+use super::ended::Ended;
+use super::outcome::Outcome;
 use crate::credits::Credits;
-use crate::meter::Reading;
+use crate::ledger::Basis;
 use crate::outbound::origin::Origin;
-use crate::record::Outcome;
-use crate::route::Target;
+use crate::refuse::Code;
+use crate::trace::{Trace, Tracer};
 
 /// The only model there is; a chat about a video names none (source: Mavera's API reference).
 const MODEL: &str = "mavera-1";
 const PROVIDER: &str = "mavera";
-
-/// What the record of a call tells its spans.
-pub(crate) struct Told<'r> {
-    pub request_id: &'r str,
-    pub method: &'r Method,
-    pub version: Version,
-    pub target: Option<&'r Target>,
-    pub team: Option<&'r str>,
-    pub key_id: Option<&'r str>,
-    pub outcome: Outcome,
-    pub code: Option<&'static str>,
-    pub status: Option<StatusCode>,
-    pub stream: bool,
-    pub began: Instant,
-    pub sent: Option<Instant>,
-    pub answered: Option<(Instant, StatusCode)>,
-    pub ended: Instant,
-    pub reserved: Option<Credits>,
-    pub booked: Option<Credits>,
-    pub basis: Option<&'static str>,
-    pub reading: &'r Reading,
-}
 
 /// From the monotonic times of a call to those that spans are written in.
 struct Times {
@@ -87,8 +65,8 @@ struct Content {
 }
 
 /// All spans of a call, the innermost first, in the order in which they ended.
-pub(super) fn of(tracer: &Tracer, trace: Trace, clock: Clock, told: &Told<'_>) -> Vec<SpanData> {
-    let times = Times { wall: clock.wall().into(), now: clock.now() };
+pub(super) fn of(tracer: &Tracer, trace: Trace, told: &Ended<'_>) -> Vec<SpanData> {
+    let times = Times { wall: told.at.into(), now: told.times.ended };
     let Trace { id: trace_id, parent, server, client, stages, upstream } = trace;
     let span = |id: SpanId, parent: Option<SpanId>, remote, began, ended, content: Content| SpanData {
         span_context: SpanContext::new(trace_id, id, TraceFlags::SAMPLED, false, TraceState::NONE),
@@ -107,7 +85,7 @@ pub(super) fn of(tracer: &Tracer, trace: Trace, clock: Clock, told: &Told<'_>) -
         },
         links: SpanLinks::default(),
         status: if content.failed { Status::error("") } else { Status::Unset },
-        instrumentation_scope: tracer.scope.clone(),
+        instrumentation_scope: tracer.scope(),
     };
     let mut spans: Vec<_> = stages
         .into_iter()
@@ -119,26 +97,26 @@ pub(super) fn of(tracer: &Tracer, trace: Trace, clock: Clock, told: &Told<'_>) -
                 events: Vec::new(),
                 failed: false,
             };
-            let id = opentelemetry_sdk::trace::IdGenerator::new_span_id(&tracer.ids);
-            span(id, Some(server), false, stage.began, stage.ended, content)
+            span(tracer.new_span_id(), Some(server), false, stage.began, stage.ended, content)
         })
         .collect();
-    if let Some(sent) = told.sent {
+    let (began, over) = (told.times.began, told.times.ended);
+    if let Some(sent) = told.times.sent {
         spans.push(span(
             client,
             Some(server),
             false,
             sent,
-            told.ended,
+            over,
             exchange(told, upstream.as_deref(), &times),
         ));
     }
-    spans.push(span(server, parent, parent.is_some(), told.began, told.ended, request(told)));
+    spans.push(span(server, parent, parent.is_some(), began, over, request(told)));
     spans
 }
 
 /// The whole call, as its caller sees it.
-fn request(told: &Told<'_>) -> Content {
+fn request(told: &Ended<'_>) -> Content {
     let route = told.target.map(|target| target.route.row().template);
     let method = known(told.method);
     let failed = told.status.is_none_or(|status| status.is_server_error())
@@ -150,19 +128,12 @@ fn request(told: &Told<'_>) -> Content {
             .with("http.request.method", method)
             .with_some("http.route", route)
             .with_some("http.response.status_code", told.status.map(|status| i64::from(status.as_u16())))
-            .with(
-                "network.protocol.version",
-                match told.version {
-                    Version::HTTP_2 => "2",
-                    Version::HTTP_10 => "1.0",
-                    _ => "1.1",
-                },
-            )
-            .with_some("error.type", told.code.or(failed.then_some(told.outcome.as_str())))
+            .with("network.protocol.version", told.http_version())
+            .with_some("error.type", told.code.map(Code::as_str).or(failed.then_some(told.outcome.as_str())))
             .with("mavera_gateway.request_id", told.request_id.to_owned())
             .with("mavera_gateway.outcome", told.outcome.as_str())
-            .with_some("mavera_gateway.team", told.team.map(str::to_owned))
-            .with_some("mavera_gateway.key_id", told.key_id.map(str::to_owned))
+            .with_some("mavera_gateway.team", told.who.map(|who| who.team.to_string()))
+            .with_some("mavera_gateway.key_id", told.who.map(|who| who.key_id.to_string()))
             .with_some("mavera_gateway.analysis_id", analysis(told)),
         events: Vec::new(),
         failed,
@@ -170,14 +141,14 @@ fn request(told: &Told<'_>) -> Content {
 }
 
 /// The exchange with the upstream: for a chat, an inference.
-fn exchange(told: &Told<'_>, upstream: Option<&Origin>, times: &Times) -> Content {
+fn exchange(told: &Ended<'_>, upstream: Option<&Origin>, times: &Times) -> Content {
     let address = upstream.map(Origin::address);
     let chat = told.target.is_some_and(|target| target.route.row().costs());
-    let status = told.answered.map(|(_, status)| status);
+    let status = told.answered;
     let failed = status.is_none_or(|status| status.is_client_error() || status.is_server_error())
         || told.outcome == Outcome::Truncated;
     let error = match status {
-        None => told.code.or(Some(told.outcome.as_str())).map(str::to_owned),
+        None => Some(told.code.map_or(told.outcome.as_str(), Code::as_str).to_owned()),
         Some(status) if status.as_u16() >= 400 => Some(status.as_str().to_owned()),
         Some(_) => failed.then(|| told.outcome.as_str().to_owned()),
     };
@@ -199,10 +170,10 @@ fn exchange(told: &Told<'_>, upstream: Option<&Origin>, times: &Times) -> Conten
             .with_some("gen_ai.usage.output_tokens", count(usage.output_tokens))
             .with("mavera_gateway.stream", told.stream)
             .with_some("mavera_gateway.credits.reserved", told.reserved.map(Credits::as_f64))
-            .with_some("mavera_gateway.credits.booked", told.booked.map(Credits::as_f64))
-            .with_some("mavera_gateway.credits.basis", told.basis);
+            .with_some("mavera_gateway.credits.booked", told.booked().map(Credits::as_f64))
+            .with_some("mavera_gateway.credits.basis", told.basis().map(Basis::as_str));
     }
-    let first = told.answered.map(|(at, _)| Event::new("response head", times.at(at), Vec::new(), 0));
+    let first = told.times.answered.map(|at| Event::new("response head", times.at(at), Vec::new(), 0));
     Content {
         kind: SpanKind::Client,
         name: if chat { format!("chat {MODEL}") } else { known(told.method).to_owned() },
@@ -212,7 +183,7 @@ fn exchange(told: &Told<'_>, upstream: Option<&Origin>, times: &Times) -> Conten
     }
 }
 
-fn analysis(told: &Told<'_>) -> Option<String> {
+fn analysis(told: &Ended<'_>) -> Option<String> {
     told.target.and_then(|target| target.id.as_deref()).map(str::to_owned)
 }
 

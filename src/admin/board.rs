@@ -1,0 +1,152 @@
+//! What operators are told from, and the gauges that are looked up when somebody scrapes.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use prometheus::{Gauge, GaugeVec, IntGauge};
+
+use crate::books::open::Books;
+use crate::credits::budget::{Budgets, Standing, Whose};
+use crate::forward::drain::Drain;
+use crate::gateway::Gateway;
+use crate::limit::window::Window;
+use crate::live::Live;
+use crate::metrics::{Metrics, seconds};
+use crate::record::Recorder;
+use crate::route::Route;
+use crate::shutdown::Shutdown;
+use crate::usage::Bill;
+
+/// The parts of a gateway that operators look at.
+#[derive(Clone, Debug)]
+pub struct Board {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) live: Arc<Live>,
+    pub(super) books: Books,
+    pub(super) bill: Arc<Bill>,
+    pub(super) window: Arc<Window>,
+    pub(super) drain: Drain,
+    pub(super) shutdown: Shutdown,
+    pub(super) started: Timestamp,
+    gauges: Gauges,
+}
+
+/// What is set at a scrape.
+#[derive(Clone, Debug)]
+struct Gauges {
+    held: GaugeVec,
+    budget: GaugeVec,
+    threshold: GaugeVec,
+    used: GaugeVec,
+    resets: GaugeVec,
+    /// What a call holds at present.
+    reserve: Gauge,
+    window_used: IntGauge,
+    window_limit: IntGauge,
+}
+
+impl Board {
+    /// Over the parts of a gateway. Once for each, because it declares metrics.
+    #[must_use]
+    pub fn new(gateway: &Gateway) -> Self {
+        let Gateway { metrics, recorder, live, books, bill, window, drain, shutdown, started, .. } = gateway;
+        Self {
+            gauges: Gauges::new(metrics),
+            metrics: Arc::clone(metrics),
+            recorder: Arc::clone(recorder),
+            live: Arc::clone(live),
+            books: books.clone(),
+            bill: Arc::clone(bill),
+            window: Arc::clone(window),
+            drain: drain.clone(),
+            shutdown: shutdown.clone(),
+            started: *started,
+        }
+    }
+
+    /// The time on the wall.
+    pub(super) fn now(&self) -> Timestamp {
+        self.recorder.clock().wall()
+    }
+
+    /// Everything that is exported, as it is now: its media type, and the text.
+    #[must_use]
+    pub fn scrape(&self) -> (String, Vec<u8>) {
+        let (snapshot, gauges) = (self.live.current(), &self.gauges);
+        let limit = snapshot.config.upstream.requests_per_minute.get();
+        gauges.window_used.set(i64::from(self.window.used()));
+        gauges.window_limit.set(i64::from(limit));
+        let credits = &snapshot.config.credits;
+        let accounts = &self.books.accounts;
+        // Teams and budgets that a reload took away have no standing any more.
+        gauges.forget();
+        gauges.reserve.set(accounts.reserve(credits, Route::explained()).as_f64());
+        let teams = snapshot
+            .directory
+            .teams()
+            .iter()
+            .map(|team| (&*team.name, Whose::Team(Arc::clone(&team.name)), team.budget));
+        for (name, whose, budget) in teams.chain([("organisation", Whose::Organisation, credits.budget)]) {
+            gauges.held.with_label_values(&[name]).set(accounts.held(&whose).as_f64());
+            let budgets = Budgets(budget.map(|budget| (whose, budget)).into_iter().collect());
+            for standing in accounts.standings(&budgets, &credits.zone) {
+                gauges.stands(name, &standing);
+            }
+        }
+        self.metrics.render()
+    }
+}
+
+impl Gauges {
+    fn new(metrics: &Metrics) -> Self {
+        let by_team = |name, help| metrics.gauges(name, help, &["team"]);
+        Self {
+            held: by_team("credits_held", "Credits held for calls in flight, by team; organisation for all."),
+            budget: by_team(
+                "budget_credits",
+                "Budget of the running period with its grants, by team; organisation for the whole.",
+            ),
+            threshold: by_team(
+                "budget_threshold_percent",
+                "The highest of 50, 75, 90 and 100 percent that is spent of the running period's budget, by team; 0 below all.",
+            ),
+            used: by_team(
+                "budget_used_credits",
+                "Credits booked against the budget in the running period.",
+            ),
+            resets: by_team(
+                "budget_reset_timestamp_seconds",
+                "When the running period of the budget ends, in seconds since the epoch.",
+            ),
+            reserve: metrics.gauge(
+                "credits_reserve",
+                "Credits that a call holds until its cost is known; with less left in a budget it is refused.",
+            ),
+            window_used: metrics.level(
+                "upstream_window_used",
+                "Requests that count against the upstream's sliding 60 seconds now.",
+            ),
+            window_limit: metrics.level(
+                "upstream_window_limit",
+                "Requests the upstream's sliding 60 seconds allow.",
+            ),
+        }
+    }
+
+    /// Before all that stand now are told: what is not among them is gone.
+    fn forget(&self) {
+        for gauges in [&self.held, &self.budget, &self.threshold, &self.used, &self.resets] {
+            gauges.reset();
+        }
+    }
+
+    /// How a team's budget, or the organisation's, stands now.
+    fn stands(&self, name: &str, standing: &Standing) {
+        self.budget.with_label_values(&[name]).set((standing.budget.credits + standing.granted).as_f64());
+        #[expect(clippy::cast_precision_loss, reason = "at most a hundred")]
+        self.threshold.with_label_values(&[name]).set(standing.threshold() as f64);
+        self.used.with_label_values(&[name]).set(standing.used.as_f64());
+        self.resets.with_label_values(&[name]).set(seconds(standing.resets));
+    }
+}

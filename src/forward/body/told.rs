@@ -1,0 +1,115 @@
+//! The observer of a body: the meter looks at each frame, and the record ends with the body, exactly once. What must live
+//! until the last byte lives here.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::limit::in_flight::Permit;
+use crate::meter::{Meter, Reading};
+use crate::record::Exchange;
+
+/// A body that is told of.
+pub struct Told<B> {
+    inner: B,
+    /// Until it has ended.
+    telling: Option<Telling>,
+}
+
+/// What is told, and what is held meanwhile.
+pub(in crate::forward) struct Telling {
+    pub(in crate::forward) meter: Option<Meter>,
+    pub(in crate::forward) exchange: Exchange,
+    pub(in crate::forward) permit: Permit,
+}
+
+impl<B: Body> Told<B> {
+    pub(in crate::forward) fn new(inner: B, telling: Telling) -> Self {
+        let mut told = Self { inner, telling: Some(telling) };
+        if told.inner.is_end_stream() {
+            told.end(true);
+        }
+        told
+    }
+
+    /// Whether the record has ended.
+    pub(in crate::forward) fn is_over(&self) -> bool {
+        self.telling.is_none()
+    }
+
+    /// The caller has left: what is dropped from now on ends here.
+    pub(in crate::forward) fn caller_left(&mut self) {
+        if let Some(telling) = &mut self.telling {
+            telling.exchange.caller_left();
+        }
+    }
+
+    /// The body is over. `whole` if the upstream ended it as HTTP wants.
+    fn end(&mut self, whole: bool) {
+        let Some(Telling { meter, exchange, permit }) = self.telling.take() else { return };
+        exchange.ended(whole, &reading(meter, whole));
+        drop(permit);
+    }
+}
+
+fn reading(meter: Option<Meter>, whole: bool) -> Reading {
+    meter.and_then(|meter| catch_unwind(AssertUnwindSafe(|| meter.finish(whole))).ok()).unwrap_or_default()
+}
+
+impl Telling {
+    /// The meter looks; if it fails, the body goes on without it.
+    fn look(&mut self, data: &Bytes) {
+        self.exchange.passed(data.len());
+        if let Some(meter) = &mut self.meter
+            && catch_unwind(AssertUnwindSafe(|| meter.look(data))).is_err()
+        {
+            tracing::error!(request_id = %self.exchange.id(), "the meter failed; this answer goes on unmetered");
+            self.meter = None;
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Told<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(telling)) = (frame.data_ref(), &mut self.telling) {
+                    telling.look(data);
+                }
+                // The server may not ask again after the last frame, and does not after trailers.
+                if frame.is_trailers() || self.inner.is_end_stream() {
+                    self.end(true);
+                }
+            }
+            Some(Err(_)) => self.end(false),
+            None => self.end(true),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B> Drop for Told<B> {
+    fn drop(&mut self) {
+        if let Some(Telling { meter, exchange, .. }) = self.telling.take() {
+            exchange.abandoned(&reading(meter, false));
+        }
+    }
+}

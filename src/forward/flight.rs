@@ -1,0 +1,172 @@
+//! One request on one connection, from its first byte to the head of its response; and who waits for it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+
+use super::body::AnswerBody;
+use super::body::cleared::Cleared;
+use super::body::driven::{Driven, Lent};
+use super::body::late::Late;
+use super::body::read_on::ReadOn;
+use super::body::told::{Telling, Told};
+use super::deadline::Deadline;
+use super::drain::Drain;
+use crate::arrival::Refused;
+use crate::config::OnDisconnect;
+use crate::head::fields;
+use crate::head::trailers::trailers_announced;
+use crate::limit::in_flight::Permit;
+use crate::limit::window::Slot;
+use crate::live::Snapshot;
+use crate::mask::Mask;
+use crate::meter::{Meter, is_event_stream};
+use crate::outbound::connect::Connect;
+use crate::outbound::connection::{Connection, SendError};
+use crate::outbound::pool::Pool;
+use crate::record::Exchange;
+use crate::refuse::Refusal;
+use crate::route::Route;
+
+/// What all exchanges of a worker have in common: one count of owners goes with each.
+pub(super) struct Shared<C: Connect> {
+    pub(super) pool: Arc<Pool<C>>,
+    pub(super) drain: Drain,
+}
+
+/// What an exchange carries on its way.
+pub(super) struct Cargo {
+    pub(super) exchange: Exchange,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) route: Route,
+    pub(super) permit: Permit,
+    pub(super) slot: Slot,
+}
+
+/// How an exchange ended without a response to pass on.
+pub(super) enum Flown {
+    /// With a refusal.
+    Refused(Refused),
+    /// Not at all: the request was not written, and everything is here to try again.
+    NotWritten(Box<(Cargo, Request<Full<Bytes>>)>),
+}
+
+/// How it ended.
+type Landed<C> = Result<Response<AnswerBody<C>>, Flown>;
+
+/// Waits for a response on behalf of a caller. If the caller leaves, the wait goes on without it, where there is a drain.
+pub(super) struct Flight<'d, C: Connect> {
+    pending: Option<Pin<Box<dyn Future<Output = Landed<C>> + Send>>>,
+    drain: Option<&'d Drain>,
+}
+
+impl<'d, C: Connect> Flight<'d, C> {
+    pub(super) fn new(
+        flight: impl Future<Output = Landed<C>> + Send + 'static,
+        drain: Option<&'d Drain>,
+    ) -> Self {
+        Self { pending: Some(Box::pin(flight)), drain }
+    }
+}
+
+impl<C: Connect> Future for Flight<'_, C> {
+    type Output = Landed<C>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let pending = self.pending.as_mut().expect("a flight is not polled after its end");
+        let landed = std::task::ready!(pending.as_mut().poll(cx));
+        self.pending = None;
+        Poll::Ready(landed)
+    }
+}
+
+impl<C: Connect> Drop for Flight<'_, C> {
+    fn drop(&mut self) {
+        let (Some(pending), Some(drain)) = (self.pending.take(), self.drain) else { return };
+        drain.wait_on(async move {
+            match pending.await {
+                Ok(response) => {
+                    let mut body = response.into_body();
+                    body.get_mut().caller_left();
+                    Some(body)
+                }
+                Err(Flown::Refused(mut refused)) => {
+                    refused.exchange.caller_left();
+                    refused.exchange.refused(&refused.refusal);
+                    None
+                }
+                // It was not written, and nobody waits for it any more: the record ends with the drop.
+                Err(Flown::NotWritten(_)) => None,
+            }
+        });
+    }
+}
+
+/// One request on one connection, to the head of its response.
+pub(super) async fn fly<C: Connect>(
+    shared: Arc<Shared<C>>,
+    mut connection: Connection<C::Io>,
+    mut cargo: Cargo,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<AnswerBody<C>>, Flown> {
+    let mut timeouts = cargo.snapshot.config.upstream.timeouts;
+    if let Some(bound) = cargo.route.row().first_byte {
+        timeouts.first_byte = timeouts.first_byte.min(bound);
+    }
+    cargo.exchange.sent(&cargo.snapshot.origin);
+    cargo.slot.sent();
+    let mut deadline = Deadline::new(cargo.exchange.clock(), timeouts);
+    let sent = tokio::select! {
+        biased;
+        sent = connection.send(request) => sent,
+        bound = std::future::poll_fn(|cx| deadline.poll(cx)) => {
+            return Err(Flown::Refused(Refused::new(cargo.exchange, Refusal::UpstreamTimeout { after: bound })));
+        }
+    };
+    let response = match sent {
+        Ok(response) => response,
+        Err(SendError::NotWritten(request)) => {
+            cargo.exchange.unsent();
+            cargo.slot.unsent();
+            return Err(Flown::NotWritten(Box::new((cargo, *request))));
+        }
+        Err(SendError::Broken(error)) => {
+            tracing::warn!(request_id = %cargo.exchange.id(), %error, "the upstream gave no usable answer");
+            return Err(Flown::Refused(Refused::new(cargo.exchange, Refusal::UpstreamProtocol)));
+        }
+    };
+    deadline.progressed();
+    let Cargo { mut exchange, snapshot, permit, slot, .. } = cargo;
+    let (head, incoming) = response.into_parts();
+    exchange.answered(head.status, is_event_stream(&head.headers));
+    slot.answered(head.status, &head.headers);
+    if head.status == StatusCode::UNAUTHORIZED {
+        tracing::error!(
+            request_id = %exchange.id(),
+            source = %snapshot.config.upstream.api_key,
+            "the upstream refused the organisation's key: renew it at its source and the gateway will pick it up"
+        );
+        return Err(Flown::Refused(Refused::new(exchange, Refusal::UpstreamCredentials)));
+    }
+    if !fields::is_final_answer(head.status) || !fields::has_plain_framing(&head.headers) {
+        tracing::warn!(request_id = %exchange.id(), status = head.status.as_u16(), "the upstream gave an answer that cannot be passed on");
+        return Err(Flown::Refused(Refused::new(exchange, Refusal::UpstreamProtocol)));
+    }
+    let mask = Mask::new(&snapshot.key);
+    let mut answer = Response::new(());
+    *answer.status_mut() = head.status;
+    *answer.headers_mut() = fields::back(&head.headers, &mask);
+    fields::tell_credits_left(answer.headers_mut(), exchange.credits_left());
+    let drain = (snapshot.config.upstream.on_disconnect == OnDisconnect::Drain).then(|| shared.drain.clone());
+    let meter = Some(Meter::for_head(&head.headers));
+    let body = Driven::new(incoming, Lent { connection, pool: Arc::clone(&shared.pool) }, deadline);
+    let body = Cleared::new(body, mask, trailers_announced(&head.headers));
+    let body = Told::new(body, Telling { meter, exchange, permit });
+    let body = Box::new(Late::new(ReadOn::new(body, drain)));
+    Ok(answer.map(|()| body))
+}

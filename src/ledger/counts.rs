@@ -1,0 +1,146 @@
+//! What the ledger counts: credits as they are booked, and how writing them goes.
+//!
+//! Credits are counted when their ending is written, not before: a counter never shows what a crash could take back.
+
+use prometheus::{CounterVec, Histogram, IntCounterVec, IntGauge};
+
+use super::{Basis, Command, Ending, Total};
+use crate::credits::Credits;
+use crate::metrics::{Metrics, OTHER};
+use crate::route::Route;
+
+/// Of tokens.
+const DIRECTIONS: [&str; 2] = ["input", "output"];
+/// Seconds, for a commit of the ledger.
+const COMMIT_BUCKETS: [f64; 10] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.25, 1.0];
+/// Reserved as a multiple of actual.
+const RATIO_BUCKETS: [f64; 9] = [0.5, 0.75, 0.999, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0];
+
+/// The ledger's series.
+#[derive(Debug)]
+pub struct Counts {
+    credits: CounterVec,
+    tokens: IntCounterVec,
+    overruns: CounterVec,
+    reserve_ratio: Histogram,
+    /// How long the ledger's transactions take.
+    pub(super) commit: Histogram,
+    closed: IntGauge,
+    /// What only the journal has.
+    pub(super) unmerged: IntGauge,
+    /// Holds without an ending.
+    pub(super) open_holds: IntGauge,
+    /// Files of the journal that were damaged.
+    pub(super) set_aside: IntGauge,
+}
+
+impl Counts {
+    /// Declares them.
+    #[must_use]
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            credits: metrics.amounts(
+                "credits_used_total",
+                "Credits booked, by team and route; basis is final for the upstream's own figure, estimated for a reserve that stays booked in doubt. Continues from the ledger over a restart.",
+                &["team", "route", "basis"],
+            ),
+            tokens: metrics.counters(
+                "tokens_total",
+                "Tokens the upstream reported, by team, route and direction.",
+                &["team", "route", "direction"],
+            ),
+            overruns: metrics.amounts(
+                "credits_overrun_total",
+                "Credits that answers cost beyond what was held for them, by team.",
+                &["team"],
+            ),
+            reserve_ratio: metrics.histogram(
+                "reserve_to_actual_ratio",
+                "What was held for a call as a multiple of what it cost: 1 is exact, less is an overrun.",
+                &RATIO_BUCKETS,
+            ),
+            commit: metrics.histogram(
+                "ledger_commit_seconds",
+                "How long the ledger took to write one group of entries at its durability.",
+                &COMMIT_BUCKETS,
+            ),
+            closed: metrics.level(
+                "ledger_closed",
+                "1 while the ledger cannot be written and nothing that costs is forwarded.",
+            ),
+            unmerged: metrics.level(
+                "ledger_unmerged_bytes",
+                "Entries in the ledger's journal that the database does not have yet.",
+            ),
+            open_holds: metrics.level("ledger_open_holds", "Holds that have no ending yet."),
+            set_aside: metrics.level(
+                "ledger_journal_set_aside",
+                "Damaged files of the journal that were set aside beside the ledger: what they held may be missing from the books.",
+            ),
+        }
+    }
+
+    /// Makes the series of a team exist.
+    pub(crate) fn team(&self, team: &str) {
+        self.overruns.with_label_values(&[team]);
+        for route in Route::all().map(Route::label).chain([OTHER]) {
+            for basis in [Basis::Final, Basis::Estimated] {
+                self.credits.with_label_values(&[team, route, basis.as_str()]);
+            }
+            for direction in DIRECTIONS {
+                self.tokens.with_label_values(&[team, route, direction]);
+            }
+        }
+    }
+
+    /// Whether the ledger cannot be written.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.get() != 0
+    }
+
+    pub(super) fn set_closed(&self, closed: bool) {
+        self.closed.set(i64::from(closed));
+    }
+
+    /// Takes up the counts of earlier runs, as the ledger has them.
+    pub(crate) fn continue_from(&self, total: &Total) {
+        let team = total.team.as_str();
+        let route = Route::named(&total.route).map_or(OTHER, Route::label);
+        for (basis, credits) in [Basis::Final, Basis::Estimated].into_iter().zip(total.counted) {
+            self.count_credits(team, route, basis, credits);
+        }
+        self.count_tokens(team, route, [total.input_tokens, total.output_tokens]);
+    }
+
+    fn count_credits(&self, team: &str, route: &str, basis: Basis, credits: Credits) {
+        self.credits.with_label_values(&[team, route, basis.as_str()]).inc_by(credits.as_f64());
+    }
+
+    fn count_tokens(&self, team: &str, route: &str, counts: [u64; 2]) {
+        for (direction, count) in DIRECTIONS.into_iter().zip(counts) {
+            self.tokens.with_label_values(&[team, route, direction]).inc_by(count);
+        }
+    }
+
+    /// The ledger has written this: what it books is counted now.
+    pub fn wrote(&self, command: &Command) {
+        let Command::End(ending) = command else { return self.open_holds.inc() };
+        self.open_holds.dec();
+        let (team, route) = (&*ending.account.team, ending.account.route_label());
+        self.count_tokens(
+            team,
+            route,
+            [ending.usage.input_tokens, ending.usage.output_tokens].map(Option::unwrap_or_default),
+        );
+        if let Ending::Settled { credits, basis, .. } = ending.ending {
+            self.count_credits(team, route, basis, credits);
+            let overrun = credits.saturating_sub(ending.reserve).as_f64();
+            self.overruns.with_label_values(&[team]).inc_by(overrun);
+            if basis == Basis::Final && credits > Credits::ZERO {
+                self.reserve_ratio.observe(ending.reserve.as_f64() / credits.as_f64());
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! One record per request: opened when its head arrives, closed exactly once, and then one log line and one set of
+//! metrics.
+//!
+//! The [`Exchange`] is owned by whatever stage the call is in, and moves with it: through the stages, into the response
+//! body, and on into the drain if the caller leaves. Whoever holds it last ends it; if it is simply dropped, the caller has
+//! gone, and that is what the record says.
+
+pub mod counts;
+pub mod ended;
+mod line;
+pub mod outcome;
+mod spans;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Method, StatusCode, Version};
+use tokio::time::Instant;
+
+use self::counts::{Counts, Who};
+use self::ended::{Ended, Times};
+use self::outcome::Outcome;
+use crate::books::ending;
+use crate::books::hold::Hold;
+use crate::clock::Clock;
+use crate::credits::Credits;
+use crate::head::RequestId;
+use crate::log::Log;
+use crate::meter::Reading;
+use crate::outbound::origin::Origin;
+use crate::peer::Peer;
+use crate::refuse::{Code, Refusal};
+use crate::route::Target;
+use crate::trace::{Trace, Tracer};
+
+/// Where records go. Shared by all exchanges of a gateway.
+#[derive(Debug)]
+pub struct Recorder {
+    clock: Clock,
+    counts: Arc<Counts>,
+    log: Log,
+    tracer: Option<Tracer>,
+    /// Set when the drain deadline has passed: what ends from now on was cut by us.
+    cutting: AtomicBool,
+}
+
+impl Recorder {
+    /// A recorder that writes to `log` and counts into `counts`.
+    #[must_use]
+    pub fn new(clock: Clock, counts: Arc<Counts>, log: Log) -> Self {
+        Self { clock, counts, log, tracer: None, cutting: AtomicBool::new(false) }
+    }
+
+    /// This recorder with a tracer, if there is one.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// Where spans go.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
+    }
+
+    /// The clock that records are timed by.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// What records are counted in.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// From now on, what is dropped was cut by the shutdown and not left by its caller.
+    pub fn cut_from_now_on(&self) {
+        self.cutting.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The record of a call in progress. Exactly one ending, whatever happens.
+#[derive(Debug)]
+pub struct Exchange(Option<Box<Draft>>);
+
+#[derive(Debug)]
+struct Draft {
+    recorder: Arc<Recorder>,
+    id: RequestId,
+    method: Method,
+    version: Version,
+    peer: SocketAddr,
+    target: Option<Target>,
+    who: Option<Arc<Who>>,
+    began: Instant,
+    /// Time spent waiting for the caller's body.
+    upload: Duration,
+    /// Time spent waiting for credits that others held, and for connections to the upstream.
+    waited: Duration,
+    /// When the request was handed to an upstream connection.
+    sent: Option<Instant>,
+    /// When the head of the upstream's answer was there, and with which status.
+    answered: Option<(Instant, StatusCode)>,
+    /// What the caller was answered.
+    status: Option<StatusCode>,
+    stream: bool,
+    bytes: u64,
+    /// The caller left and the exchange was read on without it.
+    left: bool,
+    /// Credits held for the call. Ends when the record does.
+    hold: Option<Hold>,
+    /// Of a call that is traced.
+    trace: Option<Box<Trace>>,
+}
+
+impl Exchange {
+    /// Opens the record of a request whose head has just arrived.
+    #[must_use]
+    pub fn begin(recorder: &Arc<Recorder>, id: RequestId, peer: &Peer, head: &Parts) -> Self {
+        recorder.counts.began();
+        Self(Some(Box::new(Draft {
+            recorder: Arc::clone(recorder),
+            id,
+            method: head.method.clone(),
+            version: head.version,
+            peer: peer.address,
+            target: None,
+            who: None,
+            began: recorder.clock.now(),
+            upload: Duration::ZERO,
+            waited: Duration::ZERO,
+            sent: None,
+            answered: None,
+            status: None,
+            stream: false,
+            bytes: 0,
+            left: false,
+            hold: None,
+            trace: recorder.tracer.as_ref().and_then(|tracer| tracer.begin(&head.headers)),
+        })))
+    }
+
+    fn draft(&self) -> &Draft {
+        self.0.as_deref().expect("an exchange has its draft until it ends, and ending consumes it")
+    }
+
+    fn draft_mut(&mut self) -> &mut Draft {
+        self.0.as_deref_mut().expect("an exchange has its draft until it ends, and ending consumes it")
+    }
+
+    /// The id of the request, ours or the caller's.
+    #[must_use]
+    pub fn id(&self) -> &RequestId {
+        &self.draft().id
+    }
+
+    /// The clock of the gateway.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.draft().recorder.clock
+    }
+
+    /// What is asked for is known.
+    pub fn routed(&mut self, target: Target) {
+        self.draft_mut().target = Some(target);
+    }
+
+    /// Who asks is known.
+    pub fn identified(&mut self, who: Arc<Who>) {
+        self.draft_mut().who = Some(who);
+    }
+
+    /// The body has been read, since `began`.
+    pub fn uploaded(&mut self, began: Instant) {
+        let now = self.clock().now();
+        self.draft_mut().upload = now.saturating_duration_since(began);
+        self.stage("read body", began);
+    }
+
+    /// A connection to the upstream was waited for, since `began`.
+    pub fn connected(&mut self, began: Instant) {
+        let now = self.clock().now();
+        self.draft_mut().waited += now.saturating_duration_since(began);
+        self.stage("connect", began);
+    }
+
+    /// A stage that waited is over.
+    pub fn stage(&mut self, name: &'static str, began: Instant) {
+        let now = self.clock().now();
+        if let Some(trace) = &mut self.draft_mut().trace {
+            trace.stage(name, began, now);
+        }
+    }
+
+    /// The trace that the call is part of.
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        self.draft().trace.as_deref()
+    }
+
+    /// Credits are held for the call; they end with it.
+    pub fn hold(&mut self, hold: Hold) {
+        let draft = self.draft_mut();
+        draft.waited += hold.waited();
+        draft.hold = Some(hold);
+    }
+
+    /// What the tightest budget has left with this call's hold counted, where a budget binds.
+    #[must_use]
+    pub fn credits_left(&self) -> Option<Credits> {
+        self.draft().hold.as_ref().and_then(Hold::left)
+    }
+
+    /// The request has been handed to an upstream connection.
+    pub fn sent(&mut self, origin: &Arc<Origin>) {
+        let now = self.clock().now();
+        let draft = self.draft_mut();
+        draft.sent = Some(now);
+        if let Some(trace) = &mut draft.trace {
+            trace.sent_to(origin);
+        }
+        if let Some(hold) = &mut draft.hold {
+            hold.sent(true);
+        }
+    }
+
+    /// The request turned out not to have been written after all.
+    pub fn unsent(&mut self) {
+        let draft = self.draft_mut();
+        draft.sent = None;
+        if let Some(hold) = &mut draft.hold {
+            hold.sent(false);
+        }
+    }
+
+    /// The head of the upstream's answer is there.
+    pub fn answered(&mut self, status: StatusCode, stream: bool) {
+        let now = self.clock().now();
+        let draft = self.draft_mut();
+        draft.answered = Some((now, status));
+        draft.status = Some(status);
+        draft.stream = stream;
+        draft.recorder.counts.upstream_answered(status.as_u16());
+    }
+
+    /// Bytes of the answer's body went by.
+    pub fn passed(&mut self, bytes: usize) {
+        self.draft_mut().bytes += bytes as u64;
+    }
+
+    /// The caller has left; the exchange goes on without it.
+    pub fn caller_left(&mut self) {
+        self.draft_mut().left = true;
+    }
+
+    /// Whether the caller has left.
+    #[must_use]
+    pub fn has_caller_left(&self) -> bool {
+        self.draft().left
+    }
+
+    /// Ends the record of a call that was refused or failed.
+    pub fn refused(mut self, refusal: &Refusal) {
+        let Some(mut draft) = self.0.take() else { return };
+        // An answer of the upstream that was replaced by ours: the caller saw ours.
+        draft.status = Some(refusal.status());
+        let outcome = match draft.left {
+            true => Outcome::ClientGone,
+            false if refusal.is_upstream_failure() => Outcome::Failed,
+            false => Outcome::Refused,
+        };
+        draft.end(outcome, Some(refusal.code()), false, &Reading::default());
+    }
+
+    /// Ends the record of a call that was answered here.
+    pub fn served(mut self, status: StatusCode) {
+        let Some(mut draft) = self.0.take() else { return };
+        draft.status = Some(status);
+        draft.end(Outcome::Completed, None, true, &Reading::default());
+    }
+
+    /// Ends the record of a call that the upstream answered. `whole` if its body came to its end.
+    pub fn ended(mut self, whole: bool, reading: &Reading) {
+        let Some(draft) = self.0.take() else { return };
+        let outcome = match (draft.left, whole, draft.stream, reading.finish) {
+            (true, ..) => Outcome::ClientGone,
+            (_, false, ..) | (_, _, true, None) => Outcome::Truncated,
+            _ => Outcome::Completed,
+        };
+        draft.end(outcome, None, whole, reading);
+    }
+
+    /// Ends the record of a call whose caller has left, with what was read until then.
+    pub fn abandoned(mut self, reading: &Reading) {
+        let Some(draft) = self.0.take() else { return };
+        let cut = draft.recorder.cutting.load(Ordering::Relaxed);
+        draft.end(if cut { Outcome::Cut } else { Outcome::ClientGone }, None, false, reading);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            Self(self.0.take()).abandoned(&Reading::default());
+        }
+    }
+}
+
+impl Draft {
+    /// Tells what there is to tell, once.
+    fn end(mut self, outcome: Outcome, code: Option<Code>, whole: bool, reading: &Reading) {
+        let recorder = Arc::clone(&self.recorder);
+        let (hold, trace) = (self.hold.take(), self.trace.take());
+        let answered = self.answered.map(|(_, status)| status);
+        let reserved = hold.as_ref().map(Hold::reserve);
+        let ended = Ended {
+            at: recorder.clock.wall(),
+            request_id: self.id.as_str(),
+            peer: self.peer,
+            method: &self.method,
+            version: self.version,
+            target: self.target.as_ref(),
+            who: self.who.as_deref(),
+            outcome,
+            code,
+            status: self.status,
+            answered,
+            stream: self.stream,
+            bytes: self.bytes,
+            reading,
+            reserved,
+            ending: reserved
+                .map(|reserve| ending::decide(reserve, self.sent.is_some(), answered, whole, reading)),
+            times: Times {
+                began: self.began,
+                sent: self.sent,
+                answered: self.answered.map(|(at, _)| at),
+                ended: recorder.clock.now(),
+                upload: self.upload,
+                waited: self.waited,
+            },
+        };
+        // The books first: nothing after this may keep a hold from its ending.
+        if let (Some(hold), Some(ending)) = (hold, ended.ending) {
+            hold.end(ended.closing(ending));
+        }
+        recorder.counts.ended(&ended);
+        recorder.log.write_with(|out| line::write(&ended, out));
+        if let (Some(trace), Some(tracer)) = (trace, &recorder.tracer) {
+            tracer.end(spans::of(tracer, *trace, &ended));
+        }
+    }
+}
