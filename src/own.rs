@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -114,7 +114,7 @@ where
     let Routed { arrival: Arrival { mut exchange, snapshot, head, body, .. }, .. } = routed;
     let config = &snapshot.config;
     let document = if question == Question::Me {
-        me(&knows, config, &caller)
+        me(&knows, config, &caller).await
     } else {
         match body::upload(&mut exchange, &snapshot, &head, body, &caller).await {
             Ok(body) => explain(&knows, config, &caller, rate_left, &body),
@@ -129,11 +129,10 @@ where
 }
 
 /// How a caller stands: its team, limits, budgets and latest charges.
-fn me(knows: &OwnLayer, config: &Config, caller: &Caller) -> Value {
+async fn me(knows: &OwnLayer, config: &Config, caller: &Caller) -> Value {
     let team = &caller.team;
-    let reader = knows.books.reader.lock().unwrap_or_else(PoisonError::into_inner);
-    let charges = reader.recent_charges(&team.name, CHARGES);
-    drop(reader);
+    let name = Arc::clone(&team.name);
+    let charges = knows.books.reads.look(move |reading| reading.recent_charges(&name, CHARGES)).await;
     if let Err(error) = &charges {
         tracing::warn!(%error, "cannot read charges from the ledger");
     }

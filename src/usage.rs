@@ -1,7 +1,7 @@
 //! What the upstream says was spent, beside what the ledger says: `GET /usage`, the one machine-readable
 //! balance there is (source: `get-usage-statistics` in Mavera's API reference).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::credits::Credits;
 use crate::credits::period::day_of;
 use crate::inject;
-use crate::ledger::{Reader, Span, Spend};
+use crate::ledger::{LedgerError, Reads, Span, Spend};
 use crate::limit::window::Window;
 use crate::live::{Live, Snapshot};
 use crate::metrics::{self, Metrics};
@@ -89,8 +89,8 @@ pub enum UsageError {
     #[error("the upstream's usage cannot be read: {0}")]
     Shape(#[from] serde_json::Error),
     /// The ledger cannot be read.
-    #[error("the ledger cannot be read: {0}")]
-    Ledger(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
 }
 
 #[derive(Deserialize)]
@@ -142,7 +142,7 @@ impl UpstreamUsage {
 pub async fn compare_with<C: Connect>(
     connect: &C,
     snapshot: &Snapshot,
-    reader: &Mutex<Reader>,
+    reads: &Reads,
 ) -> Result<Comparison, UsageError> {
     let answer = ask(connect, &snapshot.origin, inject::usage_request(snapshot), BOUNDS).await?;
     if answer.status() != StatusCode::OK {
@@ -151,7 +151,7 @@ pub async fn compare_with<C: Connect>(
     let theirs = UpstreamUsage::parse(answer.body())?;
     let zone = &snapshot.config.credits.zone;
     let span = Span { since: day_of(theirs.start, zone), until: day_of(theirs.end, zone) };
-    let spends = reader.lock().unwrap_or_else(PoisonError::into_inner).spends(span)?;
+    let spends = reads.look(move |reading| reading.spends(span)).await?;
     let sum = |amount: fn(&Spend) -> Credits| spends.iter().map(amount).fold(Credits::ZERO, |a, b| a + b);
     Ok(Comparison { theirs, settled: sum(|spend| spend.settled), in_doubt: sum(|spend| spend.estimated) })
 }
@@ -221,7 +221,7 @@ impl Bill {
 pub async fn watch<C: Connect>(
     connect: C,
     live: Arc<Live>,
-    reader: Arc<Mutex<Reader>>,
+    reads: Reads,
     bill: Arc<Bill>,
     window: Arc<Window>,
 ) {
@@ -235,7 +235,7 @@ pub async fn watch<C: Connect>(
         // It counts against the window like any call; callers come first.
         if let Ok(mut slot) = window.take(snapshot.config.upstream.requests_per_minute.get()) {
             slot.sent();
-            match compare_with(&connect, &snapshot, &reader).await {
+            match compare_with(&connect, &snapshot, &reads).await {
                 Ok(comparison) => bill.read(UpstreamReading { at: live.clock().wall(), comparison }),
                 Err(error) => tracing::warn!(%error, "cannot compare the ledger with the upstream's usage"),
             }

@@ -12,7 +12,7 @@ mod spend;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::answers::{Denied, document, text};
 use self::board::Board;
 use self::query::Query;
-use crate::ledger::Reader;
+use crate::ledger::{LedgerError, Reading, Reads, file};
 
 /// Bound on a request head, and on idleness between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +40,10 @@ const MAX_CONNECTIONS: usize = 256;
 
 /// Serves until `stop`, which comes after the last call has ended: operators watch the drain too.
 pub async fn serve(listener: TcpListener, board: Board, stop: CancellationToken) {
-    let (desk, room) = (Desk { board, reader: Arc::default() }, Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+    let (desk, room) = (
+        Desk { reads: file::reads(&board.live.current().config.ledger), board },
+        Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+    );
     loop {
         let accepted = tokio::select! {
             biased;
@@ -72,7 +75,7 @@ pub async fn serve(listener: TcpListener, board: Board, stop: CancellationToken)
 struct Desk {
     board: Board,
     /// Of its own, so that no caller waits for a page.
-    reader: Arc<Mutex<Option<Reader>>>,
+    reads: Reads,
 }
 
 impl Desk {
@@ -123,32 +126,14 @@ impl Desk {
         }
     }
 
-    /// Reads the ledger where it keeps nobody waiting.
     async fn read<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
+        look: impl FnOnce(&dyn Reading) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, Denied> {
-        let (shared, path) = (Arc::clone(&self.reader), Arc::clone(&self.board.books.path));
-        let read = tokio::task::spawn_blocking(move || {
-            let mut reader = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            if reader.is_none() {
-                *reader = Some(Reader::open(&path)?);
-            }
-            let read = reader.as_ref().map(look).expect("it is open");
-            if read.is_err() {
-                // The file may have been replaced by hand; the next reading opens it again.
-                *reader = None;
-            }
-            read
-        });
-        match read.await {
-            Ok(Ok(read)) => Ok(read),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot read the ledger for the credits page");
-                Err(Denied::Unreadable)
-            }
-            Err(_) => Err(Denied::Unreadable),
-        }
+        self.reads.look(look).await.map_err(|error| {
+            tracing::warn!(%error, "cannot read the ledger for the credits page");
+            Denied::Unreadable
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::credits::budget::{Budget, Budgets, Standing as Account, Whose};
 use crate::credits::period::Period;
 use crate::live::Snapshot;
 use crate::metrics::OTHER;
-use crate::record::counts::TeamCounts;
+use crate::record::series::TeamCounts;
 use crate::route::Route;
 use crate::usage::{Comparison, UpstreamReading};
 

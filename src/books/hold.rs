@@ -8,10 +8,9 @@ use jiff::Timestamp;
 use super::accounts::{Accounts, Asked, Taken};
 use crate::config::Credits as Settings;
 use crate::credits::Credits;
-use crate::ledger::{self, Basis, Ending, NewEnding, NewHold, OpenHold};
+use crate::ledger::{Basis, Ending, NewEnding, NewHold};
 use crate::meter::Usage;
 use crate::refuse::Refusal;
-use crate::route::Route;
 
 /// How a call ended, for the ledger.
 #[derive(Clone, Debug)]
@@ -35,7 +34,6 @@ pub struct Closing {
 pub struct Hold {
     accounts: Arc<Accounts>,
     taken: Taken,
-    request_id: String,
     /// How long the call waited for what others held.
     waited: Duration,
     sent: bool,
@@ -67,13 +65,11 @@ impl Accounts {
                 }
             }
         };
-        let request_id = asked.request_id;
-        let mut hold =
-            Hold { accounts: Arc::clone(self), taken, request_id, waited, sent: false, ended: false };
+        let mut hold = Hold { accounts: Arc::clone(self), taken, waited, sent: false, ended: false };
         let written = self.ledger.hold(NewHold {
             call: hold.taken.call,
             account: hold.taken.account.clone(),
-            request_id: hold.request_id.clone(),
+            request_id: asked.request_id,
             reserve,
             at: self.clock.wall(),
             day: hold.taken.day,
@@ -127,15 +123,13 @@ impl Hold {
             Ending::Settled { credits, .. } => (credits, None),
             Ending::Voided { .. } => (Credits::ZERO, None),
         };
-        let Taken { call, account, reserve, day, .. } = &self.taken;
+        let Taken { call, account, reserve, .. } = &self.taken;
         // The ledger first: whoever is admitted on what this frees stands behind it there, so that no prefix of the
         // entries, and no crash between two of them, shows more taken than a budget has.
         self.accounts.ledger.end(NewEnding {
             call: *call,
             account: account.clone(),
-            request_id: std::mem::take(&mut self.request_id),
             reserve: *reserve,
-            day: *day,
             at,
             sent_at,
             outcome,
@@ -160,27 +154,5 @@ impl Drop for Hold {
         };
         let (usage, at) = (Usage::default(), self.accounts.clock.wall());
         self.close(Closing { ending, outcome, response_id: None, usage, at, sent_at: None });
-    }
-}
-
-/// The ending of a hold that a crash left open: booked at its reserve, in doubt.
-#[must_use]
-pub fn after_crash(open: &OpenHold, at: Timestamp) -> NewEnding {
-    NewEnding {
-        call: open.call,
-        account: ledger::Account {
-            team: open.team.as_str().into(),
-            key_id: open.key_id.as_str().into(),
-            route: Route::named(&open.route),
-        },
-        request_id: open.request_id.clone(),
-        reserve: open.reserve,
-        day: open.day,
-        at,
-        sent_at: None,
-        outcome: "crashed",
-        response_id: None,
-        usage: Usage::default(),
-        ending: Ending::Settled { credits: open.reserve, basis: Basis::Estimated, reason: "crash" },
     }
 }

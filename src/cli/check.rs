@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Failure, count};
+use super::failure::{Failure, count};
 use crate::clock::Clock;
 use crate::live::Live;
 use crate::metrics::Metrics;

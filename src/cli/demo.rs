@@ -10,8 +10,9 @@ use http::{HeaderValue, Request, header};
 use http_body_util::Full;
 use tokio::net::TcpListener;
 
-use super::{Failure, serve};
-use crate::books;
+use super::failure::Failure;
+use super::serve;
+use crate::books::open::Books;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
@@ -71,7 +72,7 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         let live = Live::load(&folder.path("gateway.toml"), &metrics, clock)?;
         let log = Log::start(fs::File::create(folder.path("gateway.log"))?, &metrics)?;
         serve::diagnostics(&log, LogLevel::Info);
-        let books = books::open::open(&live.current().config, clock, live.ledger())?;
+        let books = Books::open(&live.current().config, clock, live.ledger())?;
         let recorder = Recorder::new(clock, Arc::clone(live.calls()), log.clone());
         let gateway = Gateway::new(metrics, live, Arc::new(recorder), books);
         let listeners = Listeners::bind(&gateway, Inherited::default())?;

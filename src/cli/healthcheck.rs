@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 
-use super::{ConfigArgument, Failure};
+use super::failure::{ConfigArgument, Failure};
 use crate::outbound::ask::{Bounds, ask};
 use crate::outbound::connect::Tcp;
 use crate::outbound::origin::Origin;

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::clock::Clock;
 use crate::config::values::DurationText;
 use crate::key::NewKey;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Command;
 
-use super::Failure;
+use super::failure::Failure;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CompletionsArguments {

@@ -1,6 +1,7 @@
 //! The command line: one file per command. Exit codes: 0 done, 64 a configuration or argument that
 //! cannot be (`EX_USAGE`), 1 anything else.
 
+mod failure;
 mod check;
 mod credits;
 #[cfg(feature = "sim")]
@@ -14,14 +15,11 @@ mod serve;
 #[cfg(feature = "sim")]
 mod sim;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::books::open::OpenError;
-use crate::config::problem::Problems;
-use crate::server::StartError;
+use self::failure::ConfigArgument;
 
 /// Authenticating, metering gateway in front of the Mavera video-analysis chat API.
 ///
@@ -72,47 +70,6 @@ enum Command {
     /// Run the simulated Mavera API alone.
     #[cfg(feature = "sim")]
     Sim(sim::SimArguments),
-}
-
-#[derive(Debug, clap::Args)]
-struct ConfigArgument {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
-    config: PathBuf,
-}
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    /// The configuration cannot be used.
-    #[error("{0}")]
-    Config(#[from] Problems),
-    /// An argument cannot be used.
-    #[error("{0}")]
-    Usage(String),
-    /// The ledger cannot be used.
-    #[error("{0}")]
-    Ledger(#[from] OpenError),
-    /// The server did not start.
-    #[error("{0}")]
-    Start(#[from] StartError),
-    /// Something the system refused.
-    #[error("{0}")]
-    System(#[from] std::io::Error),
-}
-
-impl Failure {
-    fn code(&self) -> ExitCode {
-        match self {
-            Self::Config(_) | Self::Usage(_) => ExitCode::from(64),
-            Self::Ledger(_) | Self::Start(_) | Self::System(_) => ExitCode::FAILURE,
-        }
-    }
-}
-
-/// So many of something, in words.
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Parses the arguments and runs the command.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Failure, count, limits};
-use crate::books;
+use super::failure::{Failure, count};
+use super::limits;
+use crate::books::open::Books;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
@@ -29,7 +30,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let live = Live::load(config, &metrics, clock)?;
     let log = Log::start(std::io::stdout(), &metrics)?;
     diagnostics(&log, live.current().config.log_level);
-    let books = books::open::open(&live.current().config, clock, live.ledger());
+    let books = Books::open(&live.current().config, clock, live.ledger());
     let served = books.map_err(Failure::from).and_then(|books| {
         let runtime = server::event_loop()?;
         let settings = live.current().config.tracing.clone();

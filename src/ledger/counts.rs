@@ -4,7 +4,8 @@
 
 use prometheus::{CounterVec, Histogram, IntCounterVec, IntGauge};
 
-use super::{Basis, Command, Ending, Total};
+use super::facts::{Basis, Command, Ending};
+use super::reading::Total;
 use crate::credits::Credits;
 use crate::metrics::{Metrics, OTHER};
 use crate::route::Route;
@@ -32,7 +33,7 @@ pub struct Counts {
     /// Holds without an ending.
     pub(super) open_holds: IntGauge,
     /// Files of the journal that were damaged.
-    pub(super) set_aside: IntGauge,
+    set_aside: IntGauge,
 }
 
 impl Counts {
@@ -102,6 +103,11 @@ impl Counts {
 
     pub(super) fn set_closed(&self, closed: bool) {
         self.closed.set(i64::from(closed));
+    }
+
+    /// So many damaged files of the journal lie beside the ledger.
+    pub(super) fn set_aside(&self, files: usize) {
+        self.set_aside.set(i64::try_from(files).unwrap_or(i64::MAX));
     }
 
     /// Takes up the counts of earlier runs, as the ledger has them.

@@ -1,11 +1,19 @@
 //! An entry as it is written: the one form that the journal holds and the database is filled from.
+//!
+//! Each version is read for ever. What is added gets a new [`VERSION`], and a reader for the one before.
+
+mod v1;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{ToSpan, Unit};
 use serde::{Deserialize, Serialize};
 
-use super::{Basis, CallId, Command, Ending, NewEnding, NewHold};
+use super::facts::{Basis, CallId, Command, Ending, NewEnding, NewHold};
 use crate::credits::Credits;
+
+/// Of what is written. An entry of version 1 had no member, no retry and no replica.
+pub const VERSION: u8 = 2;
 
 /// A hold or an ending, borrowed from where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,19 +25,32 @@ pub enum Entry<'a> {
     End(EndEntry<'a>),
 }
 
-/// A hold. Amounts are millionths of a credit, times microseconds since the epoch.
+/// A hold. Amounts are millionths of a credit, times microseconds since the epoch, days since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the columns of `bookings`")]
 pub struct HoldEntry<'a> {
     pub call: CallId,
     pub at: i64,
-    /// Year, month, day.
-    pub day: (i16, i8, i8),
+    pub day: i32,
     pub team: &'a str,
     pub key_id: &'a str,
+    /// Whoever called by another way than a key; empty for none.
+    pub member: &'a str,
     pub route: &'a str,
     pub request_id: &'a str,
     pub reserve: i64,
+    /// What tells its retries from other calls.
+    pub retry: Option<Retry>,
+    /// Which of several gateways wrote it; 0 where there is one.
+    pub replica: u32,
+}
+
+/// What a call and its retries have in common: digests of the key that names it, and of what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `bookings`")]
+pub struct Retry {
+    pub key: [u8; 32],
+    pub fingerprint: [u8; 32],
 }
 
 /// An ending: what its hold does not say already.
@@ -48,7 +69,7 @@ pub struct EndEntry<'a> {
     pub sent_at: Option<i64>,
 }
 
-/// How a hold ends.
+/// How a hold ends, and what the price rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Spent, as the upstream says.
@@ -57,6 +78,43 @@ pub enum Kind {
     Estimated,
     /// Free.
     Voided,
+    /// Spent, as follows from the upstream's bill, which can be explained by this call only.
+    Derived,
+}
+
+impl<'a> Entry<'a> {
+    /// Appends its bytes to others.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        // Into memory, and of plain numbers and text: this cannot fail.
+        *out = postcard::to_extend(self, std::mem::take(out)).unwrap_or_default();
+    }
+
+    /// The entries in these bytes, one behind the other. Ends where they cannot be read.
+    pub fn read_all(mut bytes: &'a [u8]) -> impl Iterator<Item = Self> {
+        std::iter::from_fn(move || {
+            let (entry, rest) = postcard::take_from_bytes(bytes).ok()?;
+            bytes = rest;
+            Some(entry)
+        })
+    }
+
+    /// Whether these bytes are entries to their end.
+    #[must_use]
+    pub fn are_whole(mut bytes: &'a [u8]) -> bool {
+        while !bytes.is_empty() {
+            match postcard::take_from_bytes::<Self>(bytes) {
+                Ok((_, rest)) => bytes = rest,
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// The one entry in bytes that version 1 wrote.
+    #[must_use]
+    pub fn read_v1(bytes: &'a [u8]) -> Option<Self> {
+        v1::read(bytes)
+    }
 }
 
 impl<'a> From<&'a Command> for Entry<'a> {
@@ -73,12 +131,15 @@ impl<'a> From<&'a NewHold> for HoldEntry<'a> {
         Self {
             call: hold.call,
             at: hold.at.as_microsecond(),
-            day: (hold.day.year(), hold.day.month(), hold.day.day()),
+            day: days_since_epoch(hold.day),
             team: &hold.account.team,
             key_id: &hold.account.key_id,
+            member: "",
             route: hold.account.route_label(),
             request_id: &hold.request_id,
             reserve: signed(hold.reserve),
+            retry: None,
+            replica: 0,
         }
     }
 }
@@ -105,18 +166,39 @@ impl<'a> From<&'a NewEnding> for EndEntry<'a> {
     }
 }
 
-impl HoldEntry<'_> {
-    /// The day it is booked on, as the database writes it.
-    pub(super) fn day(&self) -> Date {
-        let (year, month, day) = self.day;
-        Date::new(year, month, day).unwrap_or(Date::MIN)
-    }
+const EPOCH: Date = jiff::civil::date(1970, 1, 1);
+
+/// A day as it is written.
+pub(super) fn days_since_epoch(day: Date) -> i32 {
+    EPOCH.until((Unit::Day, day)).map_or(0, |span| span.get_days())
 }
 
+/// A day as it was written; one that nobody could have written is the first of all.
+pub(super) fn day_of(days: i64) -> Date {
+    i32::try_from(days).ok().and_then(|days| EPOCH.checked_add(days.days()).ok()).unwrap_or(Date::MIN)
+}
+
+/// An amount as it is written.
 pub(super) fn signed(credits: Credits) -> i64 {
     i64::try_from(credits.millionths()).unwrap_or(i64::MAX)
 }
 
 fn tokens(count: Option<u64>) -> Option<i64> {
     count.and_then(|count| i64::try_from(count).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn days_are_read_as_they_were_written() {
+        for day in [date(1970, 1, 1), date(2026, 11, 27), date(2028, 2, 29), date(1969, 12, 31)] {
+            assert_eq!(day_of(days_since_epoch(day).into()), day);
+        }
+        assert_eq!(days_since_epoch(date(1970, 1, 2)), 1);
+        assert_eq!(day_of(i64::MAX), Date::MIN);
+    }
 }

@@ -13,7 +13,7 @@ use crate::credits::budget::{Budget, Budgets, Whose};
 use crate::key::key_id;
 use crate::limit::in_flight::InFlight;
 use crate::limit::rate::TeamRate;
-use crate::record::counts::{TeamCounts, Who};
+use crate::record::series::{TeamCounts, Who};
 
 /// A team at work: its limits as configured, and the state that survives a reload.
 #[derive(Debug)]

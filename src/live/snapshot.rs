@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::problem::{Collector, Problems, whole_file};
 use crate::config::{Config, parse};
 use crate::outbound::origin::{Origin, OriginError};
-use crate::record::counts::TeamCounts;
+use crate::record::series::TeamCounts;
 use crate::secret::{AdminToken, SecretError, SecretSource, UpstreamKey};
 
 /// Everything that was made from one reading of the configuration. A call is served under one

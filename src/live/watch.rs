@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::problem::{Problem, Problems};
 use crate::config::{Config, parse};
 use crate::metrics::{self, Metrics};
-use crate::record::counts::TeamCounts;
+use crate::record::series::TeamCounts;
 use crate::secret::SecretSource;
 use crate::{ledger, record};
 

@@ -2,19 +2,13 @@
 
 use std::sync::Arc;
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::ended::Ended;
 use super::outcome::Outcome;
+use super::series::{Families, STATUSES, TeamCounts, labels, status_index, status_label};
 use crate::metrics::{Metrics, OTHER};
-use crate::refuse::Code;
 use crate::route::Route;
-
-/// Statuses that are told apart. The rest is `other`; the last of the list stands for it.
-const STATUSES: [u16; 24] = [
-    200, 204, 400, 401, 402, 403, 404, 405, 408, 409, 413, 414, 415, 421, 422, 429, 431, 500, 501, 502, 503,
-    504, 508, 0,
-];
 
 /// Seconds, for whole requests: from a refusal to a long stream.
 const REQUEST_BUCKETS: [f64; 15] =
@@ -37,61 +31,11 @@ pub struct Counts {
     strangers: Arc<TeamCounts>,
 }
 
-/// The families that have a series per team.
-#[derive(Debug)]
-struct Families {
-    requests: IntCounterVec,
-    refusals: IntCounterVec,
-    streams: IntCounterVec,
-    unmetered: IntCounterVec,
-}
-
-/// The series of one team, resolved once.
-#[derive(Debug)]
-pub struct TeamCounts {
-    requests: Vec<Vec<IntCounter>>,
-    refusals: Vec<IntCounter>,
-    streams: [IntCounter; 3],
-    unmetered: Vec<IntCounter>,
-}
-
-/// Who a call is told of: its caller, as far as records go.
-#[derive(Debug)]
-pub struct Who {
-    /// The team's name.
-    pub team: Arc<str>,
-    /// Public id of the key.
-    pub key_id: Arc<str>,
-    /// The team's series.
-    pub counts: Arc<TeamCounts>,
-}
-
 impl Counts {
     /// Declares them.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
-        let families = Families {
-            requests: metrics.counters(
-                "requests_total",
-                "Requests that ended, by team, route and status.",
-                &["team", "route", "status"],
-            ),
-            refusals: metrics.counters(
-                "refusals_total",
-                "Requests the gateway itself refused or failed, by team and reason.",
-                &["team", "code"],
-            ),
-            streams: metrics.counters(
-                "streams_total",
-                "Streamed answers that ended, by team and how.",
-                &["team", "outcome"],
-            ),
-            unmetered: metrics.counters(
-                "unmetered_total",
-                "Answers of the upstream to chats that told no cost, by team and route.",
-                &["team", "route"],
-            ),
-        };
+        let families = Families::new(metrics);
         let by_route_and_stream = |name, help| {
             let family = metrics.histograms(name, help, &REQUEST_BUCKETS, &["route", "stream"]);
             labels()
@@ -182,47 +126,4 @@ impl Counts {
         }
         self.in_flight.dec();
     }
-}
-
-impl Families {
-    fn team(&self, team: &str) -> TeamCounts {
-        let Self { requests, refusals, streams, unmetered } = self;
-        TeamCounts {
-            requests: labels()
-                .map(|route| {
-                    STATUSES
-                        .iter()
-                        .map(|&status| requests.with_label_values(&[team, route, &status_label(status)]))
-                        .collect()
-                })
-                .collect(),
-            refusals: Code::ALL
-                .iter()
-                .map(|code| refusals.with_label_values(&[team, code.as_str()]))
-                .collect(),
-            streams: ["completed", "truncated", "client_gone"]
-                .map(|outcome| streams.with_label_values(&[team, outcome])),
-            unmetered: labels().map(|route| unmetered.with_label_values(&[team, route])).collect(),
-        }
-    }
-}
-
-impl TeamCounts {
-    /// Refusals of the team since the process began, by reason.
-    pub(crate) fn refusals(&self) -> impl Iterator<Item = (Code, u64)> {
-        Code::ALL.iter().zip(&self.refusals).map(|(code, count)| (*code, count.get()))
-    }
-}
-
-/// Every route's label, and that of none.
-fn labels() -> impl Iterator<Item = &'static str> {
-    Route::all().map(Route::label).chain([OTHER])
-}
-
-fn status_index(status: u16) -> usize {
-    STATUSES.iter().position(|&known| known == status).unwrap_or(STATUSES.len() - 1)
-}
-
-fn status_label(status: u16) -> String {
-    if status == 0 { OTHER.to_owned() } else { status.to_string() }
 }

@@ -8,8 +8,8 @@ use http::{Method, StatusCode, Version};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::counts::Who;
 use super::outcome::Outcome;
+use super::series::Who;
 use crate::books::hold::Closing;
 use crate::credits::Credits;
 use crate::ledger::{Basis, Ending};

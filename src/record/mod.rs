@@ -5,10 +5,11 @@
 //! body, and on into the drain if the caller leaves. Whoever holds it last ends it; if it is simply dropped, the caller has
 //! gone, and that is what the record says.
 
-pub mod counts;
-pub mod ended;
-mod line;
 pub mod outcome;
+pub mod series;
+pub mod ended;
+pub mod counts;
+mod line;
 mod spans;
 
 use std::net::SocketAddr;
@@ -20,9 +21,10 @@ use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
-use self::counts::{Counts, Who};
+use self::counts::Counts;
 use self::ended::{Ended, Times};
 use self::outcome::Outcome;
+use self::series::Who;
 use crate::books::ending;
 use crate::books::hold::Hold;
 use crate::clock::Clock;

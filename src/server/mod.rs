@@ -124,7 +124,7 @@ pub async fn run(
     let bill = tokio::spawn(usage::watch(
         Tcp,
         Arc::clone(&gateway.live),
-        Arc::clone(&gateway.books.reader),
+        gateway.books.reads.clone(),
         Arc::clone(&gateway.bill),
         Arc::clone(&gateway.window),
     ));

@@ -1,7 +1,7 @@
 //! Any interleaving of holds and endings, split anywhere, comes to the same as one entry after the other.
 
 use mavera_gateway::ledger::CallId;
-use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind};
+use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind, Retry};
 use mavera_gateway::ledger::journal::Position;
 use proptest::prelude::*;
 
@@ -15,15 +15,18 @@ fn entry() -> impl Strategy<Value = Entry<'static>> {
         Entry::Hold(HoldEntry {
             call,
             at: 10 * call,
-            day: (2026, 11, 20 + (call % 2) as i8),
+            day: 20_777 + (call % 2) as i32,
             team,
             key_id: "abcd2345",
+            member: "",
             route: "video_chat",
             request_id: "r",
             reserve,
+            retry: (reserve == 8).then_some(Retry { key: [7; 32], fingerprint: [8; 32] }),
+            replica: 0,
         })
     });
-    let kind = prop::sample::select(vec![Kind::Final, Kind::Estimated, Kind::Voided]);
+    let kind = prop::sample::select(vec![Kind::Final, Kind::Estimated, Kind::Voided, Kind::Derived]);
     let outcome = prop::sample::select(vec!["complete", "cut"]);
     let end = (call, kind, 0i64..9, outcome, prop::option::of(0i64..9)).prop_map(
         |(call, kind, credits, outcome, tokens)| {
@@ -32,7 +35,7 @@ fn entry() -> impl Strategy<Value = Entry<'static>> {
                 at: 10 * call + 1,
                 kind,
                 credits: if kind == Kind::Voided { 0 } else { credits },
-                reason: (kind != Kind::Final).then_some("why"),
+                reason: (!matches!(kind, Kind::Final | Kind::Derived)).then_some("why"),
                 outcome,
                 response_id: tokens.map(|_| "resp"),
                 input_tokens: tokens,

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::Durability;
 use mavera_gateway::ledger::counts::Counts;
+use mavera_gateway::ledger::file::{SqliteLedger, Store, catch_up};
 use mavera_gateway::ledger::journal::paths;
-use mavera_gateway::ledger::{CallId, Ledger, SqliteLedger, Store};
+use mavera_gateway::ledger::{CallId, Ledger};
 use mavera_gateway::metrics::Metrics;
 use rusqlite::Connection;
 
@@ -67,7 +68,7 @@ fn write_until_killed(folder: &Path, durability: &str) {
 
 fn catch(config: &mavera_gateway::config::Config) {
     Store::open(&config.ledger.path, config.ledger.durability).unwrap();
-    mavera_gateway::books::open::catch_up(config).unwrap();
+    catch_up(&config.ledger).unwrap();
 }
 
 /// Kills a process after each of some numbers of acknowledged calls, and looks for them.

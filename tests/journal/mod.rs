@@ -2,6 +2,7 @@
 //! already; and merging comes to the same however the entries are split.
 
 mod batches;
+mod earlier;
 mod files;
 mod kills;
 mod writer;
@@ -9,12 +10,12 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use mavera_gateway::books::open::{OpenError, catch_up};
 use mavera_gateway::config::{Config, Durability, parse};
 use mavera_gateway::credits::Credits;
 use mavera_gateway::ledger::entry::Entry;
-use mavera_gateway::ledger::journal::{self, Journal, Position, Progress};
-use mavera_gateway::ledger::{Account, Basis, CallId, Ending, NewEnding, NewHold, Store};
+use mavera_gateway::ledger::file::{Store, catch_up};
+use mavera_gateway::ledger::journal::{self, Journal, Position, Progress, Unmerged};
+use mavera_gateway::ledger::{Account, Basis, CallId, Ending, LedgerError, NewEnding, NewHold};
 use mavera_gateway::meter::Usage;
 use mavera_gateway::route::Route;
 use rusqlite::Connection;
@@ -41,9 +42,7 @@ fn ending(call: CallId, team: &str, credits: u64) -> NewEnding {
     NewEnding {
         call,
         account: account(team),
-        request_id: format!("request-{call}"),
         reserve: Credits::whole(5),
-        day: DAY,
         at: Timestamp::from_microsecond(call + 1).unwrap(),
         sent_at: None,
         outcome: "complete",
@@ -92,8 +91,15 @@ impl Place {
         copy
     }
 
-    fn take_up(&self) -> Result<(), OpenError> {
-        catch_up(&self.config)
+    fn take_up(&self) -> Result<(), LedgerError> {
+        catch_up(&self.config.ledger)
+    }
+
+    /// Rows of a table.
+    fn count(&self, table: &str) -> usize {
+        let count = format!("SELECT count(*) FROM {table}");
+        Connection::open(self.path()).unwrap().query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap()
+            as usize
     }
 
     /// All that is booked, and the number of the last entry.
@@ -101,8 +107,11 @@ impl Place {
         let connection = Connection::open(self.path()).unwrap();
         let mut all = Vec::new();
         for query in [
-            "SELECT * FROM bookings ORDER BY call",
-            "SELECT * FROM day_sums ORDER BY day, team, key_id, route, outcome",
+            "SELECT c.*, hold_seq, end_seq, held_at, ended_at, sent_at, retry_key, fingerprint, replica
+             FROM calls c JOIN bookings USING (call) ORDER BY call",
+            "SELECT day, t.name, k.name, m.name, r.name, o.name, calls, final, estimated, input_tokens, output_tokens
+             FROM day_sums JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names m ON m.id = member
+             JOIN names r ON r.id = route JOIN names o ON o.id = outcome ORDER BY 1, 2, 3, 4, 5, 6",
             "SELECT last_seq FROM progress",
         ] {
             let mut statement = connection.prepare(query).unwrap();
@@ -141,12 +150,13 @@ fn write(journal: &mut Journal, entries: &[Entry<'_>]) -> Position {
         journal.stage(entry);
     }
     journal.write(false).unwrap();
-    let mut frames = journal::Frames { bytes: Vec::new(), end: Position::default() };
-    journal.hand_over(&mut frames);
-    assert_eq!(
-        journal::entries(&frames.bytes).collect::<Vec<_>>(),
-        entries,
-        "what is merged is what was written"
-    );
-    frames.end
+    let mut unmerged = Unmerged::default();
+    journal.hand_over(&mut unmerged);
+    assert_eq!(read(&unmerged), entries, "what is merged is what was written");
+    unmerged.end
+}
+
+/// The entries that are not merged.
+fn read(unmerged: &Unmerged) -> Vec<Entry<'_>> {
+    Entry::read_all(&unmerged.entries).collect()
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::Durability;
 use mavera_gateway::ledger::counts::Counts;
-use mavera_gateway::ledger::{CallId, Ledger, Receipt, SqliteLedger};
+use mavera_gateway::ledger::file::SqliteLedger;
+use mavera_gateway::ledger::{CallId, Ledger, Receipt};
 use mavera_gateway::metrics::Metrics;
 use rusqlite::Connection;
 
@@ -42,9 +43,17 @@ fn every_hold_is_answered_whoever_writes_it_and_every_flush_returns() {
             // A flush makes the writer write at once, and many endings keep it at that for a while: then holds wait
             // for it, and whoever comes the moment it is done writes them along with its own.
             scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    for _ in 0..1000 {
-                        ledger.end(ending(1 << 40, "growth", 1));
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                for first in (1 << 40..).step_by(100) {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let others = first..first + 100;
+                    for call in others.clone() {
+                        runtime.block_on(ledger.hold(hold(call, "growth"))).unwrap();
+                    }
+                    for call in others {
+                        ledger.end(ending(call, "growth", 1));
                     }
                     ledger.flush();
                 }
@@ -72,7 +81,7 @@ fn every_hold_is_answered_whoever_writes_it_and_every_flush_returns() {
             over.store(true, Ordering::Relaxed);
         });
         ledger.flush();
-        let count = "SELECT count(*) FROM bookings WHERE end_seq IS NOT NULL";
+        let count = "SELECT count(*) FROM bookings WHERE end_seq IS NOT NULL AND call < 1 << 40";
         let ended: CallId =
             Connection::open(place.path()).unwrap().query_row(count, [], |row| row.get(0)).unwrap();
         assert_eq!(ended, 4 * calls);

@@ -16,14 +16,15 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mavera_gateway::admin::board::Board;
-use mavera_gateway::books::open::open_with;
+use mavera_gateway::books::open::{Books, look_back};
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::Durability;
 use mavera_gateway::gateway::Gateway;
 use mavera_gateway::key::NewKey;
 use mavera_gateway::ledger::counts::Counts;
 use mavera_gateway::ledger::entry::Entry;
-use mavera_gateway::ledger::{Command, Ledger, NewEnding, NewHold, Receipt, Store, StoreError, Unavailable};
+use mavera_gateway::ledger::file::Store;
+use mavera_gateway::ledger::{Command, Ledger, LedgerError, NewEnding, NewHold, Receipt, Unavailable};
 use mavera_gateway::live::Live;
 use mavera_gateway::log::Log;
 use mavera_gateway::metrics::Metrics;
@@ -93,7 +94,7 @@ impl Write for Sink {
 pub struct Inline(Mutex<Store>, Arc<Counts>);
 
 impl Inline {
-    fn write(&self, command: &Command) -> Result<(), StoreError> {
+    fn write(&self, command: &Command) -> Result<(), LedgerError> {
         let mut store = self.0.lock().unwrap();
         if store.write(&[Entry::from(command)], None)? == [true] {
             self.1.wrote(command);
@@ -204,12 +205,10 @@ impl Rig {
         let sink = Sink::default();
         let log = Log::start(sink.clone(), &metrics).unwrap();
         let config = &live.current().config;
-        let store = Store::open(&config.ledger.path, Durability::Os).unwrap();
-        let counted = Arc::clone(live.ledger());
-        let books = open_with(config, clock, live.ledger(), store, |store| {
-            Ok(Arc::new(Inline(Mutex::new(store), counted)) as _)
-        })
-        .unwrap();
+        let mut store = Store::open(&config.ledger.path, Durability::Os).unwrap();
+        let opening = store.begin(look_back(config, clock)).unwrap();
+        let ledger = Arc::new(Inline(Mutex::new(store), Arc::clone(live.ledger())));
+        let books = Books::over(config, clock, live.ledger(), ledger, opening);
         let recorder = Arc::new(Recorder::new(clock, Arc::clone(live.calls()), log.clone()));
         let gateway = Gateway::new(metrics, Arc::clone(&live), recorder, books);
         let board = Board::new(&gateway);

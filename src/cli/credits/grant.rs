@@ -4,14 +4,12 @@ use std::path::PathBuf;
 
 use jiff::civil::Date;
 
-use super::read_config;
-use crate::books::open::OpenError;
-use crate::cli::Failure;
+use crate::cli::failure::{Failure, read_config};
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
 use crate::credits::period::day_of;
-use crate::ledger::Store;
+use crate::ledger::file;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct GrantArguments {
@@ -53,8 +51,7 @@ pub(super) fn run(arguments: &GrantArguments) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("{until} is past; today is {from} in the ledger's zone")));
     }
     let grant = Grant { team: team.clone(), credits: amount, from, until: *until };
-    let mut store = Store::open(&config.ledger.path, config.ledger.durability).map_err(OpenError::from)?;
-    store.grant(&grant, why, now).map_err(OpenError::from)?;
+    file::upkeep(&config.ledger)?.grant(&grant, why, now)?;
     println!(
         "{team} may spend {amount} credits more until {until}. A running gateway knows within two seconds."
     );

@@ -7,12 +7,9 @@ mod reconcile;
 mod report;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::Failure;
-use crate::books::open::catch_up;
-use crate::config::{self, Config};
-use crate::ledger::Reader;
+use super::failure::Failure;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum CreditsCommand {
@@ -63,25 +60,4 @@ pub(super) fn run(command: &CreditsCommand) -> Result<(), Failure> {
         CreditsCommand::Prune(arguments) => prune::run(arguments),
         CreditsCommand::Reconcile(arguments) => reconcile::run(arguments),
     }
-}
-
-/// The configuration alone: reports need neither the key nor the certificates.
-fn read_config(path: &Path) -> Result<Config, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))?;
-    Ok(config::parse(path, &text)?)
-}
-
-fn open_reader(config: &Config) -> Result<Reader, Failure> {
-    let path = &config.ledger.path;
-    if !path.exists() {
-        let why = "there is no ledger yet: it is made when the gateway first starts";
-        return Err(Failure::Usage(format!("{}: {why}", path.display())));
-    }
-    catch_up(config)?;
-    Reader::open(path).map_err(|error| read_failed(path, &error))
-}
-
-fn read_failed(path: &Path, error: &rusqlite::Error) -> Failure {
-    Failure::System(std::io::Error::other(format!("{}: {error}", path.display())))
 }

@@ -6,12 +6,10 @@ use std::path::PathBuf;
 
 use jiff::civil::Date;
 
-use super::read_config;
-use crate::books::open::OpenError;
-use crate::cli::Failure;
+use crate::cli::failure::{Failure, read_config};
 use crate::clock::Clock;
 use crate::credits::period::day_of;
-use crate::ledger::Store;
+use crate::ledger::file;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct PruneArguments {
@@ -36,15 +34,15 @@ pub(super) fn run(arguments: &PruneArguments) -> Result<(), Failure> {
             arguments.before
         )));
     }
-    let file = File::create_new(&arguments.export)
+    let mut store = file::upkeep(&config.ledger)?;
+    let export = File::create_new(&arguments.export)
         .map_err(|error| Failure::Usage(format!("{shown}: cannot be made: {error}")))?;
-    let mut out = BufWriter::new(file);
-    let mut store = Store::open(&config.ledger.path, config.ledger.durability).map_err(OpenError::from)?;
+    let mut out = BufWriter::new(export);
     let written = store.export(arguments.before, &mut out)?;
     out.flush()?;
     // On disk before anything is removed.
     out.get_ref().sync_all()?;
-    let removed = store.prune(arguments.before).map_err(OpenError::from)?;
+    let removed = store.prune(arguments.before)?;
     println!(
         "{written} entries are in {shown}, and {removed} were removed from the ledger. No sum has changed."
     );

@@ -1,16 +1,14 @@
 //! `credits reconcile`: the ledger beside the upstream's usage, or beside its list of charges.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::{fs, io};
 
-use super::{open_reader, read_config, read_failed};
-use crate::books::open::OpenError;
-use crate::cli::Failure;
+use crate::cli::failure::{Failure, read_config};
 use crate::clock::Clock;
 use crate::credits::Credits;
-use crate::ledger::{Adjustment, Store};
+use crate::ledger::{Adjustment, file};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::outbound::connect::Tcp;
@@ -41,8 +39,9 @@ pub(super) fn run(arguments: &ReconcileArguments) -> Result<(), Failure> {
 fn by_usage(path: &Path) -> Result<(), Failure> {
     let live = Live::load(path, &Metrics::new(), Clock::system())?;
     let snapshot = live.current();
-    let reader = Mutex::new(open_reader(&snapshot.config)?);
-    let compared = event_loop()?.block_on(compare_with(&Tcp, &snapshot, &reader));
+    file::catch_up(&snapshot.config.ledger)?;
+    let reads = file::reads(&snapshot.config.ledger);
+    let compared = event_loop()?.block_on(compare_with(&Tcp, &snapshot, &reads));
     let comparison = compared.map_err(|error| Failure::System(std::io::Error::other(error.to_string())))?;
     let Comparison { theirs, settled, in_doubt } = comparison;
     println!("billing period       {:.0} to {:.0}", theirs.start, theirs.end);
@@ -61,10 +60,9 @@ fn by_usage(path: &Path) -> Result<(), Failure> {
 /// Call by call.
 fn by_list(arguments: &ReconcileArguments, csv: &Path) -> Result<(), Failure> {
     let config = read_config(&arguments.config)?;
-    let failed = |error| read_failed(&config.ledger.path, &error);
     let theirs = read_csv(csv)?;
-    let reader = open_reader(&config)?;
-    let ours = reader.booked_by_response().map_err(failed)?;
+    let reader = file::reading(&config.ledger)?;
+    let ours = reader.booked_by_response()?;
     let (mut matched, mut missing) = (0, 0);
     let mut differing = Vec::new();
     for (id, credits) in &theirs {
@@ -98,12 +96,10 @@ fn by_list(arguments: &ReconcileArguments, csv: &Path) -> Result<(), Failure> {
             .into_iter()
             .map(|(booked, figure)| Adjustment { booked: booked.clone(), figure, reason: reason.clone(), at })
             .collect();
-        let mut store =
-            Store::open(&config.ledger.path, config.ledger.durability).map_err(OpenError::from)?;
-        store.adjust(&adjustments).map_err(OpenError::from)?;
+        file::upkeep(&config.ledger)?.adjust(&adjustments)?;
         println!("{} calls are booked at the upstream's figures now.", adjustments.len());
     }
-    println!("{} credits are booked in doubt.", reader.in_doubt().map_err(failed)?);
+    println!("{} credits are booked in doubt.", reader.in_doubt()?);
     if missing + extra == 0 && (differ == 0 || arguments.book) { Ok(()) } else { Err(disagreement()) }
 }
 
@@ -111,25 +107,30 @@ fn disagreement() -> Failure {
     Failure::System(std::io::Error::other("the ledger and the upstream do not agree"))
 }
 
+/// The charges of a list, added up by id. A first line whose second cell is no number is its headings.
 fn read_csv(path: &Path) -> Result<BTreeMap<String, Credits>, Failure> {
-    let text =
-        if path.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
-    let text =
-        text.map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))?;
+    let shown = path.display();
+    let bytes = if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(path)
+    };
+    let bytes = bytes.map_err(|error| Failure::Usage(format!("{shown}: cannot be read: {error}")))?;
+    let mut lines =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(&*bytes);
     let mut charges = BTreeMap::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let (id, credits) = line.split_once(',').unwrap_or((line, ""));
-        let unquoted = |cell: &str| cell.trim().trim_matches('"').to_owned();
-        match Credits::from_json_number(&unquoted(credits)) {
-            Some(credits) => {
-                let sum = charges.entry(unquoted(id)).or_insert(Credits::ZERO);
-                *sum += credits;
-            }
+    for (index, line) in lines.records().enumerate() {
+        let line = line.map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
+        let cell = |at| line.get(at).unwrap_or_default();
+        match Credits::from_json_number(cell(1)) {
+            Some(credits) => *charges.entry(cell(0).to_owned()).or_insert(Credits::ZERO) += credits,
             None if index == 0 => {}
             None => {
-                let place = format!("{}:{}", path.display(), index + 1);
+                let at = line.position().map_or(0, csv::Position::line);
+                let found = line.iter().collect::<Vec<_>>().join(",");
                 return Err(Failure::Usage(format!(
-                    "{place}: expected \"response id,credits\", found {line:?}"
+                    "{shown}:{at}: expected \"response id,credits\", found {found:?}"
                 )));
             }
         }

@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::{open_reader, read_config, read_failed};
-use crate::cli::Failure;
+use crate::cli::failure::{Failure, read_config};
 use crate::credits::Credits;
-use crate::ledger::{Span, Spend};
+use crate::ledger::{Span, Spend, file};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ReportArguments {
@@ -81,12 +80,11 @@ impl Line {
 
 pub(super) fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     let config = read_config(&arguments.config)?;
-    let reader = open_reader(&config)?;
     let span = Span {
         since: arguments.since.unwrap_or(Span::ALL.since),
         until: arguments.until.unwrap_or(Span::ALL.until),
     };
-    let spends = reader.spends(span).map_err(|error| read_failed(&config.ledger.path, &error))?;
+    let spends = file::reading(&config.ledger)?.spends(span)?;
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
     let mut total = Line { name: "total".into(), ..Line::default() };
     for spend in &spends {
@@ -151,11 +149,11 @@ fn table(out: &mut impl Write, by: By, lines: &[Line], total: &Line) -> std::io:
     Ok(())
 }
 
-/// No cell can hold a comma or a quote: names are of the configuration, the rest is numbers and days.
-fn csv(out: &mut impl Write, by: By, lines: &[Line]) -> std::io::Result<()> {
-    writeln!(out, "{}", headings(by).join(","))?;
+fn csv(out: impl Write, by: By, lines: &[Line]) -> std::io::Result<()> {
+    let mut out = csv::Writer::from_writer(out);
+    out.write_record(headings(by))?;
     for line in lines {
-        writeln!(out, "{}", line.cells().join(","))?;
+        out.write_record(line.cells())?;
     }
-    Ok(())
+    out.flush()
 }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::{open_reader, read_config, read_failed};
-use crate::cli::Failure;
+use crate::cli::failure::{Failure, read_config};
+use crate::ledger::file;
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let config = read_config(config)?;
     let path = &config.ledger.path;
-    let wrong = open_reader(&config)?.verify().map_err(|error| read_failed(path, &error))?;
+    let wrong = file::reading(&config.ledger)?.verify()?;
     if wrong.is_empty() {
         println!(
             "{}: fine. The sums of every day, team and key are what their entries say, and every hold has at most one ending.",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::error::BodyError;
 use crate::forward::deadline::Deadline;
 use crate::outbound::connect::Connect;
 use crate::outbound::connection::Connection;
@@ -64,17 +65,17 @@ impl<B: Body, D: Driver> Driven<B, D> {
 impl<B, D> Body for Driven<B, D>
 where
     B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<super::BodyError>,
+    B::Error: Into<BodyError>,
     D: Driver + Unpin,
 {
     type Data = Bytes;
-    type Error = super::BodyError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, super::BodyError>>> {
-        let timed_out = |bound: Duration| Some(Err(super::BodyError::TimedOut(bound)));
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let timed_out = |bound: Duration| Some(Err(BodyError::TimedOut(bound)));
         // Also while frames come: a caller that reads a little now and then must not hold them for ever.
         if let Some(bound) = self.deadline.is_over() {
             return Poll::Ready(timed_out(bound));

@@ -2,32 +2,21 @@
 //! inside out, the connection is driven, the key is masked, the meter looks and the record ends, a caller that leaves
 //! hands the rest to the drain, and a break is told once what came before it is written.
 
-pub(super) mod cleared;
+pub mod error;
 pub(super) mod driven;
-pub(super) mod late;
-pub(super) mod read_on;
+pub(super) mod cleared;
 pub(super) mod told;
-
-use std::time::Duration;
+pub(super) mod read_on;
+pub(super) mod late;
 
 use hyper::body::Incoming;
 
 use self::cleared::Cleared;
 use self::driven::{Driven, Lent};
+use self::error::BodyError;
 use self::late::Late;
 use self::read_on::ReadOn;
 
 /// The body that is handed to the server. Whatever ends it ends the record, exactly once: its last frame, an error, or
 /// being dropped, which is a caller that left.
 pub type AnswerBody<C> = Box<Late<ReadOn<Cleared<Driven<Incoming, Lent<C>>>>, BodyError>>;
-
-/// Why a body broke off. The caller sees a message that did not end.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The upstream closed, reset or garbled it.
-    #[error("the upstream's answer broke off: {0}")]
-    Upstream(#[from] hyper::Error),
-    /// The upstream fell silent, or went on for too long.
-    #[error("the upstream's answer did not go on within {0:?}")]
-    TimedOut(Duration),
-}

@@ -1,22 +1,30 @@
 //! The bytes of the journal.
 //!
-//! A file begins with a header: `MVGWjrnl`, the ledger's identity, the generation, a random number of the process, eight
-//! bytes each, and a CRC-32 of all that, four. Then come frames: the length of the entry and a CRC-32 of header and
-//! entry, four bytes each, and the entry as postcard writes it. Numbers are little-endian. What is left of an older
-//! generation behind the last frame does not match in its checksum, nor does what another process has left in a
-//! generation that it never finished.
+//! A file begins with a header: `MVGWJRNL`, the version, four bytes, the ledger's identity, the generation and a random
+//! number of the process, eight bytes each, and a CRC-32 of all that, four. Then come frames, one for each group of
+//! entries that were written at once: `MVGf`, the version of the entries, three zeros, the length of the entries and a
+//! CRC-32 of header and entries, four bytes each; then the entries. Numbers are little-endian. Since the checksum of a
+//! frame has the header in it, frames of an older generation, of another ledger, or of a generation that was begun anew
+//! after a crash, are none; and a group is there as a whole or not at all.
 
 use crc32fast::Hasher;
+use memchr::memmem;
 
-use crate::ledger::entry::Entry;
+use crate::ledger::entry::{self, Entry};
 
-const MAGIC: &[u8; 8] = b"MVGWjrnl";
+/// What version this program writes.
+pub const VERSION: u32 = 2;
+const MAGIC: &[u8; 8] = b"MVGWJRNL";
 /// Bytes that a file begins with.
-pub const HEADER: usize = 36;
-/// Length and checksum in front of an entry.
-const PREFIX: usize = 8;
-/// Larger than any entry, some times over: names and ids are bounded.
-const MAX_ENTRY: usize = 4 << 10;
+pub const HEADER: usize = 40;
+/// What a frame begins with.
+const MARK: &[u8; 4] = b"MVGf";
+/// Bytes in front of the entries of a frame.
+pub const PREFIX: usize = 16;
+/// Larger than any group: a group is closed when it is a quarter as large.
+const MAX_GROUP: usize = 4 << 20;
+/// From this size on a group is closed, and the entries behind go into another.
+pub const LARGE_GROUP: usize = MAX_GROUP / 4;
 
 /// What a file begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,19 +44,27 @@ impl Header {
         let mut bytes = [0; HEADER];
         let (stated, checksum) = bytes.split_at_mut(HEADER - 4);
         stated[..8].copy_from_slice(MAGIC);
-        for (at, number) in [(8, self.ledger), (16, self.generation), (24, self.nonce)] {
+        stated[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        for (at, number) in [(12, self.ledger), (20, self.generation), (28, self.nonce)] {
             stated[at..at + 8].copy_from_slice(&number.to_le_bytes());
         }
         checksum.copy_from_slice(&crc32fast::hash(stated).to_le_bytes());
         bytes
     }
 
-    /// As it was written; nothing if it was not, or is damaged.
+    /// As it was written; nothing if it was not, or is damaged, or of another version.
     #[must_use]
     pub fn read(bytes: &[u8; HEADER]) -> Option<Self> {
         let number = |at| bytes[at..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        let header = Self { ledger: number(8)?, generation: number(16)?, nonce: number(24)? };
+        let header = Self { ledger: number(12)?, generation: number(20)?, nonce: number(28)? };
         (header.bytes() == *bytes).then_some(header)
+    }
+
+    /// The version that these first bytes of a file name, if it is one of ours.
+    #[must_use]
+    pub fn version(bytes: &[u8]) -> Option<u32> {
+        let version = bytes.strip_prefix(MAGIC)?.first_chunk()?;
+        Some(u32::from_le_bytes(*version))
     }
 
     /// What the checksums of its frames begin with.
@@ -65,50 +81,62 @@ impl Header {
 #[derive(Clone, Debug)]
 pub struct Seal(Hasher);
 
+/// A frame that was cut out of a file, not yet known to be sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut<'b> {
+    /// Of the entries.
+    pub version: u8,
+    checksum: u32,
+    /// The entries.
+    pub entries: &'b [u8],
+}
+
+/// Cuts the frame out that `bytes` begin with.
+#[must_use]
+pub fn cut(bytes: &[u8]) -> Option<Cut<'_>> {
+    let prefix: &[u8; PREFIX] = bytes.strip_prefix(MARK).and(bytes.first_chunk())?;
+    let number = |at: usize| prefix[at..].first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    let length = usize::try_from(number(8)?).ok().filter(|length| (1..=MAX_GROUP).contains(length))?;
+    let entries = bytes.get(PREFIX..PREFIX + length)?;
+    Some(Cut { version: prefix[4], checksum: number(12)?, entries })
+}
+
+/// Where the next frame may begin.
+#[must_use]
+pub fn next_mark(bytes: &[u8]) -> Option<usize> {
+    memmem::find(bytes, MARK)
+}
+
 impl Seal {
-    /// Writes an entry behind others.
-    pub fn frame(&self, out: &mut Vec<u8>, entry: &Entry<'_>) {
-        let start = out.len();
-        out.extend_from_slice(&[0; PREFIX]);
-        // Into memory, and of plain numbers and text: this cannot fail.
-        *out = postcard::to_extend(entry, std::mem::take(out)).unwrap_or_default();
-        let length = out.len() - start - PREFIX;
-        debug_assert!(length <= MAX_ENTRY, "{length} bytes are more than would be read again");
-        let checksum = self.checksum(&out[start + PREFIX..]);
-        out[start..start + 4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-        out[start + 4..start + PREFIX].copy_from_slice(&checksum.to_le_bytes());
+    /// Begins a frame behind others; entries may be written behind it until it is closed.
+    pub fn open(out: &mut Vec<u8>) {
+        out.extend_from_slice(MARK);
+        out.extend_from_slice(&[entry::VERSION, 0, 0, 0]);
+        out.extend_from_slice(&[0; 8]);
     }
 
-    /// The sound frame that `bytes` begin with: its length, and what it says.
+    /// Closes the frame that begins at `start`, with the entries behind it.
+    pub fn close(&self, out: &mut [u8], start: usize) {
+        let (prefix, entries) = out[start..].split_at_mut(PREFIX);
+        debug_assert!(
+            entries.len() <= MAX_GROUP,
+            "{} bytes are more than would be read again",
+            entries.len()
+        );
+        prefix[8..12].copy_from_slice(&u32::try_from(entries.len()).unwrap_or(u32::MAX).to_le_bytes());
+        prefix[12..].copy_from_slice(&self.checksum(entries).to_le_bytes());
+    }
+
+    /// Whether a frame is of this header, and as it was written.
     #[must_use]
-    pub fn read<'b>(&self, bytes: &'b [u8]) -> Option<(usize, Entry<'b>)> {
-        let length = length(bytes)?;
-        let stated = u32::from_le_bytes(bytes.get(4..PREFIX)?.try_into().ok()?);
-        let entry = bytes.get(PREFIX..PREFIX + length)?;
-        if self.checksum(entry) != stated {
-            return None;
-        }
-        Some((PREFIX + length, postcard::from_bytes(entry).ok()?))
+    pub fn holds(&self, cut: &Cut<'_>) -> bool {
+        self.checksum(cut.entries) == cut.checksum
+            && (cut.version != entry::VERSION || Entry::are_whole(cut.entries))
     }
 
-    fn checksum(&self, entry: &[u8]) -> u32 {
+    fn checksum(&self, entries: &[u8]) -> u32 {
         let mut hasher = self.0.clone();
-        hasher.update(entry);
+        hasher.update(entries);
         hasher.finalize()
     }
-}
-
-/// The entries in frames that were written or recovered.
-pub fn entries(mut bytes: &[u8]) -> impl Iterator<Item = Entry<'_>> {
-    std::iter::from_fn(move || {
-        let length = length(bytes)?;
-        let entry = postcard::from_bytes(bytes.get(PREFIX..PREFIX + length)?).ok()?;
-        bytes = &bytes[PREFIX + length..];
-        Some(entry)
-    })
-}
-
-fn length(bytes: &[u8]) -> Option<usize> {
-    let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
-    (1..=MAX_ENTRY).contains(&length).then_some(length)
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use mavera_gateway::books::open;
+use mavera_gateway::books::open::Books;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::gateway::Gateway;
 use mavera_gateway::key::NewKey;
@@ -68,7 +68,7 @@ impl Rig {
         let live = Live::load(&path, &metrics, clock).map_err(|problems| problems.to_string())?;
         let log = Log::start(io::sink(), &metrics).map_err(|error| error.to_string())?;
         let books =
-            open::open(&live.current().config, clock, live.ledger()).map_err(|error| error.to_string())?;
+            Books::open(&live.current().config, clock, live.ledger()).map_err(|error| error.to_string())?;
         let recorder = Arc::new(Recorder::new(clock, Arc::clone(live.calls()), log));
         Ok(Self { gateway: Gateway::new(metrics, live, recorder, books), key: key.text.to_string() })
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{RETRY, Shared, State};
 use crate::config::Durability;
 use crate::ledger::entry::Entry;
-use crate::ledger::journal::{self, Frames, Position};
-use crate::ledger::store::Store;
+use crate::ledger::file::store::Store;
+use crate::ledger::journal::{Position, Unmerged};
 
 /// How long entries gather before they are merged into the database, and how many bytes of them are not waited for.
 const GATHER: Duration = Duration::from_millis(100);
@@ -19,21 +19,22 @@ impl Shared {
         let mut durable = Position::default();
         loop {
             let mut state = self.state();
-            while state.unmerged.bytes.is_empty() && !state.closing {
+            while state.unmerged.entries.is_empty() && !state.closing {
                 state.merger_rests = true;
                 state = self.written.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             state.merger_rests = false;
-            let gathering = |state: &mut State| !state.closing && state.unmerged.bytes.len() < ENOUGH;
+            let gathering = |state: &mut State| !state.closing && state.unmerged.entries.len() < ENOUGH;
             let waited = self.written.wait_timeout_while(state, GATHER, gathering);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            let batch = Frames { bytes: std::mem::take(&mut state.unmerged.bytes), end: state.unmerged.end };
-            state.merging = batch.bytes.len();
+            let batch =
+                Unmerged { entries: std::mem::take(&mut state.unmerged.entries), end: state.unmerged.end };
+            state.merging = batch.entries.len();
             let closing = state.closing;
             drop(state);
 
-            if !batch.bytes.is_empty() {
-                let entries: Vec<_> = journal::entries(&batch.bytes).collect();
+            if !batch.entries.is_empty() {
+                let entries: Vec<_> = Entry::read_all(&batch.entries).collect();
                 // The first of a generation takes all of the one before to the disk, whose file may then be written over.
                 let sync = self.durability == Durability::Fsync && batch.end.generation > durable.generation;
                 merge_until_it_works(&mut store, &entries, batch.end, sync);
@@ -48,10 +49,10 @@ impl Shared {
             state.merging = 0;
             self.show_unmerged(&state);
             self.counts.set_closed(state.failing);
-            if !batch.bytes.is_empty() {
+            if !batch.entries.is_empty() {
                 state.merged = batch.end;
             }
-            if closing && state.unmerged.bytes.is_empty() {
+            if closing && state.unmerged.entries.is_empty() {
                 state.closing = false;
                 self.done.notify_all();
             }

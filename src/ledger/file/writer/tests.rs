@@ -3,7 +3,7 @@ use jiff::civil::date;
 
 use super::*;
 use crate::credits::Credits;
-use crate::ledger::{Account, Basis, Ending, Reader};
+use crate::ledger::{Account, Basis, Ending, Span, file};
 use crate::meter::Usage;
 use crate::metrics::Metrics;
 use crate::route::Route;
@@ -21,9 +21,7 @@ fn ending(call: i64) -> NewEnding {
     NewEnding {
         call,
         account: account(),
-        request_id: "r".into(),
         reserve: Credits::whole(5),
-        day: date(2026, 1, 1),
         at: Timestamp::UNIX_EPOCH,
         sent_at: Some(Timestamp::UNIX_EPOCH),
         outcome: "completed",
@@ -79,9 +77,43 @@ fn callers_on_many_threads_lose_no_entry() {
             }
         });
         ledger.flush();
-        let reader = Reader::open(&folder.path().join("ledger.db")).unwrap();
+        let settings = crate::config::Ledger { path: folder.path().join("ledger.db"), durability };
+        let reader = file::reads(&settings).open().unwrap();
         assert_eq!(reader.verify().unwrap(), Vec::<String>::new());
-        let spends = reader.spends(crate::ledger::Span::ALL).unwrap();
+        let spends = reader.spends(Span::ALL).unwrap();
         assert_eq!(spends.iter().map(|spend| spend.calls).sum::<u64>(), 4 * CALLS.unsigned_abs());
     }
+}
+
+/// Of commands that were written, as they are counted.
+fn open_holds(ledger: &SqliteLedger) -> i64 {
+    ledger.shared.counts.open_holds.get()
+}
+
+#[tokio::test]
+async fn a_hold_that_was_refused_has_no_ending_and_the_gauge_of_open_holds_never_falls_below_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = start(folder.path(), Durability::Os);
+    ledger.hold(hold(1)).await.unwrap();
+    assert_eq!(open_holds(&ledger), 1);
+    // The disk refuses a hold that waits, and whoever asked has left: the ending comes behind the refusal, or waits too.
+    for ends_at_once in [true, false] {
+        let (asker, _) = oneshot::channel();
+        let mut state = ledger.shared.state();
+        state.open.insert(2);
+        state.waiting.push_back((Command::Hold(hold(2)), Some(asker)));
+        drop(state);
+        if ends_at_once {
+            ledger.end(ending(2));
+        }
+        let mut state = ledger.shared.state();
+        let group = state.waiting.drain(..).collect();
+        state.refuse_holds(group, &"the disk is full".into());
+        drop(state);
+        ledger.end(ending(2));
+    }
+    ledger.end(ending(1));
+    ledger.end(ending(1));
+    ledger.flush();
+    assert_eq!(open_holds(&ledger), 0);
 }

@@ -22,13 +22,15 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::counts::Counts;
-use super::entry::Entry;
-use super::journal::{Frames, Journal, Position};
 use super::store::Store;
-use super::{Command, Ledger, NewEnding, NewHold, Receipt, Unavailable};
 use crate::clock::Clock;
 use crate::config::Durability;
+use crate::ledger::counts::Counts;
+use crate::ledger::entry::Entry;
+use crate::ledger::error::LedgerError;
+use crate::ledger::facts::{CallId, Command, NewEnding, NewHold};
+use crate::ledger::journal::{Journal, Position, Unmerged};
+use crate::ledger::write::{Ledger, Receipt, Unavailable};
 
 /// Commands written to the journal at once at most.
 const GROUP: usize = 1024;
@@ -80,12 +82,14 @@ struct State {
     writing: bool,
     /// The journal could not be written when that was last tried.
     failing: bool,
+    /// Holds that were asked for and not refused, and have no ending yet: only those can be ended.
+    open: HashSet<CallId>,
     /// Somebody waits for a hold among what waits.
     urgent: bool,
     /// Somebody waits for everything to be written.
     flushing: bool,
     /// Written to the journal, and not taken by the merger.
-    unmerged: Frames,
+    unmerged: Unmerged,
     /// What the merger has taken and not brought into the database, in bytes.
     merging: usize,
     /// How far the database is.
@@ -121,7 +125,7 @@ impl Ledger for SqliteLedger {
     fn hold(&self, hold: NewHold) -> Receipt {
         let shared = &self.shared;
         let mut state = shared.state();
-        if state.unmerged.bytes.len() + state.merging > MAX_UNMERGED {
+        if state.unmerged.entries.len() + state.merging > MAX_UNMERGED {
             // Nobody would know it from the journal, which goes on: the merger takes it back.
             shared.counts.set_closed(true);
             return Receipt::Refused(Unavailable("the database takes no entries".into()));
@@ -131,6 +135,7 @@ impl Ledger for SqliteLedger {
         }
         let (answer, receiver) = oneshot::channel();
         let first = !std::mem::replace(&mut state.urgent, true);
+        state.open.insert(hold.call);
         state.waiting.push_back((Command::Hold(hold), Some(answer)));
         drop(state);
         if first {
@@ -141,6 +146,10 @@ impl Ledger for SqliteLedger {
 
     fn end(&self, ending: NewEnding) {
         let mut state = self.shared.state();
+        // Its hold was refused, and whoever asked for it had left: there is nothing to end.
+        if !state.open.remove(&ending.call) {
+            return;
+        }
         state.waiting.push_back((Command::End(ending), None));
         if std::mem::take(&mut state.writer_rests) {
             self.shared.asked.notify_one();
@@ -169,16 +178,17 @@ impl Ledger for SqliteLedger {
 
 impl Shared {
     fn new(store: &Store, durability: Durability, clock: Clock, counts: Arc<Counts>) -> io::Result<Self> {
-        let progress = store.progress().map_err(io::Error::other)?;
+        let progress = store.progress().map_err(|error: LedgerError| io::Error::other(error))?;
         let merged = progress.merged;
         Ok(Self {
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 writing: false,
                 failing: false,
+                open: HashSet::new(),
                 urgent: false,
                 flushing: false,
-                unmerged: Frames { bytes: Vec::new(), end: merged },
+                unmerged: Unmerged { entries: Vec::new(), end: merged },
                 merging: 0,
                 merged,
                 closing: false,
@@ -207,6 +217,7 @@ impl Shared {
     fn write_now(&self, state: &mut State, hold: NewHold) -> Receipt {
         let mut group: Vec<Waiting> = state.waiting.drain(..).collect();
         state.urgent = false;
+        state.open.insert(hold.call);
         group.push((Command::Hold(hold), None));
         let mut journal = self.journal();
         let written = self.write_group(&mut journal, &group, state.merged, state.failing);
@@ -338,7 +349,7 @@ impl Shared {
     }
 
     fn show_unmerged(&self, state: &State) {
-        let bytes = state.unmerged.bytes.len() + state.merging;
+        let bytes = state.unmerged.entries.len() + state.merging;
         self.counts.unmerged.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
@@ -353,6 +364,7 @@ impl State {
             match (command, answer) {
                 (Command::Hold(hold), answer) => {
                     refused.insert(hold.call);
+                    self.open.remove(&hold.call);
                     // Whoever asked may have left.
                     answer.map(|answer| answer.send(Err(Unavailable(Arc::clone(reason)))));
                 }

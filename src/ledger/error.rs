@@ -1,0 +1,59 @@
+//! Why a ledger cannot be opened, read or written, in words for its operator.
+
+use std::path::PathBuf;
+
+/// What is wrong with a ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// Its store or the system refused.
+    #[error("the ledger {path}: {what}", path = path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        what: String,
+    },
+    /// There is none where one must be.
+    #[error("{path}: there is no ledger yet: it is made when the gateway first starts; is `ledger.path` meant from this folder?", path = path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Somebody else's database.
+    #[error("{path} is a database, but not a ledger of this program; name another file in `ledger.path`", path = path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// From the future.
+    #[error("{path} was written by a newer version ({what}); run that version, or restore a backup", path = path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What of it is newer.
+        what: String,
+    },
+    /// Of an older version that runs and keeps it from being brought up to date.
+    #[error("{path} is written by a gateway of an older version, which runs; stop or upgrade that first", path = path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Damaged.
+    #[error("{path} is damaged: {what}; keep the damaged file, and restore a backup", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// Two gateways on one ledger would each keep sums without the other's.
+    #[error("the ledger {path} is in use by another gateway; give each its own `ledger.path`", path = path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What was to be written elsewhere could not be.
+    #[error(transparent)]
+    Output(#[from] std::io::Error),
+}

@@ -1,0 +1,198 @@
+//! What is written into a ledger: holds, their endings, grants and corrections, as the rest of the program knows them.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::credits::Credits;
+use crate::meter::Usage;
+use crate::metrics::OTHER;
+use crate::route::Route;
+
+/// Joins the entries of one call. Ours, because request ids may be the callers' and need not be unique.
+pub type CallId = i64;
+
+/// Whom a call is booked on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Name of the team.
+    pub team: Arc<str>,
+    /// Public id of the key.
+    pub key_id: Arc<str>,
+    /// The route; none where it is one that this program does not know.
+    pub route: Option<Route>,
+}
+
+impl Account {
+    /// The route's name.
+    #[must_use]
+    pub fn route_label(&self) -> &'static str {
+        self.route.map_or(OTHER, Route::label)
+    }
+}
+
+/// A hold to be written before its call may be sent.
+#[derive(Clone, Debug)]
+pub struct NewHold {
+    /// The call.
+    pub call: CallId,
+    /// Whom it is booked on.
+    pub account: Account,
+    /// The id that the caller sees.
+    pub request_id: String,
+    /// What is held.
+    pub reserve: Credits,
+    /// When.
+    pub at: Timestamp,
+    /// The calendar day it is booked on, in the configured zone; its ending is booked on the same.
+    pub day: Date,
+}
+
+/// The ending of a hold.
+#[derive(Clone, Debug)]
+pub struct NewEnding {
+    /// The call.
+    pub call: CallId,
+    /// Whom it is booked on.
+    pub account: Account,
+    /// What was held.
+    pub reserve: Credits,
+    /// When it ended.
+    pub at: Timestamp,
+    /// When it was sent upstream, if it was.
+    pub sent_at: Option<Timestamp>,
+    /// How the call ended, as its record says.
+    pub outcome: &'static str,
+    /// The upstream's id of the response.
+    pub response_id: Option<String>,
+    /// What the upstream reported.
+    pub usage: Usage,
+    /// What is booked.
+    pub ending: Ending,
+}
+
+/// The one ending that a hold has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The credits are spent.
+    Settled {
+        /// How many.
+        credits: Credits,
+        /// Whether the upstream said so.
+        basis: Basis,
+        /// Why, where it is an estimate.
+        reason: &'static str,
+    },
+    /// The credits are free again: the upstream provably did no work that is charged.
+    Voided {
+        /// What proves it.
+        reason: &'static str,
+    },
+}
+
+/// What a settled figure rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// The upstream's own figure.
+    Final,
+    /// The reserve, because there is no figure. In doubt until reconciled.
+    Estimated,
+}
+
+impl Basis {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Final => "final",
+            Self::Estimated => "estimated",
+        }
+    }
+}
+
+/// How a call is booked, its corrections included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// The call.
+    pub call: CallId,
+    /// The day it is booked on.
+    pub day: Date,
+    /// Whose.
+    pub team: String,
+    /// By which key.
+    pub key_id: String,
+    /// On which route.
+    pub route: String,
+    /// The id that the caller saw.
+    pub request_id: String,
+    /// The upstream's id of the response.
+    pub response_id: String,
+    /// How the call ended.
+    pub outcome: String,
+    /// What is booked.
+    pub credits: Credits,
+    /// By estimate, and not corrected since.
+    pub in_doubt: bool,
+}
+
+/// A correction of what a call was booked at, by the upstream's own list.
+#[derive(Clone, Debug)]
+pub struct Adjustment {
+    /// The call as it is booked.
+    pub booked: Booked,
+    /// What the upstream says it cost.
+    pub figure: Credits,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One thing to write.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Before sending.
+    Hold(NewHold),
+    /// At the end.
+    End(NewEnding),
+}
+
+/// A hold that a crash left without an ending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenHold {
+    /// The call.
+    pub call: CallId,
+    /// Whose.
+    pub team: String,
+    /// By which key.
+    pub key_id: String,
+    /// On which route.
+    pub route: String,
+    /// As the caller saw it.
+    pub request_id: String,
+    /// What is held.
+    pub reserve: Credits,
+}
+
+impl OpenHold {
+    /// Its ending: booked at its reserve, in doubt.
+    #[must_use]
+    pub fn ending(&self, at: Timestamp) -> NewEnding {
+        NewEnding {
+            call: self.call,
+            account: Account {
+                team: self.team.as_str().into(),
+                key_id: self.key_id.as_str().into(),
+                route: Route::named(&self.route),
+            },
+            reserve: self.reserve,
+            at,
+            sent_at: None,
+            outcome: "crashed",
+            response_id: None,
+            usage: Usage::default(),
+            ending: Ending::Settled { credits: self.reserve, basis: Basis::Estimated, reason: "crash" },
+        }
+    }
+}

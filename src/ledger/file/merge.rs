@@ -1,0 +1,292 @@
+//! Entries into the database: many at a time, each call that has ended meanwhile as one row, each sum once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Transaction, TransactionBehavior, params};
+
+use super::failure::{failure, is_of_one_entry};
+use super::names::Names;
+use super::store::{Store, set_synchronous};
+use crate::ledger::entry::{EndEntry, Entry, HoldEntry, Kind};
+use crate::ledger::error::LedgerError;
+use crate::ledger::facts::CallId;
+use crate::ledger::journal::Position;
+
+impl Store {
+    /// Writes entries in their order, all of them or none, and that the journal is merged up to `merged`. Returns which
+    /// were written: an ending whose hold was never written has nothing to end, and is left out.
+    ///
+    /// # Errors
+    /// When they cannot be written; nothing has been written then.
+    pub fn write(
+        &mut self,
+        entries: &[Entry<'_>],
+        merged: Option<Position>,
+    ) -> Result<Vec<bool>, LedgerError> {
+        self.try_write(entries, merged).map_err(|error| failure(&self.path, &error))
+    }
+
+    fn try_write(&mut self, entries: &[Entry<'_>], merged: Option<Position>) -> rusqlite::Result<Vec<bool>> {
+        let Self { connection, names, .. } = self;
+        let mut write = || {
+            // It begins with the right to write: one that reads first would be refused, and not wait, where somebody
+            // else has written since.
+            let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let first: i64 =
+                change.prepare_cached("SELECT last_seq FROM progress")?.query_row([], |row| row.get(0))?;
+            let mut merge = Merge { change: &change, names: &mut *names, sums: BTreeMap::new() };
+            let written = merge.all(entries, first)?;
+            merge.add_sums()?;
+            let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
+            let (generation, position) = merged.map_or((None, None), |at| {
+                (Some(at.generation.cast_signed()), Some(at.offset.cast_signed()))
+            });
+            change
+                .prepare_cached(
+                    "UPDATE progress SET last_seq = last_seq + ?1, generation = coalesce(?2, generation),
+                       position = coalesce(?3, position)",
+                )?
+                .execute(params![count, generation, position])?;
+            change.commit()?;
+            Ok(written)
+        };
+        let written = write();
+        if written.is_err() {
+            names.forget();
+        }
+        written
+    }
+
+    /// Merges what the journal holds, and does not let one entry that can never be written keep the others from it: that is
+    /// left out, with a word to the operator. With `durable`, returns when all of it is on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn merge(
+        &mut self,
+        entries: &[Entry<'_>],
+        merged: Position,
+        durable: bool,
+    ) -> Result<(), LedgerError> {
+        let failed = |store: &Self, error: &rusqlite::Error| failure(&store.path, error);
+        set_synchronous(&self.connection, durable).map_err(|error| failed(self, &error))?;
+        match self.try_write(entries, Some(merged)) {
+            Err(error) if is_of_one_entry(&error) => {}
+            written => return written.map(drop).map_err(|error| failed(self, &error)),
+        }
+        for entry in entries {
+            match self.try_write(std::slice::from_ref(entry), None) {
+                Err(error) if is_of_one_entry(&error) => {
+                    tracing::error!(%error, ?entry, "an entry cannot be written and is left out of the ledger");
+                }
+                written => drop(written.map_err(|error| failed(self, &error))?),
+            }
+        }
+        self.write(&[], Some(merged)).map(drop)
+    }
+}
+
+/// One transaction in the making.
+struct Merge<'c, 'n> {
+    change: &'c Transaction<'c>,
+    names: &'n mut Names,
+    sums: BTreeMap<Sum, Added>,
+}
+
+/// Which sum an ending counts in: the day, and the numbers of team, key, member, route and outcome.
+type Sum = [i64; 6];
+
+#[derive(Default)]
+struct Added {
+    calls: i64,
+    settled: i64,
+    estimated: i64,
+    input_tokens: i64,
+    output_tokens: i64,
+}
+
+impl Merge<'_, '_> {
+    fn all(&mut self, entries: &[Entry<'_>], first: i64) -> rusqlite::Result<Vec<bool>> {
+        let numbered = || (first + 1..).zip(entries);
+        let mut ends: HashMap<CallId, (i64, &EndEntry<'_>)> = HashMap::with_capacity(entries.len() / 2);
+        for (seq, entry) in numbered() {
+            if let Entry::End(end) = entry {
+                ends.entry(end.call).or_insert((seq, end));
+            }
+        }
+        let mut ended_with = HashMap::with_capacity(entries.len() / 2);
+        let mut written = Vec::with_capacity(entries.len());
+        for (seq, entry) in numbered() {
+            written.push(match entry {
+                Entry::Hold(hold) => {
+                    let end = ends.get(&hold.call).filter(|(end, _)| *end > seq).copied();
+                    self.hold(seq, hold, end)?;
+                    ended_with.insert(hold.call, end.map(|(end, _)| end));
+                    true
+                }
+                // Written with its hold.
+                Entry::End(end) if ended_with.get(&end.call) == Some(&Some(seq)) => true,
+                Entry::End(end) => self.end(seq, end)?,
+            });
+        }
+        Ok(written)
+    }
+
+    fn number(&mut self, name: &str) -> rusqlite::Result<i64> {
+        self.names.number(self.change, name)
+    }
+
+    /// Writes a hold, with its ending where there is one already.
+    fn hold(
+        &mut self,
+        seq: i64,
+        hold: &HoldEntry<'_>,
+        end: Option<(i64, &EndEntry<'_>)>,
+    ) -> rusqlite::Result<()> {
+        let [team, key, member, route] = [
+            self.number(hold.team)?,
+            self.number(hold.key_id)?,
+            self.number(hold.member)?,
+            self.number(hold.route)?,
+        ];
+        let (end_seq, end) = end.map_or((None, None), |(seq, end)| (Some(seq), Some(end)));
+        let outcome = end.map(|end| self.number(end.outcome)).transpose()?;
+        let reason = end.and_then(|end| end.reason).map(|reason| self.number(reason)).transpose()?;
+        let retry = hold.retry.as_ref();
+        self.change
+            .prepare_cached(
+                "INSERT INTO bookings (call, hold_seq, held_at, day, team, key, member, route, request_id, reserve, retry_key,
+                   fingerprint, replica, end_seq, ended_at, kind, credits, reason, outcome, response_id, input_tokens,
+                   output_tokens, sent_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+                   ?23)",
+            )?
+            .execute(params![
+                hold.call,
+                seq,
+                hold.at,
+                hold.day,
+                team,
+                key,
+                member,
+                route,
+                hold.request_id,
+                hold.reserve,
+                retry.map(|retry| retry.key),
+                retry.map(|retry| retry.fingerprint),
+                hold.replica,
+                end_seq,
+                end.map(|end| end.at),
+                end.map(|end| end.kind.number()),
+                end.map(|end| end.credits),
+                reason,
+                outcome,
+                end.and_then(|end| end.response_id),
+                end.and_then(|end| end.input_tokens),
+                end.and_then(|end| end.output_tokens),
+                end.and_then(|end| end.sent_at),
+            ])?;
+        if let (Some(end), Some(outcome)) = (end, outcome) {
+            self.count([hold.day.into(), team, key, member, route, outcome], end);
+        }
+        Ok(())
+    }
+
+    /// Writes the ending of a hold that stands in the database, if it is open.
+    fn end(&mut self, seq: i64, end: &EndEntry<'_>) -> rusqlite::Result<bool> {
+        let outcome = self.number(end.outcome)?;
+        let reason = end.reason.map(|reason| self.number(reason)).transpose()?;
+        let mut statement = self.change.prepare_cached(
+            "UPDATE bookings SET end_seq = ?2, ended_at = ?3, kind = ?4, credits = ?5, reason = ?6, outcome = ?7,
+               response_id = ?8, input_tokens = ?9, output_tokens = ?10, sent_at = ?11
+             WHERE call = ?1 AND end_seq IS NULL RETURNING day, team, key, member, route",
+        )?;
+        let mut rows = statement.query(params![
+            end.call,
+            seq,
+            end.at,
+            end.kind.number(),
+            end.credits,
+            reason,
+            outcome,
+            end.response_id,
+            end.input_tokens,
+            end.output_tokens,
+            end.sent_at,
+        ])?;
+        let Some(row) = rows.next()? else { return Ok(false) };
+        let sum = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, outcome];
+        drop(rows);
+        drop(statement);
+        self.count(sum, end);
+        Ok(true)
+    }
+
+    fn count(&mut self, sum: Sum, end: &EndEntry<'_>) {
+        let added = self.sums.entry(sum).or_default();
+        added.calls += 1;
+        match end.kind {
+            Kind::Estimated => added.estimated += end.credits,
+            Kind::Final | Kind::Derived | Kind::Voided => added.settled += end.credits,
+        }
+        added.input_tokens += end.input_tokens.unwrap_or(0);
+        added.output_tokens += end.output_tokens.unwrap_or(0);
+    }
+
+    fn add_sums(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self.change.prepare_cached(
+            "INSERT INTO day_sums (day, team, key, member, route, outcome, calls, final, estimated, input_tokens,
+               output_tokens)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, final = final + excluded.final,
+               estimated = estimated + excluded.estimated, input_tokens = input_tokens + excluded.input_tokens,
+               output_tokens = output_tokens + excluded.output_tokens",
+        )?;
+        let rolled: i64 =
+            self.change.prepare_cached("SELECT before FROM rolled")?.query_row([], |row| row.get(0))?;
+        for ([day, team, key, member, route, outcome], added) in &self.sums {
+            statement.execute(params![
+                day,
+                team,
+                key,
+                member,
+                route,
+                outcome,
+                added.calls,
+                added.settled,
+                added.estimated,
+                added.input_tokens,
+                added.output_tokens
+            ])?;
+            if *day < rolled {
+                self.add_total(*team, *route, added)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A day whose sums are in the totals already, after a clock that was wrong, say.
+    fn add_total(&self, team: i64, route: i64, added: &Added) -> rusqlite::Result<()> {
+        self.change
+            .prepare_cached(
+                "INSERT INTO totals VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET final = final + excluded.final, estimated = estimated + excluded.estimated,
+                   input_tokens = input_tokens + excluded.input_tokens,
+                   output_tokens = output_tokens + excluded.output_tokens",
+            )?
+            .execute(params![team, route, added.settled, added.estimated, added.input_tokens, added.output_tokens])
+            .map(drop)
+    }
+}
+
+impl Kind {
+    /// As the schema numbers them.
+    const fn number(self) -> i64 {
+        match self {
+            Self::Voided => 0,
+            Self::Final => 1,
+            Self::Estimated => 2,
+            Self::Derived => 3,
+        }
+    }
+}

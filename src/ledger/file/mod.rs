@@ -1,0 +1,17 @@
+//! The ledger in a SQLite file with a journal beside it: one gateway, no server. What SQLite says and is asked shows here
+//! and nowhere else.
+
+mod failure;
+mod columns;
+mod names;
+pub mod store;
+mod merge;
+mod recent;
+mod read;
+mod upkeep;
+pub mod writer;
+mod open;
+
+pub use self::open::{backup, catch_up, open, reading, reads, upkeep};
+pub use self::store::Store;
+pub use self::writer::SqliteLedger;

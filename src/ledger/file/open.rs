@@ -1,0 +1,250 @@
+//! Opening a ledger's file: for the gateway that writes it, for whoever reads it, and for operators' commands.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::columns::{count, credits};
+use super::failure::{failure, system};
+use super::read::Reader;
+use super::store::{Store, last_call};
+use super::writer::SqliteLedger;
+use crate::clock::Clock;
+use crate::config::Ledger as Settings;
+use crate::ledger::counts::Counts;
+use crate::ledger::entry::{Entry, days_since_epoch};
+use crate::ledger::error::LedgerError;
+use crate::ledger::facts::Command;
+use crate::ledger::journal::{self, Found};
+use crate::ledger::reading::{LookBack, Opening, Reading, Span, Total, Upkeep};
+use crate::ledger::reads::Reads;
+use crate::ledger::write::Ledger;
+use crate::route::Route;
+
+/// How often, and how many times, is looked whether a gateway has caught up with its journal: for five seconds.
+const CATCH_UP_LOOK: Duration = Duration::from_millis(20);
+const CATCH_UP_LOOKS: u32 = 250;
+/// How many times is looked, at a start, whether the ledger is free: for a second.
+const LOCK_LOOKS: u32 = 50;
+
+/// Opens the ledger for the one gateway that writes it, with its writer on a thread of its own.
+///
+/// # Errors
+/// In words for the operator.
+pub fn open(
+    settings: &Settings,
+    clock: Clock,
+    counts: &Arc<Counts>,
+    back: LookBack,
+) -> Result<(Arc<dyn Ledger>, Opening), LedgerError> {
+    let Settings { path, durability } = settings;
+    let mut store = Store::open(path, *durability)?;
+    let lock = lock_soon(path)?;
+    take_up_journal(&mut store, clock)?;
+    counts.set_aside(journal::set_aside_count(path));
+    let opening = store.begin(back)?;
+    let ledger = SqliteLedger::start(store, *durability, lock, clock, Arc::clone(counts))
+        .map_err(|error| system(path, &error))?;
+    Ok((Arc::new(ledger), opening))
+}
+
+/// Opens a ledger for reading, with all that its journal holds at this moment.
+///
+/// # Errors
+/// In words for the operator.
+pub fn reading(settings: &Settings) -> Result<Box<dyn Reading>, LedgerError> {
+    catch_up(settings)?;
+    Ok(Box::new(Reader::open(&settings.path)?))
+}
+
+/// Reads a ledger that a gateway of this process writes.
+#[must_use]
+pub fn reads(settings: &Settings) -> Reads {
+    let path = settings.path.clone();
+    Reads::new(move || Ok(Box::new(Reader::open(&path)?)))
+}
+
+/// Opens a ledger for what operators write, also beside a gateway.
+///
+/// # Errors
+/// In words for the operator.
+pub fn upkeep(settings: &Settings) -> Result<Box<dyn Upkeep>, LedgerError> {
+    Ok(Box::new(Store::open_existing(&settings.path, settings.durability)?))
+}
+
+/// Writes a copy of the whole ledger, as it is at this moment, to a file that is not there yet, and holds it against
+/// itself. Returns the number of its last entry.
+///
+/// # Errors
+/// In words for the operator; of a copy that failed a part may lie there.
+pub fn backup(settings: &Settings, to: &Path) -> Result<i64, LedgerError> {
+    catch_up(settings)?;
+    Reader::open(&settings.path)?.copy_to(to)?;
+    let copy = Reader::open(to)?;
+    match copy.verify()?.into_iter().next() {
+        None => copy.last_entry(),
+        Some(what) => Err(LedgerError::Damaged { path: to.to_owned(), what }),
+    }
+}
+
+/// Returns when the database has all that the journal holds at this moment: brings it there, or, where a gateway runs,
+/// waits until that has. Brings the schema of an older version up to date.
+///
+/// # Errors
+/// In words for the operator.
+pub fn catch_up(settings: &Settings) -> Result<(), LedgerError> {
+    let path = &settings.path;
+    if !path.exists() {
+        return Err(LedgerError::Missing { path: path.clone() });
+    }
+    match lock(path) {
+        Ok(_lock) => take_up_journal(&mut Store::open_existing(path, settings.durability)?, Clock::system()),
+        Err(LedgerError::InUse { .. }) => wait_for_the_gateway(path),
+        Err(error) => Err(error),
+    }
+}
+
+fn wait_for_the_gateway(path: &Path) -> Result<(), LedgerError> {
+    let reader = Reader::open(path)?;
+    let found = journal::find(path, reader.progress()?).map_err(|error| system(path, &error))?;
+    let Some(last) = found.last().map(|file| file.unmerged.end) else { return Ok(()) };
+    for _ in 0..CATCH_UP_LOOKS {
+        if reader.progress()?.merged >= last {
+            return Ok(());
+        }
+        std::thread::sleep(CATCH_UP_LOOK);
+    }
+    let what = "the gateway does not bring its journal into the database; its log says why".into();
+    Err(LedgerError::Failed { path: path.to_owned(), what })
+}
+
+/// Merges what an earlier process has written to the journal and not into the database. Damaged files are set aside.
+fn take_up_journal(store: &mut Store, clock: Clock) -> Result<(), LedgerError> {
+    let progress = store.progress()?;
+    let path = store.path().to_owned();
+    let failed = |error: std::io::Error| system(&path, &error);
+    let found = journal::find(&path, progress).map_err(failed)?;
+    // No file is written over before the one ahead of it is merged: the database had been further on.
+    if found.last().is_some_and(|last| last.unmerged.end.generation > progress.merged.generation + 1) {
+        tracing::error!(
+            "the ledger's database is older than its journal, as after restoring a backup: what was booked between the \
+             two is missing"
+        );
+    }
+    for Found { path: file, unmerged, damage } in found {
+        if !unmerged.entries.is_empty() {
+            let entries: Vec<_> = Entry::read_all(&unmerged.entries).collect();
+            store.merge(&entries, unmerged.end, true)?;
+        }
+        if let Some(damage) = damage {
+            let aside = journal::set_aside(&file, clock.wall()).map_err(failed)?;
+            tracing::error!(
+                file = %file.display(), aside = %aside.display(), damage,
+                "a file of the ledger's journal is damaged and was set aside; what it held and the database has not is \
+                 missing from the books: compare them with the upstream's list of charges"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// As [`lock`], but a command that takes the journal up at this moment is waited for.
+fn lock_soon(path: &Path) -> Result<File, LedgerError> {
+    for _ in 0..LOCK_LOOKS {
+        match lock(path) {
+            Err(LedgerError::InUse { .. }) => std::thread::sleep(CATCH_UP_LOOK),
+            locked => return locked,
+        }
+    }
+    lock(path)
+}
+
+/// Held for as long as the gateway runs, by the process: a crash releases it.
+fn lock(path: &Path) -> Result<File, LedgerError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::create(name).map_err(|error| system(path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(system(path, &error)),
+    }
+}
+
+impl Store {
+    /// Settles what a crash left open, and reads what a gateway starts from, at one moment of the ledger.
+    ///
+    /// # Errors
+    /// When it cannot be written or read.
+    pub fn begin(&mut self, back: LookBack) -> Result<Opening, LedgerError> {
+        let open = self.open_holds()?;
+        for hold in &open {
+            tracing::warn!(
+                call = hold.call, request_id = hold.request_id, team = hold.team, reserve = %hold.reserve,
+                "a call was in flight when the gateway ended; its reserve is booked, in doubt"
+            );
+        }
+        let endings: Vec<_> = open.iter().map(|hold| Command::End(hold.ending(back.now))).collect();
+        self.write(&endings.iter().map(Entry::from).collect::<Vec<_>>(), None)?;
+        self.opening(back).map_err(|error| failure(&self.path, &error))
+    }
+
+    fn opening(&mut self, back: LookBack) -> rusqlite::Result<Opening> {
+        let change = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        roll(&change, days_since_epoch(back.since).into())?;
+        let opening = Opening {
+            last_call: last_call(&change)?,
+            totals: totals(&change)?,
+            spent: Reader::spends_of(&change, Span { since: back.since, until: Span::ALL.until })?,
+            grants: Reader::grants_of(&change, back.today)?,
+            costs: Route::all()
+                .filter(|route| route.row().costs())
+                .map(|route| Ok((route, Reader::recent_costs_of(&change, route.label(), back.costs)?)))
+                .collect::<rusqlite::Result<_>>()?,
+            sent: Reader::sent_between(&change, back.sent_since, back.now)?,
+            last_change: change
+                .query_row("SELECT coalesce(max(seq), 0) FROM changes", [], |row| row.get(0))?,
+        };
+        change.commit()?;
+        Ok(opening)
+    }
+}
+
+/// Adds the days before `since` to the totals that have them not, so that each is read once and not at every start.
+fn roll(change: &Transaction<'_>, since: i64) -> rusqlite::Result<()> {
+    change.execute(
+        "INSERT INTO totals
+         SELECT team, route, sum(final - adjusted_final), sum(estimated - adjusted_estimated), sum(input_tokens),
+                sum(output_tokens)
+         FROM day_sums WHERE day >= (SELECT before FROM rolled) AND day < ?1 GROUP BY team, route
+         ON CONFLICT DO UPDATE SET final = final + excluded.final, estimated = estimated + excluded.estimated,
+           input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens",
+        [since],
+    )?;
+    change.execute("UPDATE rolled SET before = max(before, ?1)", params![since]).map(drop)
+}
+
+/// All that was ever counted: what was rolled up, and the days since.
+fn totals(connection: &Connection) -> rusqlite::Result<Vec<Total>> {
+    let mut statement = connection.prepare(
+        "SELECT t.name, r.name, sum(final), sum(estimated), sum(input_tokens), sum(output_tokens) FROM (
+           SELECT team, route, final, estimated, input_tokens, output_tokens FROM totals
+           UNION ALL
+           SELECT team, route, final - adjusted_final, estimated - adjusted_estimated, input_tokens, output_tokens
+           FROM day_sums WHERE day >= (SELECT before FROM rolled)
+         ) JOIN names t ON t.id = team JOIN names r ON r.id = route GROUP BY team, route",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(Total {
+            team: row.get(0)?,
+            route: row.get(1)?,
+            counted: [credits(row, 2)?, credits(row, 3)?],
+            input_tokens: count(row, 4)?,
+            output_tokens: count(row, 5)?,
+        })
+    })?;
+    rows.collect()
+}

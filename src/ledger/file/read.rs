@@ -1,0 +1,307 @@
+//! Reading the file, also while a gateway writes it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::columns::{basis, count, credits};
+use super::failure::failure;
+use super::recent;
+use super::store::{Kind, VERSION, kind, progress};
+use crate::credits::Credits;
+use crate::credits::budget::Grant;
+use crate::ledger::entry::{day_of, days_since_epoch};
+use crate::ledger::error::LedgerError;
+use crate::ledger::facts::Booked;
+use crate::ledger::journal::Progress;
+use crate::ledger::reading::{Adjusted, Changes, Charge, Found, Reading, Search, Span, Spend, TeamDay};
+
+/// A read-only view of a ledger file.
+#[derive(Debug)]
+pub(super) struct Reader {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Reader {
+    /// Opens a ledger file for reading.
+    pub(super) fn open(path: &Path) -> Result<Self, LedgerError> {
+        if !path.exists() {
+            return Err(LedgerError::Missing { path: path.to_owned() });
+        }
+        let open = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(std::time::Duration::from_secs(5))?;
+            Ok((kind(&connection)?, connection))
+        };
+        let (kind, connection) = open().map_err(|error| failure(path, &error))?;
+        let path = path.to_owned();
+        match kind {
+            Kind::Ours(VERSION) => Ok(Self { connection, path }),
+            Kind::Ours(version) if version > VERSION => Err(LedgerError::Newer {
+                path,
+                what: format!("schema {version}, this program knows {VERSION}"),
+            }),
+            Kind::Ours(_) => Err(LedgerError::Older { path }),
+            Kind::Empty | Kind::Foreign => Err(LedgerError::Foreign { path }),
+        }
+    }
+
+    fn ask<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+        // One moment, however many questions.
+        let asked = self.connection.unchecked_transaction().and_then(|moment| ask(&moment));
+        asked.map_err(|error| failure(&self.path, &error))
+    }
+
+    /// Whose the journal is, and how far it has been merged.
+    pub(super) fn progress(&self) -> Result<Progress, LedgerError> {
+        self.ask(progress)
+    }
+
+    /// Writes a copy of the whole file, as it is at this moment, to a file that is not there yet.
+    pub(super) fn copy_to(&self, path: &Path) -> Result<(), LedgerError> {
+        let copied = self.connection.execute("VACUUM INTO ?1", [path.to_string_lossy()]);
+        copied.map(drop).map_err(|error| failure(&self.path, &error))
+    }
+
+    /// The number of the last hold or ending.
+    pub(super) fn last_entry(&self) -> Result<i64, LedgerError> {
+        self.ask(|connection| connection.query_row("SELECT last_seq FROM progress", [], |row| row.get(0)))
+    }
+
+    pub(super) fn spends_of(connection: &Connection, span: Span) -> rusqlite::Result<Vec<Spend>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT day, t.name, k.name, r.name, o.name, sum(calls), sum(final), sum(estimated), sum(input_tokens),
+                    sum(output_tokens)
+             FROM day_sums JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
+             JOIN names o ON o.id = outcome
+             WHERE day BETWEEN ?1 AND ?2 GROUP BY day, team, key, route, outcome ORDER BY 1, 2, 3, 4, 5",
+        )?;
+        let rows = statement.query_map(days(span), |row| {
+            Ok(Spend {
+                day: day_of(row.get(0)?),
+                team: row.get(1)?,
+                key_id: row.get(2)?,
+                route: row.get(3)?,
+                outcome: row.get(4)?,
+                calls: count(row, 5)?,
+                settled: credits(row, 6)?,
+                estimated: credits(row, 7)?,
+                input_tokens: count(row, 8)?,
+                output_tokens: count(row, 9)?,
+            })
+        })?;
+        rows.collect()
+    }
+
+    /// Grants that are in force on `day` or later.
+    pub(super) fn grants_of(connection: &Connection, day: Date) -> rusqlite::Result<Vec<Grant>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT team, credits, day, until FROM changes WHERE kind = 'granted' AND until >= ?1",
+        )?;
+        let rows = statement.query_map([day.to_string()], |row| {
+            Ok(Grant {
+                team: row.get(0)?,
+                credits: credits(row, 1)?,
+                from: date(&row.get::<_, String>(2)?),
+                until: date(&row.get::<_, String>(3)?),
+            })
+        })?;
+        rows.collect()
+    }
+
+    /// The latest final costs of a route, the oldest first.
+    pub(super) fn recent_costs_of(
+        connection: &Connection,
+        route: &str,
+        count: usize,
+    ) -> rusqlite::Result<Vec<Credits>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT credits FROM bookings WHERE kind = 1 AND route = (SELECT id FROM names WHERE name = ?1)
+             ORDER BY call DESC LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![route, limit(count)], |row| credits(row, 0))?;
+        let mut costs: Vec<_> = rows.collect::<Result<_, _>>()?;
+        costs.reverse();
+        Ok(costs)
+    }
+
+    /// When calls that are booked were sent upstream, between `since` and `until`: a time beyond is of a clock that was
+    /// wrong.
+    pub(super) fn sent_between(
+        connection: &Connection,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> rusqlite::Result<Vec<Timestamp>> {
+        recent::sent_between(connection, since, until)
+    }
+
+    fn adjusted_after(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Adjusted>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT seq, day, team, key_id, credits FROM changes WHERE kind = 'adjusted' AND seq > ?1 ORDER BY seq",
+        )?;
+        let rows = statement.query_map([seq], |row| {
+            Ok(Adjusted {
+                seq: row.get(0)?,
+                day: date(&row.get::<_, String>(1)?),
+                team: row.get(2)?,
+                key_id: row.get(3)?,
+                millionths: row.get(4)?,
+            })
+        })?;
+        rows.collect()
+    }
+}
+
+impl Reading for Reader {
+    fn spends(&self, span: Span) -> Result<Vec<Spend>, LedgerError> {
+        self.ask(|connection| Self::spends_of(connection, span))
+    }
+
+    fn spend_by_day(&self, span: Span) -> Result<Vec<TeamDay>, LedgerError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT day, t.name, sum(final + estimated), sum(estimated) FROM day_sums JOIN names t ON t.id = team
+                 WHERE day BETWEEN ?1 AND ?2 GROUP BY day, team ORDER BY 1, 2",
+            )?;
+            let rows = statement.query_map(days(span), |row| {
+                Ok(TeamDay {
+                    day: day_of(row.get(0)?),
+                    team: row.get(1)?,
+                    credits: credits(row, 2)?,
+                    in_doubt: credits(row, 3)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    fn recent_charges(&self, team: &str, count: usize) -> Result<Vec<Charge>, LedgerError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT request_id, response_id, ended_at, k.name, credits, kind, w.name FROM bookings b
+                 JOIN names k ON k.id = key LEFT JOIN names w ON w.id = reason
+                 WHERE end_seq IS NOT NULL AND team = (SELECT id FROM names WHERE name = ?1) ORDER BY call DESC LIMIT ?2",
+            )?;
+            let rows = statement.query_map(params![team, limit(count)], |row| {
+                let at = Timestamp::from_microsecond(row.get(2)?).unwrap_or_default();
+                Ok(Charge {
+                    request_id: row.get(0)?,
+                    response_id: row.get(1)?,
+                    at: format!("{at:.3}"),
+                    key_id: row.get(3)?,
+                    credits: credits(row, 4)?,
+                    basis: basis(row.get(5)?),
+                    reason: row.get(6)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    fn calls(&self, search: &Search) -> Result<Found, LedgerError> {
+        self.ask(|connection| recent::calls(connection, search))
+    }
+
+    fn booked_by_response(&self) -> Result<BTreeMap<String, Booked>, LedgerError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT call, day, t.name, k.name, r.name, request_id, response_id, o.name,
+                        credits + coalesce((SELECT sum(credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0),
+                        kind = 2
+                          AND NOT EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call)
+                 FROM bookings b JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
+                 JOIN names o ON o.id = outcome
+                 WHERE kind > 0 AND response_id IS NOT NULL",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok(Booked {
+                    call: row.get(0)?,
+                    day: day_of(row.get(1)?),
+                    team: row.get(2)?,
+                    key_id: row.get(3)?,
+                    route: row.get(4)?,
+                    request_id: row.get(5)?,
+                    response_id: row.get(6)?,
+                    outcome: row.get(7)?,
+                    credits: credits(row, 8)?,
+                    in_doubt: row.get(9)?,
+                })
+            })?;
+            rows.map(|booked| booked.map(|booked| (booked.response_id.clone(), booked))).collect()
+        })
+    }
+
+    fn in_doubt(&self) -> Result<Credits, LedgerError> {
+        self.ask(|connection| {
+            connection
+                .query_row("SELECT coalesce(sum(estimated), 0) FROM day_sums", [], |row| credits(row, 0))
+        })
+    }
+
+    fn changes(&self, day: Date, seq: i64) -> Result<Changes, LedgerError> {
+        self.ask(|connection| {
+            Ok(Changes {
+                grants: Self::grants_of(connection, day)?,
+                adjusted: Self::adjusted_after(connection, seq)?,
+            })
+        })
+    }
+
+    fn version(&self) -> Result<i64, LedgerError> {
+        let version = self.connection.query_row("PRAGMA data_version", [], |row| row.get(0));
+        version.map_err(|error| failure(&self.path, &error))
+    }
+
+    fn verify(&self) -> Result<Vec<String>, LedgerError> {
+        // Each query yields a sentence per violation.
+        const CHECKS: [&str; 6] = [
+            "SELECT 'SQLite finds the file damaged: ' || integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
+            "SELECT 'number ' || seq || ' stands at ' || count(*) || ' entries' FROM entries
+             WHERE seq IS NOT NULL GROUP BY seq HAVING count(*) > 1",
+            "SELECT 'call ' || call || ' is ended by entry ' || end_seq || ', before its hold' FROM bookings
+             WHERE end_seq <= hold_seq",
+            "SELECT 'call ' || call || ' names a team, key, route or outcome that has no name' FROM bookings
+             WHERE NOT EXISTS (SELECT 1 FROM names WHERE id = team) OR NOT EXISTS (SELECT 1 FROM names WHERE id = key)
+               OR NOT EXISTS (SELECT 1 FROM names WHERE id = route)
+               OR (end_seq IS NOT NULL AND NOT EXISTS (SELECT 1 FROM names WHERE id = outcome))",
+            "SELECT 'entry ' || end_seq || ' settles call ' || call || ' by estimate at another amount than was held' FROM bookings
+             WHERE kind = 2 AND credits <> reserve",
+            "SELECT 'the sums of ' || coalesce(s.day, e.day) || ', team ' || coalesce(s.team, e.team) || ', key ' || coalesce(s.key_id, e.key_id) || ' are '
+                    || coalesce(s.amount, 0) || ' millionths, the entries say ' || coalesce(e.amount, 0)
+             FROM (SELECT date(day * 86400, 'unixepoch') AS day, t.name AS team, k.name AS key_id, sum(final + estimated) AS amount
+                   FROM day_sums JOIN names t ON t.id = team JOIN names k ON k.id = key GROUP BY day_sums.day, t.id, k.id) s
+             FULL JOIN (SELECT day, team, key_id, sum(credits) AS amount FROM entries
+                        WHERE kind IN ('settled', 'voided', 'adjusted') GROUP BY day, team, key_id) e
+               ON e.day = s.day AND e.team = s.team AND e.key_id = s.key_id
+             WHERE coalesce(s.amount, 0) <> coalesce(e.amount, 0)
+               AND coalesce(s.day, e.day) >= coalesce((SELECT max(before) FROM pruned), '')",
+        ];
+        self.ask(|connection| {
+            let mut wrong = Vec::new();
+            for check in CHECKS {
+                let mut statement = connection.prepare(check)?;
+                let found = statement.query_map([], |row| row.get::<_, String>(0))?;
+                wrong.extend(found.take(100).collect::<Result<Vec<_>, _>>()?);
+            }
+            Ok(wrong)
+        })
+    }
+}
+
+fn days(span: Span) -> [i32; 2] {
+    [days_since_epoch(span.since), days_since_epoch(span.until)]
+}
+
+fn limit(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A day as operators' changes have it; a day nobody could have written is the first of all.
+fn date(text: &str) -> Date {
+    text.parse().unwrap_or(Date::MIN)
+}

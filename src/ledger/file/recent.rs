@@ -1,0 +1,96 @@
+//! The latest calls: those that match a search, and when they were sent.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, named_params};
+
+use super::columns::{basis, credits};
+use super::store::last_call;
+use crate::ledger::reading::{Call, Found, Search};
+
+/// Calls that one search looks at: far more than a page of them, and milliseconds to read.
+const LOOKBACK: i64 = 100_000;
+
+/// More calls than the largest plan allows in a minute, which are 600.
+const MINUTE: i64 = 2048;
+
+/// See [`super::read::Reader::sent_between`].
+pub(super) fn sent_between(
+    connection: &Connection,
+    since: Timestamp,
+    until: Timestamp,
+) -> rusqlite::Result<Vec<Timestamp>> {
+    let floor = last_call(connection)?.saturating_sub(MINUTE);
+    // A call that was in flight when the process died had been sent when it was held, or not much later.
+    let mut statement = connection.prepare_cached(
+        "SELECT CASE o.name WHEN 'crashed' THEN held_at ELSE sent_at END AS sent FROM bookings b
+         JOIN names o ON o.id = outcome
+         WHERE call > ?1 AND sent BETWEEN ?2 AND ?3",
+    )?;
+    let rows = statement.query_map([floor, since.as_microsecond(), until.as_microsecond()], |row| {
+        Ok(Timestamp::from_microsecond(row.get(0)?).unwrap_or_default())
+    })?;
+    rows.collect()
+}
+
+/// See [`crate::ledger::Reading::calls`].
+pub(super) fn calls(connection: &Connection, search: &Search) -> rusqlite::Result<Found> {
+    let before = match search.before {
+        Some(before) => before,
+        None => last_call(connection)? + 1,
+    };
+    let oldest: i64 =
+        connection.query_row("SELECT coalesce(min(call), 1) FROM bookings", [], |row| row.get(0))?;
+    let floor = before.saturating_sub(LOOKBACK).max(oldest);
+    let mut statement = connection.prepare_cached(
+        "SELECT call, ended_at, t.name, k.name, r.name, request_id, response_id, o.name, reserve,
+                credits + coalesce((SELECT sum(a.credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0),
+                CASE WHEN EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call)
+                  THEN 1 ELSE b.kind END,
+                w.name, input_tokens, output_tokens
+         FROM bookings b JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
+         JOIN names o ON o.id = outcome LEFT JOIN names w ON w.id = reason
+         WHERE call >= :floor AND call < :before AND end_seq IS NOT NULL
+           AND (:team IS NULL OR team = (SELECT id FROM names WHERE name = :team))
+           AND (:outcome IS NULL OR outcome = (SELECT id FROM names WHERE name = :outcome))
+           AND (:id IS NULL OR :id IN (request_id, response_id, k.name))
+         ORDER BY call DESC LIMIT :limit",
+    )?;
+    let limit = i64::try_from(search.limit).unwrap_or(i64::MAX);
+    let found = statement.query_map(
+        named_params! {
+            ":floor": floor, ":before": before, ":team": search.team, ":outcome": search.outcome,
+            ":id": search.id, ":limit": limit,
+        },
+        call,
+    )?;
+    let requests = found.collect::<Result<Vec<_>, _>>()?;
+    let full = requests.len() == search.limit;
+    let last = requests.last().map(|call| call.call);
+    Ok(Found {
+        searched: before - last.filter(|_| full).unwrap_or(floor),
+        complete: full || floor <= oldest,
+        next: if full { last } else { (floor > oldest).then_some(floor) },
+        requests,
+    })
+}
+
+fn call(row: &Row<'_>) -> rusqlite::Result<Call> {
+    let tokens =
+        |at| row.get::<_, Option<i64>>(at).map(|count| count.and_then(|count| count.try_into().ok()));
+    Ok(Call {
+        call: row.get(0)?,
+        at: Timestamp::from_microsecond(row.get(1)?).unwrap_or_default(),
+        team: row.get(2)?,
+        key_id: row.get(3)?,
+        route: row.get(4)?,
+        request_id: row.get(5)?,
+        response_id: row.get(6)?,
+        outcome: row.get(7)?,
+        reserved: credits(row, 8)?,
+        credits: credits(row, 9)?,
+        basis: basis(row.get(10)?),
+        reason: row.get(11)?,
+        input_tokens: tokens(12)?,
+        output_tokens: tokens(13)?,
+    })
+}

@@ -1,0 +1,164 @@
+//! What operators write into the file and take out of it: grants, corrections, old detail.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use rusqlite::types::ValueRef;
+use rusqlite::{Transaction, TransactionBehavior, params};
+
+use super::failure::failure;
+use super::names::find;
+use super::store::Store;
+use crate::credits::budget::Grant;
+use crate::ledger::entry::{days_since_epoch, signed};
+use crate::ledger::error::LedgerError;
+use crate::ledger::facts::Adjustment;
+use crate::ledger::reading::Upkeep;
+
+impl Upkeep for Store {
+    fn grant(&mut self, grant: &Grant, why: &str, at: Timestamp) -> Result<(), LedgerError> {
+        let Grant { team, credits, from, until } = grant;
+        self.connection
+            .execute(
+                "INSERT INTO changes (kind, at, day, team, credits, reason, until) VALUES ('granted', ?1, ?2, ?3, ?4, ?5, ?6)",
+                params![at.as_microsecond(), from.to_string(), team, signed(*credits), why, until.to_string()],
+            )
+            .map(drop)
+            .map_err(|error| failure(&self.path, &error))
+    }
+
+    fn adjust(&mut self, adjustments: &[Adjustment]) -> Result<(), LedgerError> {
+        let mut write = || {
+            let change = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for adjustment in adjustments {
+                // Somebody may have corrected it since it was read: then it is left as it is.
+                let corrected: i64 = change.query_row(
+                    "SELECT coalesce(sum(credits), 0) + (SELECT credits FROM bookings WHERE kind > 0 AND call = ?1)
+                     FROM changes WHERE kind = 'adjusted' AND call = ?1",
+                    [adjustment.booked.call],
+                    |row| row.get(0),
+                )?;
+                if corrected == signed(adjustment.booked.credits) {
+                    write_adjustment(&change, adjustment)?;
+                }
+            }
+            change.commit()
+        };
+        write().map_err(|error| failure(&self.path, &error))
+    }
+
+    fn export(&mut self, before: Date, out: &mut dyn Write) -> Result<usize, LedgerError> {
+        let mut export = || -> Result<usize, ExportError> {
+            self.connection.execute("DROP TABLE IF EXISTS temp.going", [])?;
+            self.connection.execute(
+                "CREATE TEMP TABLE going AS SELECT call FROM bookings
+                 WHERE day < ?1 AND end_seq IS NOT NULL AND call < (SELECT max(call) FROM bookings)",
+                [days_since_epoch(before)],
+            )?;
+            let mut statement = self.connection.prepare(
+                "SELECT * FROM entries WHERE call IN (SELECT call FROM temp.going) ORDER BY call, at, seq",
+            )?;
+            let mut lines = csv::Writer::from_writer(&mut *out);
+            lines.write_record(statement.column_names())?;
+            let columns = statement.column_count();
+            let mut rows = statement.query([])?;
+            let mut count = 0;
+            while let Some(row) = rows.next()? {
+                for column in 0..columns {
+                    match row.get_ref(column)? {
+                        ValueRef::Integer(number) => {
+                            lines.write_field(itoa::Buffer::new().format(number))?;
+                        }
+                        ValueRef::Text(text) => lines.write_field(text)?,
+                        ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => lines.write_field("")?,
+                    }
+                }
+                lines.write_record(None::<&[u8]>)?;
+                count += 1;
+            }
+            lines.flush()?;
+            Ok(count)
+        };
+        export().map_err(|error| match error {
+            ExportError::Sqlite(error) => failure(&self.path, &error),
+            ExportError::Csv(error) => LedgerError::Output(error.into()),
+            ExportError::Output(error) => LedgerError::Output(error),
+        })
+    }
+
+    fn prune(&mut self, before: Date) -> Result<usize, LedgerError> {
+        let prune = || {
+            // First, so that sums of those days are never held against what is still there of them.
+            self.connection.execute("INSERT INTO pruned (before) VALUES (?1)", [before.to_string()])?;
+            let mut removed = 0;
+            loop {
+                let change = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+                let some = "call IN (SELECT call FROM temp.going ORDER BY call LIMIT 5000)";
+                let calls = change.execute(&format!("DELETE FROM bookings WHERE {some}"), [])?;
+                let corrections =
+                    change.execute(&format!("DELETE FROM changes WHERE kind = 'adjusted' AND {some}"), [])?;
+                change.execute(&format!("DELETE FROM temp.going WHERE {some}"), [])?;
+                change.commit()?;
+                // Each call has a hold and an ending.
+                removed += 2 * calls + corrections;
+                if calls == 0 {
+                    return Ok(removed);
+                }
+            }
+        };
+        prune().map_err(|error| failure(&self.path, &error))
+    }
+}
+
+fn write_adjustment(change: &Transaction<'_>, adjustment: &Adjustment) -> rusqlite::Result<()> {
+    let Adjustment { booked, figure, reason, at } = adjustment;
+    let difference = signed(*figure) - signed(booked.credits);
+    change.execute(
+        "INSERT INTO changes (kind, call, at, day, team, key_id, route, request_id, response_id, credits, reason)
+         VALUES ('adjusted', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            booked.call,
+            at.as_microsecond(),
+            booked.day.to_string(),
+            booked.team,
+            booked.key_id,
+            booked.route,
+            booked.request_id,
+            booked.response_id,
+            difference,
+            reason
+        ],
+    )?;
+    // What was estimated moves over to the final figures with all of it.
+    let doubt = if booked.in_doubt { signed(booked.credits) } else { 0 };
+    let [team, key, route, outcome] =
+        [&booked.team, &booked.key_id, &booked.route, &booked.outcome].map(|name| find(change, name));
+    change.execute(
+        "UPDATE day_sums SET final = final + ?1, estimated = estimated - ?2, adjusted_final = adjusted_final + ?1,
+           adjusted_estimated = adjusted_estimated - ?2
+         WHERE day = ?3 AND team = ?4 AND key = ?5 AND route = ?6 AND outcome = ?7
+           AND member = (SELECT member FROM bookings WHERE call = ?8)",
+        params![
+            difference + doubt,
+            doubt,
+            days_since_epoch(booked.day),
+            team?,
+            key?,
+            route?,
+            outcome?,
+            booked.call
+        ],
+    )?;
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Csv(#[from] csv::Error),
+    #[error("{0}")]
+    Output(#[from] std::io::Error),
+}

@@ -1,0 +1,313 @@
+//! What can be read of a ledger, also while a gateway writes it: sums, charges, calls, grants, changes.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io::Write;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+
+use super::error::LedgerError;
+use super::facts::{Adjustment, Booked, CallId};
+use crate::credits::Credits;
+use crate::credits::budget::Grant;
+use crate::route::Route;
+
+/// Reads a ledger. Every question is answered from one moment.
+pub trait Reading: Debug + Send {
+    /// The sums by day of a span.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read; so everywhere here.
+    fn spends(&self, span: Span) -> Result<Vec<Spend>, LedgerError>;
+
+    /// Sums by day and team of a span.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn spend_by_day(&self, span: Span) -> Result<Vec<TeamDay>, LedgerError>;
+
+    /// The latest charges of a team, the newest first.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn recent_charges(&self, team: &str, count: usize) -> Result<Vec<Charge>, LedgerError>;
+
+    /// The latest calls that match. Looks at a bounded number of entries, and says so if that was not all.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn calls(&self, search: &Search) -> Result<Found, LedgerError>;
+
+    /// What is booked, corrections included, by the upstream's id of the response.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn booked_by_response(&self) -> Result<BTreeMap<String, Booked>, LedgerError>;
+
+    /// What is booked by estimate, over all time.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn in_doubt(&self) -> Result<Credits, LedgerError>;
+
+    /// What others have written since: grants in force on `day` or later, and corrections behind number `seq`, in order.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn changes(&self, day: Date, seq: i64) -> Result<Changes, LedgerError>;
+
+    /// Another number whenever another connection has written.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn version(&self) -> Result<i64, LedgerError>;
+
+    /// Recomputes every sum from the entries and checks the invariants. Returns what is wrong.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn verify(&self) -> Result<Vec<String>, LedgerError>;
+}
+
+/// What operators write into a ledger, and take out of it.
+pub trait Upkeep: Debug {
+    /// Writes a grant, with the reason for it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written; so everywhere here.
+    fn grant(&mut self, grant: &Grant, why: &str, at: Timestamp) -> Result<(), LedgerError>;
+
+    /// Writes corrections, all of them or none. What was in doubt is final then.
+    ///
+    /// # Errors
+    /// As everywhere here; nothing has been written then.
+    fn adjust(&mut self, adjustments: &[Adjustment]) -> Result<(), LedgerError>;
+
+    /// Settles which entries are to go, and writes them as CSV with headings. Returns how many they are.
+    ///
+    /// # Errors
+    /// What the ledger or the output says.
+    fn export(&mut self, before: Date, out: &mut dyn Write) -> Result<usize, LedgerError>;
+
+    /// Removes the entries that [`Upkeep::export`] has written, a few at a time, so that a running gateway need not wait.
+    /// No sum changes. Returns how many they were.
+    ///
+    /// # Errors
+    /// As everywhere here; what is left can be exported and pruned again.
+    fn prune(&mut self, before: Date) -> Result<usize, LedgerError>;
+}
+
+/// What a gateway takes up from its ledger when it starts, from one moment of it.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The last call ever held.
+    pub last_call: CallId,
+    /// All that was ever counted.
+    pub totals: Vec<Total>,
+    /// What was spent on the days that are looked back on.
+    pub spent: Vec<Spend>,
+    /// Grants in force now or later.
+    pub grants: Vec<Grant>,
+    /// The latest final costs of each route that costs, the oldest first.
+    pub costs: Vec<(Route, Vec<Credits>)>,
+    /// When calls that are booked were sent upstream, within the last minute.
+    pub sent: Vec<Timestamp>,
+    /// The number of the last correction that `spent` has in it.
+    pub last_change: i64,
+}
+
+/// How far a start looks back.
+#[derive(Clone, Copy, Debug)]
+pub struct LookBack {
+    /// When it is.
+    pub now: Timestamp,
+    /// Today, in the configured zone.
+    pub today: Date,
+    /// The first day whose sums are wanted.
+    pub since: Date,
+    /// Costs per route.
+    pub costs: usize,
+    /// Calls sent since then.
+    pub sent_since: Timestamp,
+}
+
+/// Days, both included.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// The first day.
+    pub since: Date,
+    /// The last day.
+    pub until: Date,
+}
+
+impl Span {
+    /// All days there are.
+    pub const ALL: Self = Self { since: Date::MIN, until: Date::MAX };
+}
+
+/// One row of the sums by day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spend {
+    /// The day the calls were held on.
+    pub day: Date,
+    /// Whose.
+    pub team: String,
+    /// By which key.
+    pub key_id: String,
+    /// On which route.
+    pub route: String,
+    /// How the calls ended.
+    pub outcome: String,
+    /// How many there were.
+    pub calls: u64,
+    /// Settled at the upstream's figures.
+    pub settled: Credits,
+    /// Settled at the reserve, in doubt.
+    pub estimated: Credits,
+    /// Tokens in.
+    pub input_tokens: u64,
+    /// Tokens out.
+    pub output_tokens: u64,
+}
+
+impl Spend {
+    /// What counts against budgets.
+    #[must_use]
+    pub fn credits(&self) -> Credits {
+        self.settled + self.estimated
+    }
+}
+
+/// All that was ever counted of a team on a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// Whose.
+    pub team: String,
+    /// On which route.
+    pub route: String,
+    /// Settled and estimated as they were before corrections: what counters have counted.
+    pub counted: [Credits; 2],
+    /// Tokens in.
+    pub input_tokens: u64,
+    /// Tokens out.
+    pub output_tokens: u64,
+}
+
+/// What others have written.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// All grants that are in force.
+    pub grants: Vec<Grant>,
+    /// New corrections.
+    pub adjusted: Vec<Adjusted>,
+}
+
+/// A correction that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adjusted {
+    /// Its number among the changes.
+    pub seq: i64,
+    /// The day whose sums it changed.
+    pub day: Date,
+    /// Whose.
+    pub team: String,
+    /// By which key.
+    pub key_id: String,
+    /// The difference, in millionths of a credit; negative where the call was cheaper.
+    pub millionths: i64,
+}
+
+/// One charge, as a caller may see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Charge {
+    /// The id that the caller saw.
+    pub request_id: String,
+    /// The upstream's id of the response.
+    pub response_id: Option<String>,
+    /// When the call was held, RFC 3339.
+    pub at: String,
+    /// By which key.
+    pub key_id: String,
+    /// What was booked.
+    pub credits: Credits,
+    /// `final` or `estimated`; null where nothing was booked.
+    pub basis: Option<String>,
+    /// Why it was estimated or given back.
+    pub reason: Option<String>,
+}
+
+/// What a team spent on a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeamDay {
+    /// The day the calls were held on.
+    pub day: Date,
+    /// Whose.
+    pub team: String,
+    /// Booked in all.
+    pub credits: Credits,
+    /// Of that, by estimate.
+    pub in_doubt: Credits,
+}
+
+/// Which calls are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// Of this team.
+    pub team: Option<String>,
+    /// That ended like this.
+    pub outcome: Option<String>,
+    /// With this request, response or key id.
+    pub id: Option<String>,
+    /// Older than this call.
+    pub before: Option<i64>,
+    /// No more than this many.
+    pub limit: usize,
+}
+
+/// What a search found, the newest first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Found {
+    /// Calls that were looked at.
+    pub searched: i64,
+    /// Nothing older could match, or there is a full page.
+    pub complete: bool,
+    /// Where an older page begins.
+    pub next: Option<i64>,
+    /// The calls.
+    pub requests: Vec<Call>,
+}
+
+/// A call as it is booked, its corrections included.
+#[derive(Clone, Debug, Serialize)]
+pub struct Call {
+    /// The call.
+    pub call: CallId,
+    /// When it ended.
+    pub at: Timestamp,
+    /// Whose.
+    pub team: String,
+    /// By which key.
+    pub key_id: String,
+    /// On which route.
+    pub route: String,
+    /// The caller's id of the call.
+    pub request_id: String,
+    /// The upstream's id of the response.
+    pub response_id: Option<String>,
+    /// How it ended.
+    pub outcome: String,
+    /// What was held for it.
+    pub reserved: Credits,
+    /// What is booked.
+    pub credits: Credits,
+    /// `final` or `estimated`; null where nothing was booked.
+    pub basis: Option<String>,
+    /// Why it was estimated or given back.
+    pub reason: Option<String>,
+    /// Tokens in.
+    pub input_tokens: Option<u64>,
+    /// Tokens out.
+    pub output_tokens: Option<u64>,
+}

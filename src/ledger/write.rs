@@ -1,0 +1,54 @@
+//! How entries are written, whatever keeps them.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
+
+use super::facts::{NewEnding, NewHold};
+
+/// The ledger could not write: nothing may be sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the ledger cannot write: {0}")]
+pub struct Unavailable(pub Arc<str>);
+
+/// What becomes of a hold that is to be written: a future that is ready when it is durable, or could not be written and
+/// is not there.
+#[derive(Debug)]
+pub enum Receipt {
+    /// It is durable.
+    Written,
+    /// It could not be written.
+    Refused(Unavailable),
+    /// It will be told.
+    Waiting(oneshot::Receiver<Result<(), Unavailable>>),
+}
+
+impl Future for Receipt {
+    type Output = Result<(), Unavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Written => Poll::Ready(Ok(())),
+            Self::Refused(why) => Poll::Ready(Err(why.clone())),
+            Self::Waiting(answer) => Pin::new(answer)
+                .poll(cx)
+                .map(|told| told.unwrap_or_else(|_| Err(Unavailable("its writer has gone".into())))),
+        }
+    }
+}
+
+/// Where entries are written. One writer per gateway.
+pub trait Ledger: fmt::Debug + Send + Sync {
+    /// Writes a hold.
+    fn hold(&self, hold: NewHold) -> Receipt;
+
+    /// Writes an ending. Never refused: what cannot be written now is kept and written when it can be. An ending of a
+    /// hold that was refused is none.
+    fn end(&self, ending: NewEnding);
+
+    /// Returns when everything asked for so far is written, or could not be, and what is kept is whole in itself.
+    fn flush(&self);
+}
