@@ -151,3 +151,14 @@ impl<A: Body<Data = Bytes> + Unpin> Body for AnsweredBody<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transparent::assert_transparent;
+
+    #[test]
+    fn a_body_in_passage_is_passed_on_as_it_is() {
+        assert_transparent(AnsweredBody::Upstream);
+    }
+}

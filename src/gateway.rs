@@ -57,6 +57,8 @@ pub struct Gateway {
     pub shutdown: Shutdown,
     /// Where calls go on whose caller has left.
     pub drain: Drain,
+    /// Calls in flight by route.
+    concurrency: Concurrency,
     /// Connections of all its pools.
     upstream_connections: IntGauge,
 }
@@ -77,6 +79,7 @@ impl Gateway {
             window: Arc::new(window),
             drain: Drain::new(shutdown.clone(), &metrics),
             bill: Arc::new(Bill::new(&metrics)),
+            concurrency: Concurrency::new(),
             upstream_connections: open_connections(&metrics),
             metrics,
             recorder,
@@ -114,7 +117,7 @@ impl Gateway {
             // Within the rate, and short of all that guards the upstream: what the gateway answers itself.
             .layer(OwnLayer { books: self.books.clone(), window: Arc::clone(&self.window) })
             // Before the body, so that a team's bodies in memory are bounded too.
-            .layer(check(Concurrency))
+            .layer(check(self.concurrency.clone()))
             // Only for callers within their limits: reads the body, and refuses what could not succeed.
             .layer(wait(ReadBody))
             // Before credits are held: a place in the shared window is free to give back.

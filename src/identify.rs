@@ -79,15 +79,19 @@ fn presented(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     }
 }
 
-/// Whether the caller's team may ask about this analysis.
+/// Whether the caller's team may use this route, and ask about this analysis.
 fn may_ask(caller: &Caller, target: &Target) -> Result<(), Refusal> {
+    let team = || caller.team.name.to_string();
+    if !caller.team.routes.allow(target.route) {
+        return Err(Refusal::RouteNotAllowed { team: team(), route: target.route.label() });
+    }
     let analyses = &caller.team.analyses;
     let what = match (target.route.row().ids, &target.id) {
         (Ids::Analysis, Some(id)) if !analyses.allow(id) => format!("ask about analysis {id}"),
         (Ids::AllAnalyses, _) if !matches!(analyses, Analyses::All) => "list all analyses".to_owned(),
         _ => return Ok(()),
     };
-    Err(Refusal::AnalysisNotAllowed { team: caller.team.name.to_string(), what })
+    Err(Refusal::AnalysisNotAllowed { team: team(), what })
 }
 
 #[cfg(test)]

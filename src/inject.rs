@@ -8,10 +8,10 @@ use http::{HeaderMap, Request, Version};
 use http_body_util::Full;
 use std::sync::Arc;
 
+use crate::admit::concurrency::Permits;
 use crate::admit::window::Admitted;
 use crate::arrival::Refused;
 use crate::head::{RequestId, fields};
-use crate::limit::in_flight::Permit;
 use crate::limit::window::Slot;
 use crate::live::Snapshot;
 use crate::record::Exchange;
@@ -30,7 +30,7 @@ pub struct Outbound {
     /// What is written upstream.
     pub request: Request<Full<Bytes>>,
     /// Held until the last byte of the answer.
-    pub permit: Permit,
+    pub permits: Permits,
     /// Its place in the window.
     pub slot: Slot,
 }
@@ -87,7 +87,7 @@ impl Check<Admitted> for Inject {
             snapshot: judged.snapshot,
             route: judged.target.route,
             request,
-            permit: judged.permit,
+            permits: judged.permits,
             slot,
         })
     }

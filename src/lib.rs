@@ -62,5 +62,6 @@ pub mod gateway;
 pub mod admin;
 pub mod server;
 pub mod cli;
-#[cfg(feature = "sim")]
-pub mod sim;
+
+#[cfg(test)]
+mod transparent;

@@ -31,6 +31,8 @@ use crate::stage::Fork;
 
 /// Charges that `me` lists.
 const CHARGES: usize = 20;
+/// Questions of one team that are read and answered at the same time.
+const AT_ONCE: usize = 4;
 
 /// The layer of [`Own`]: whatever its answers are read from.
 #[derive(Clone, Debug)]
@@ -113,6 +115,13 @@ where
     let Identified { routed, caller, rate_left } = identified;
     let Routed { arrival: Arrival { mut exchange, snapshot, head, body, .. }, .. } = routed;
     let config = &snapshot.config;
+    let team = &caller.team;
+    // Bodies of questions are in memory too, and stand before the team's calls in flight, of which they tell.
+    let Some(_permit) = team.questions.take(AT_ONCE) else {
+        let of = "questions to the gateway";
+        let refusal = Refusal::ConcurrencyLimited { team: team.name.to_string(), limit: AT_ONCE, of };
+        return Err(Refused::new(exchange, refusal));
+    };
     let document = if question == Question::Me {
         me(&knows, config, &caller).await
     } else {
@@ -173,6 +182,7 @@ fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, rate_left: u32, b
         refusals.push(Refusal::ConcurrencyLimited {
             team: team.name.to_string(),
             limit: team.limits.concurrency,
+            of: "calls",
         });
     }
     if let Err((retry_after, per_minute)) = window {

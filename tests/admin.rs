@@ -60,7 +60,7 @@ async fn counts_are_exact_and_strangers_add_no_series() {
     rig.settle().await;
     assert_eq!(lines(), before);
     let metrics = rig.metrics();
-    let charged = simulator.books(mavera_gateway::sim::books::Books::total_charged);
+    let charged = simulator.books(mavera_sim::books::Books::total_charged);
     for series in [
         "mavera_gateway_requests_total{route=\"video_chat\",status=\"200\",team=\"growth\"} 30".to_owned(),
         "mavera_gateway_requests_total{route=\"other\",status=\"404\",team=\"other\"} 30".to_owned(),

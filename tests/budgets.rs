@@ -321,3 +321,33 @@ async fn a_threshold_is_passed_when_its_percentage_is_spent() {
         assert_eq!(passed[spent - 1], expected, "{spent}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_credits_is_told_apart_from_the_gateways_own_time() {
+    let setup = Setup {
+        credits: "reserve = 5\nwait = \"10s\"\nbudget = { credits = 6, period = \"month\" }".into(),
+        ..Setup::default()
+    };
+    let (rig, _) = Rig::with_simulator(&setup);
+    // It holds five of six for three seconds.
+    let mut first = rig.connect().await;
+    let answer = first.send_request(rig.chat(chat_body(true, "pace=1s; events=3"))).await.unwrap();
+    let waiting = rig.send(rig.chat(chat_body(false, "")));
+    let (waited, _) = tokio::join!(waiting, crate::support::rig::Answer::read(answer));
+    assert_eq!(waited.status(), 200);
+    rig.settle().await;
+    let records = rig.records();
+    let record = records.iter().find(|record| record["stream"] == false).unwrap();
+    let seconds = |name: &str| record[name].as_f64().unwrap();
+    assert!(seconds("waited_seconds") > 2.0, "{record}");
+    assert!(seconds("gateway_seconds") < 0.5, "{record}");
+    assert!(
+        seconds("first_byte_seconds") >= seconds("waited_seconds") + seconds("gateway_seconds"),
+        "{record}"
+    );
+    let own = crate::support::rig::sample(
+        &rig.metrics(),
+        "mavera_gateway_overhead_seconds_sum{route=\"video_chat\"}",
+    );
+    assert!(own < 0.5, "{own}");
+}

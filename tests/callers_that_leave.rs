@@ -43,7 +43,7 @@ async fn leaving_before_the_head_is_read_on_to_the_cost() {
         assert!(tokio::time::timeout(Duration::from_secs(3), call).await.is_err(), "it has not answered yet");
         drop(sender);
         let record = rig.record().await;
-        let charged = simulator.books(mavera_gateway::sim::books::Books::total_charged);
+        let charged = simulator.books(mavera_sim::books::Books::total_charged);
         assert_eq!(outcome(&record), ("client_gone", &200.into(), &charged.into()));
         assert!(record["response_id"].as_str().unwrap().starts_with("resp_"));
         assert!(
@@ -63,7 +63,7 @@ async fn leaving_mid_stream_is_read_on_to_the_cost() {
     body.frame().await.unwrap().unwrap();
     drop((body, sender));
     let record = rig.record().await;
-    let charged = simulator.books(mavera_gateway::sim::books::Books::total_charged);
+    let charged = simulator.books(mavera_sim::books::Books::total_charged);
     assert_eq!(outcome(&record), ("client_gone", &200.into(), &charged.into()));
     assert_eq!(record["finish"], "completed");
     let streams = "mavera_gateway_streams_total{outcome=\"client_gone\",team=\"growth\"} 1";
@@ -188,7 +188,7 @@ async fn an_http2_stream_that_is_reset_leaves_the_others_alone() {
     outcomes.sort_unstable();
     assert_eq!(outcomes, ["client_gone", "completed"]);
     let credits: u64 = records.iter().map(|record| record["credits"].as_u64().unwrap()).sum();
-    assert_eq!(credits, simulator.books(mavera_gateway::sim::books::Books::total_charged));
+    assert_eq!(credits, simulator.books(mavera_sim::books::Books::total_charged));
 }
 
 #[tokio::test(start_paused = true)]

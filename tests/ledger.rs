@@ -163,7 +163,7 @@ async fn a_ledger_that_cannot_write_forwards_nothing_and_recovers_without_a_rest
         shell.args([
             "-c",
             "trap '' XFSZ; exec \"$0\" serve --config \"$1\"",
-            env!("CARGO_BIN_EXE_mavera-gateway"),
+            binary().get_program().to_str().unwrap(),
         ]);
         let gateway = Process::start(shell.arg(&path));
         let serving = gateway.wait_for_message("serving");
@@ -332,7 +332,7 @@ async fn the_upstreams_list_of_charges_is_reconciled_by_id() {
     // A list may come by a pipe, where no file can be put.
     let piped = std::process::Command::new("sh")
         .args(["-c", "printf 'resp_of_somebody_else,7\n' | \"$0\" credits reconcile --csv - --config \"$1\""])
-        .arg(env!("CARGO_BIN_EXE_mavera-gateway"))
+        .arg(binary().get_program())
         .arg(pair.config_path())
         .output()
         .unwrap();

@@ -34,6 +34,7 @@ mod own_answers;
 mod refusals;
 mod reload;
 mod restart;
+mod routes;
 mod secrets;
 mod security_promises;
 mod shutdown;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use mavera_gateway::arrival::Call;
+use mavera_gateway::ledger::{Reads, file};
 use mavera_gateway::peer::Peer;
 
 use crate::support::chat_body;
@@ -113,4 +114,52 @@ async fn a_call_dropped_at_any_await_of_the_whole_path_ends_its_hold_once() {
     let records = rig.records();
     let counted = records.iter().filter(|record| !record["upstream_seconds"].is_null()).count();
     assert_eq!(counted, sent, "what was sent is on record, and nothing else");
+}
+
+#[tokio::test]
+async fn asking_the_ledger_keeps_no_other_call_of_the_worker_waiting() {
+    let (mut rig, _) = Rig::with_simulator(&Setup::default());
+    let (opened, wait) = std::sync::mpsc::sync_channel(0);
+    let wait = std::sync::Mutex::new(wait);
+    let settings = rig.gateway.live.current().config.ledger.clone();
+    rig.gateway.books.reads = Reads::new(move || {
+        // As long as a disk that hangs.
+        wait.lock().unwrap().recv().unwrap();
+        file::reads(&settings).open()
+    });
+    let mut asking = rig.connect().await;
+    let asked = tokio::spawn(asking.send_request(rig.request(Method::GET, "/gateway/v1/me", "")));
+    // One event loop serves both: it would stand still if the first read there.
+    assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 200);
+    assert!(!asked.is_finished());
+    opened.send(()).unwrap();
+    assert_eq!(asked.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_to_the_gateway_have_a_bound_of_their_own() {
+    let (rig, _) = Rig::with_simulator(&setup());
+    // Bodies that never come to their end.
+    let slow = format!(
+        "POST /gateway/v1/explain HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {}\r\ncontent-length: 1000\r\n\r\n{{",
+        rig.key
+    );
+    let mut asking = Vec::new();
+    for _ in 0..4 {
+        let mut io = rig.raw();
+        tokio::io::AsyncWriteExt::write_all(&mut io, slow.as_bytes()).await.unwrap();
+        asking.push(io);
+    }
+    while rig.gauge("requests_in_flight") < 4.0 {
+        tokio::task::yield_now().await;
+    }
+    let refused = rig.send(rig.request(Method::POST, "/gateway/v1/explain", chat_body(false, ""))).await;
+    assert_eq!((refused.status().as_u16(), refused.code().as_str()), (429, "concurrency_limit_exceeded"));
+    let message = refused.json()["error"]["message"].to_string();
+    assert!(message.contains("4 questions to the gateway in flight"), "{message}");
+    assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 200, "calls are another matter");
+    drop(asking);
+    rig.settle().await;
+    let again = rig.send(rig.request(Method::POST, "/gateway/v1/explain", chat_body(false, ""))).await;
+    assert_eq!(again.status(), 200);
 }

@@ -218,3 +218,16 @@ async fn a_shutdown_refuses_what_comes_on_a_connection_that_is_still_busy() {
     }
     assert!(Answer::read(streaming).await.whole, "what was in flight goes on to its end");
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_record_says_who_was_on_the_other_end() {
+    let (rig, _) = Rig::with_simulator(&Setup::default());
+    let mut stranger = rig.chat(chat_body(false, ""));
+    stranger.headers_mut().insert("authorization", "Bearer mvgw_nobodys_key".parse().unwrap());
+    assert_eq!(rig.send(stranger).await.status(), 401);
+    let record = rig.record().await;
+    assert_eq!(
+        (record["peer"].as_str(), record["code"].as_str()),
+        (Some("192.0.2.7:4242"), Some("invalid_api_key"))
+    );
+}

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::chat_body;
 use crate::support::http::{chat, chat_request};
-use crate::support::process::{PATIENCE, Pair, PairSetup, Process, get};
+use crate::support::process::{PATIENCE, Pair, PairSetup, Process, binary, get};
 use crate::support::rig::{Answer, Rig, Setup, sample};
 
 #[tokio::test(start_paused = true)]
@@ -64,7 +64,7 @@ fn activated(socket: &TcpListener, config: &std::path::Path) -> (Process, Socket
             "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_FDNAMES=callers LISTEN_PID=$$ exec \"$@\"",
             "sh",
         ])
-        .arg(env!("CARGO_BIN_EXE_mavera-gateway"))
+        .arg(binary().get_program())
         .args(["serve", "--config"])
         .arg(config);
     let gateway = Process::start_with(&mut command, Stdio::from(OwnedFd::from(socket.try_clone().unwrap())));
@@ -121,7 +121,7 @@ async fn three_restarts_under_load_refuse_no_connection_and_cut_no_stream() {
     gateway.signal("TERM");
     assert_eq!(gateway.wait(), Some(0));
     // What the upstream has charged is what is booked, over all four processes.
-    let report = Command::new(env!("CARGO_BIN_EXE_mavera-gateway"))
+    let report = binary()
         .args(["credits", "report", "--format", "json", "--config"])
         .arg(pair.config_path())
         .output()
@@ -175,7 +175,7 @@ fn the_service_manager_is_told_when_the_gateway_is_ready_reloads_and_stops() {
         String::from_utf8_lossy(&said[..length]).into_owned()
     };
     let config = pair.folder.path().join("gateway.toml");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mavera-gateway"));
+    let mut command = binary();
     command.env("NOTIFY_SOCKET", &path).args(["serve", "--config"]).arg(&config);
     let mut gateway = Process::start(&mut command);
     assert_eq!(hear().trim_end(), "READY=1\nSTATUS=serving 1 team");

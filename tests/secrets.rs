@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use crate::support::process::{Pair, PairSetup, Process};
+use crate::support::process::{Pair, PairSetup, Process, binary};
 
 #[test]
 fn a_gateway_that_crashes_leaves_no_core() {
@@ -18,7 +18,7 @@ fn a_gateway_that_crashes_leaves_no_core() {
             "sh",
         ])
         .arg(pair.folder.path())
-        .arg(env!("CARGO_BIN_EXE_mavera-gateway"));
+        .arg(binary().get_program());
     let mut gateway = Process::start(&mut command);
     gateway.wait_for_message("serving");
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.id())).unwrap();

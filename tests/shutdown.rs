@@ -91,3 +91,43 @@ async fn idle_connections_do_not_hold_up_a_shutdown() {
     assert_eq!(pair.gateway.wait(), Some(0));
     drop(idle);
 }
+
+/// Connections in the backlog of whoever listens on this port.
+fn backlog(address: SocketAddr) -> u64 {
+    let port = format!(":{:04X} 00000000:0000 0A ", address.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table
+        .lines()
+        .filter_map(|line| line.split_once(&port)?.1.split_once(':')?.1.split(' ').next())
+        .map(|queue| u64::from_str_radix(queue, 16).unwrap())
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_room_when_the_shutdown_begins_is_served() {
+    let server = "max_connections = 1\nworkers = 1\ndrain_timeout = \"1m\"";
+    let mut pair = Pair::start(&PairSetup { server, ..PairSetup::default() });
+    let (address, key) = (pair.address, pair.key.clone());
+    let long = {
+        let key = key.clone();
+        tokio::spawn(async move { chat(address, &key, chat_body(true, "pace=200ms; events=20")).await })
+    };
+    streams_open(&pair, 1).await;
+    let waiting = tokio::spawn(async move { chat(address, &key, chat_body(false, "")).await });
+    // It is accepted, and waits for the other to end.
+    while backlog(address) > 0
+        || std::fs::read_to_string("/proc/net/tcp")
+            .unwrap()
+            .matches(&format!(":{:04X} ", address.port()))
+            .count()
+            < 5
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    pair.gateway.signal("TERM");
+    let outcome = waiting.await.unwrap().expect("it was accepted, and is served");
+    assert_eq!(outcome.status, 200);
+    assert!(!long.is_finished(), "before the one whose place it waited for");
+    assert_eq!(long.await.unwrap().unwrap().status, 200);
+    assert_eq!(pair.gateway.wait(), Some(0));
+}

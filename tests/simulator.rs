@@ -8,8 +8,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mavera_gateway::clock::Clock;
-use mavera_gateway::sim::quirks::Quirks;
-use mavera_gateway::sim::{DEMO_ANALYSIS, KeyState, Settings, SimKey, Simulator};
+use mavera_sim::quirks::Quirks;
+use mavera_sim::{DEMO_ANALYSIS, KeyState, Settings, SimKey, Simulator};
 use serde_json::{Value, json};
 
 use crate::support::{CANARY, chat_body};
@@ -37,9 +37,8 @@ impl Said {
 
 impl Direct {
     fn new(settings: Settings) -> Self {
-        Self {
-            simulator: Simulator::new(settings, Clock::starting_at("2030-01-15T12:00:00Z".parse().unwrap())),
-        }
+        let clock = Clock::starting_at("2030-01-15T12:00:00Z".parse().unwrap());
+        Self { simulator: Simulator::new(settings, move || clock.wall()) }
     }
 
     async fn connect(&self) -> http1::SendRequest<Full<Bytes>> {
@@ -182,7 +181,7 @@ async fn usage_agrees_with_what_was_charged_and_drifts_with_the_dashboard() {
     );
     assert_eq!(usage["credits"]["remaining"], 100 - told);
     assert_eq!(usage["billing_period"]["start"], "2030-01-01T00:00:00.000Z");
-    assert_eq!(direct.simulator.books(mavera_gateway::sim::books::Books::total_charged), told);
+    assert_eq!(direct.simulator.books(mavera_sim::books::Books::total_charged), told);
     tokio::time::sleep(Duration::from_mins(5)).await;
     let usage = direct.get("/usage").await.json;
     assert_eq!(
@@ -240,8 +239,7 @@ async fn charging_follows_its_quirk() {
         direct.simulator.set_quirks(Quirks::default().with(&format!("{quirk}; pace=1s")).unwrap());
         let path = format!("/api/v1/video-analyses/{DEMO_ANALYSIS}/chat");
         direct.ask(Method::POST, &path, CANARY, chat_body(true, "")).await;
-        let charged =
-            |direct: &Direct| direct.simulator.books(mavera_gateway::sim::books::Books::total_charged);
+        let charged = |direct: &Direct| direct.simulator.books(mavera_sim::books::Books::total_charged);
         assert_eq!(charged(&direct), after_end, "{quirk}");
         let request =
             Request::post(&path).header("host", "sim").header("authorization", format!("Bearer {CANARY}"));

@@ -74,7 +74,7 @@ async fn a_caller_that_never_reads_again_is_cut_on_its_deadline_and_recorded() {
     assert_eq!(record["outcome"], "client_gone");
     assert_eq!(
         record["credits"],
-        simulator.books(mavera_gateway::sim::books::Books::total_charged),
+        simulator.books(mavera_sim::books::Books::total_charged),
         "the cost is learned all the same"
     );
     drop(response);
@@ -155,7 +155,7 @@ async fn http2_callers_get_the_same_stream() {
     assert!(answer.whole && answer.body.ends_with(b"data: [DONE]\n\n"));
     let record = rig.record().await;
     assert_eq!((&record["http_version"], &record["outcome"]), (&"2".into(), &"completed".into()));
-    assert_eq!(record["credits"], simulator.books(mavera_gateway::sim::books::Books::total_charged));
+    assert_eq!(record["credits"], simulator.books(mavera_sim::books::Books::total_charged));
 }
 
 #[tokio::test(start_paused = true)]

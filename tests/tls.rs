@@ -132,7 +132,7 @@ fn http2_with_prior_knowledge_works_in_clear() {
 /// A simulator behind TLS, in this process.
 fn tls_simulator(authority: &Authority) -> std::net::SocketAddr {
     use mavera_gateway::clock::Clock;
-    use mavera_gateway::sim::{Settings, Simulator};
+    use mavera_sim::{Settings, Simulator};
     let (cert, key) = authority.issue();
     let chain = CertificateDer::pem_slice_iter(cert.as_bytes()).collect::<Result<_, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
@@ -149,7 +149,8 @@ fn tls_simulator(authority: &Authority) -> std::net::SocketAddr {
     std::thread::spawn(move || {
         mavera_gateway::server::event_loop().unwrap().block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            let simulator = Simulator::new(Settings::with_key(CANARY), Clock::system());
+            let clock = Clock::system();
+            let simulator = Simulator::new(Settings::with_key(CANARY), move || clock.wall());
             let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();

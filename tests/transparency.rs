@@ -7,8 +7,8 @@ use http::Method;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use mavera_gateway::clock::Clock;
-use mavera_gateway::sim::quirks::{Fault, Frames, Framing, Generation, Terminator, UsageQuirk};
-use mavera_gateway::sim::{DEMO_ANALYSIS, Settings, Simulator};
+use mavera_sim::quirks::{Fault, Frames, Framing, Generation, Terminator, UsageQuirk};
+use mavera_sim::{DEMO_ANALYSIS, Settings, Simulator};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
@@ -89,7 +89,7 @@ async fn every_quirk_passes_unchanged_and_is_metered_as_the_simulator_charged() 
     let clock = Clock::starting_at("2030-01-15T12:00:00Z".parse().unwrap());
     let twin = Simulator::new(
         Settings { requests_per_minute: 100_000_000, credits: 100_000_000, ..Settings::with_key(CANARY) },
-        clock,
+        move || clock.wall(),
     );
     let quirks = all_stream_quirks();
     assert!(quirks.len() > 600, "{}", quirks.len());

@@ -340,7 +340,7 @@ async fn what_goes_upstream_is_one_request_of_ours() {
          traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ncontent-type: application/json\r\n\
          accept-encoding: identity\r\nuser-agent: mavera-gateway/{}\r\nvia: 1.1 mavera-gateway\r\nx-request-id: mine-1\r\n\
          host: 127.0.0.1:1\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}",
-        mavera_gateway::sim::DEMO_ANALYSIS,
+        mavera_sim::DEMO_ANALYSIS,
         env!("CARGO_PKG_VERSION"),
         crate::support::CANARY,
         body.len()
@@ -393,4 +393,34 @@ async fn an_answer_before_the_end_of_the_upload_is_relayed() {
     let answer = Answer::read(response).await;
     assert!([413, 502].contains(&answer.status().as_u16()), "{answer:?}");
     assert_eq!(rig.pool.idle_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interim_figure_and_a_break_is_no_cost() {
+    let interim = "event: response.in_progress\ndata: {\"type\":\"response.in_progress\",\"response\":{\"usage\":{\"credits_used\":0}}}\n\n";
+    let old =
+        "data: {\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":{\"credits_used\":0}}\n\n";
+    for event in [interim, old] {
+        let (rig, _) = answering([STREAM_HEAD.as_bytes(), &chunk(event)].concat());
+        let answer = rig.send(rig.chat(chat_body(true, ""))).await;
+        assert!(!answer.whole);
+        let record = rig.record().await;
+        assert_eq!((record["outcome"].as_str(), record["credits"].is_null()), (Some("truncated"), true));
+        assert_eq!(
+            (record["booked"].as_u64(), record["basis"].as_str()),
+            (Some(5), Some("estimated")),
+            "{event}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_figure_of_nothing_behind_the_true_one_takes_nothing_away() {
+    let bare =
+        "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"usage\":{}}}\n\n";
+    let (rig, _) =
+        answering([STREAM_HEAD.as_bytes(), &chunk(completed(3)), &chunk(bare), b"0\r\n\r\n"].concat());
+    rig.send(rig.chat(chat_body(true, ""))).await;
+    let record = rig.record().await;
+    assert_eq!((record["booked"].as_u64(), record["basis"].as_str()), (Some(3), Some("final")));
 }

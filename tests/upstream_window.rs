@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mavera_gateway::clock::Clock;
-use mavera_gateway::sim::Settings;
+use mavera_sim::Settings;
 
 use crate::support::rig::{Rig, Setup};
 use crate::support::{CANARY, chat_body};

@@ -123,7 +123,7 @@ fn short(text: Text<'_>) -> Option<String> {
 /// one that [`Document`] has no opinion about.
 pub fn event_stream(body: &[u8]) -> Option<Reading> {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    let mut reading = Reading::default();
+    let (mut reading, mut offered) = (Reading::default(), None);
     let (mut name, mut data): (Vec<u8>, Vec<&[u8]>) = Default::default();
     // A stream that breaks off has its last event read all the same: the figure was sent.
     for line in lines(body).into_iter().chain([&b""[..]]) {
@@ -140,7 +140,7 @@ pub fn event_stream(body: &[u8]) -> Option<Reading> {
             b"data" => data.push(value),
             b"" if line.is_empty() => {
                 if !data.is_empty() {
-                    dispatch(&mut reading, &name, &data.join(&b'\n'))?;
+                    dispatch(&mut reading, &mut offered, &name, &data.join(&b'\n'))?;
                 }
                 name.clear();
                 data.clear();
@@ -148,24 +148,46 @@ pub fn event_stream(body: &[u8]) -> Option<Reading> {
             _ => {}
         }
     }
+    end(&mut reading, &mut offered);
     Some(reading)
 }
 
-fn dispatch(reading: &mut Reading, name: &[u8], data: &[u8]) -> Option<()> {
+/// The last figure of the old generation is the cost once the stream has come to its end.
+fn end(reading: &mut Reading, offered: &mut Option<Usage>) {
+    if let Some(usage) = offered.take() {
+        reading.usage = usage;
+        reading.finish.get_or_insert(Finish::Completed);
+    }
+}
+
+fn dispatch(reading: &mut Reading, offered: &mut Option<Usage>, name: &[u8], data: &[u8]) -> Option<()> {
     if data == b"[DONE]" {
+        end(reading, offered);
         reading.finish.get_or_insert(Finish::Completed);
         return Some(());
     }
     let document = Document::read(data)?;
-    reading.finish = match document.kind.as_deref() {
+    let finish = match document.kind.as_deref() {
         Some("response.completed") => Some(Finish::Completed),
         Some("response.incomplete") => Some(Finish::Incomplete),
         Some("response.failed" | "error") => Some(Finish::Failed),
         _ if document.error || name == b"error" => Some(Finish::Failed),
-        None if document.usage.is_some_and(|usage| usage.credits.is_some()) => Some(Finish::Completed),
-        _ => reading.finish,
+        _ => None,
     };
-    reading.usage = document.usage.unwrap_or(reading.usage);
+    reading.finish = finish.or(reading.finish);
+    if let Some(usage) = document.usage {
+        let priced = usage.credits.is_some();
+        if finish.is_some() {
+            if priced || reading.usage.credits.is_none() {
+                reading.usage = usage;
+            }
+            if priced {
+                *offered = None;
+            }
+        } else if document.kind.is_none() && priced {
+            *offered = Some(usage);
+        }
+    }
     reading.response_id = reading.response_id.take().or(document.id);
     Some(())
 }

@@ -9,10 +9,10 @@ use http::header;
 use http_body::Body;
 use http_body_util::BodyExt;
 
-use super::concurrency::Permitted;
+use super::concurrency::{Permits, Permitted};
 use crate::arrival::{Arrival, Refused};
 use crate::identify::Identified;
-use crate::limit::in_flight::Permit;
+
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
 use crate::record::Exchange;
@@ -37,7 +37,7 @@ pub struct Judged {
     /// The body, byte for byte.
     pub body: Bytes,
     /// Held until the last byte of the answer.
-    pub permit: Permit,
+    pub permits: Permits,
 }
 
 /// The stage that reads and judges the body.
@@ -56,13 +56,13 @@ where
     }
 }
 
-/// Cancel-safe: dropped while it waits, it ends the record and gives the permit back.
+/// Cancel-safe: dropped while it waits, it ends the record and gives the permits back.
 async fn judge<B>(permitted: Permitted<B>) -> Result<Judged, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let Permitted { identified: Identified { routed, caller, .. }, permit } = permitted;
+    let Permitted { identified: Identified { routed, caller, .. }, permits } = permitted;
     let Routed { arrival: Arrival { mut exchange, snapshot, head, body, .. }, target } = routed;
     let body = match target.route.row().body {
         Some(rules) => {
@@ -75,7 +75,7 @@ where
         // What a caller may send along with a GET has no meaning (RFC 9110 §9.3.1) and goes nowhere.
         None => Bytes::new(),
     };
-    Ok(Judged { exchange, snapshot, head, target, caller, body, permit })
+    Ok(Judged { exchange, snapshot, head, target, caller, body, permits })
 }
 
 /// Reads a caller's body, and notes how long that took.

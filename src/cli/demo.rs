@@ -27,7 +27,7 @@ use crate::outbound::origin::Origin;
 use crate::record::Recorder;
 use crate::server::systemd::Inherited;
 use crate::server::{self, Listeners, event_loop};
-use crate::sim::{self, DEMO_ANALYSIS, Settings, Simulator};
+use mavera_sim::{DEMO_ANALYSIS, Settings, Simulator};
 
 /// What the teams of the demo are called, and how often they ask with `--traffic`.
 const TEAMS: [(&str, Duration); 3] = [
@@ -61,11 +61,12 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         settings.quirks.pace = Duration::from_millis(40);
         settings.quirks.events = 24;
         let simulated = tokio::spawn({
-            let (simulator, address) = (Simulator::new(settings, clock), upstream.local_addr()?);
+            let (simulator, address) =
+                (Simulator::new(settings, move || clock.wall()), upstream.local_addr()?);
             tracing::debug!(%address, "simulator");
             let listener = upstream;
             folder.write(arguments, address)?;
-            sim::serve(listener, simulator)
+            mavera_sim::serve(listener, simulator)
         });
 
         let metrics = Arc::new(Metrics::new());

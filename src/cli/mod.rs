@@ -4,7 +4,6 @@
 mod failure;
 mod check;
 mod credits;
-#[cfg(feature = "sim")]
 mod demo;
 mod healthcheck;
 mod key;
@@ -12,7 +11,6 @@ mod limits;
 mod manual;
 mod schema;
 mod serve;
-#[cfg(feature = "sim")]
 mod sim;
 
 use std::process::ExitCode;
@@ -47,7 +45,6 @@ enum Command {
     /// Run a simulated Mavera API and a gateway in front of it on loopback.
     ///
     /// Needs no key, no configuration and no other server. Prints a curl that is ready to paste.
-    #[cfg(feature = "sim")]
     Demo(demo::DemoArguments),
     /// Credits: reports, grants and checks of the ledger.
     #[command(subcommand)]
@@ -68,7 +65,6 @@ enum Command {
     /// Print the manual page.
     Man(manual::ManArguments),
     /// Run the simulated Mavera API alone.
-    #[cfg(feature = "sim")]
     Sim(sim::SimArguments),
 }
 
@@ -91,7 +87,6 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Serve(ConfigArgument { config }) => serve::run(&config),
         Command::Check(ConfigArgument { config }) => check::run(&config),
-        #[cfg(feature = "sim")]
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Credits(command) => credits::run(&command),
         Command::Key(command) => key::run(&command),
@@ -102,7 +97,6 @@ pub fn main() -> ExitCode {
             Ok(())
         }
         Command::Man(arguments) => manual::man(&arguments, Arguments::command()),
-        #[cfg(feature = "sim")]
         Command::Sim(arguments) => sim::run(&arguments),
     };
     match done {

@@ -7,8 +7,8 @@ use super::failure::Failure;
 use crate::clock::Clock;
 use crate::config::values::DurationText;
 use crate::server::event_loop;
-use crate::sim::quirks::Quirks;
-use crate::sim::{self, DEMO_ANALYSIS, KeyState, Settings, SimKey, Simulator};
+use mavera_sim::quirks::Quirks;
+use mavera_sim::{DEMO_ANALYSIS, KeyState, Settings, SimKey, Simulator};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SimArguments {
@@ -39,7 +39,7 @@ pub(super) struct SimArguments {
     /// How long a created analysis takes.
     #[arg(long, value_name = "TIME", default_value = "2m")]
     analysis_time: String,
-    /// Deviations, as "name=value; name=value". See `src/sim/quirks.rs` for all.
+    /// Deviations, as "name=value; name=value". See `sim/src/quirks.rs` for all.
     #[arg(long, value_name = "QUIRKS", default_value = "")]
     quirks: String,
     /// Requests to keep in the books that GET /sim/books shows.
@@ -55,7 +55,8 @@ pub(super) fn run(arguments: &SimArguments) -> Result<(), Failure> {
             "simulated Mavera API on http://{}/api/v1, analysis {DEMO_ANALYSIS}",
             listener.local_addr()?
         );
-        sim::serve(listener, Simulator::new(settings, Clock::system())).await?;
+        let clock = Clock::system();
+        mavera_sim::serve(listener, Simulator::new(settings, move || clock.wall())).await?;
         Ok(())
     })
 }

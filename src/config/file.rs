@@ -269,6 +269,9 @@ pub struct Team {
     pub(super) max_body: Leaf<SizeText>,
     /// The team's budget, like { credits = 1500, period = "month" }. Default: none but the organisation's.
     pub(super) budget: Option<Budget>,
+    /// What the team may use, by the names that metrics and logs have: `"video_chat"`, `"video_list"`, `"video_get"`; or
+    /// `"*"`, which leaves out what holds 50 credits or more. Default: the three named.
+    pub(super) routes: Leaf<Vec<String>>,
     /// Ids of the analyses the team may ask about, as globs. Default `["*"]`, all of them. A team
     /// without `"*"` may not list analyses.
     pub(super) analyses: Leaf<Vec<String>>,

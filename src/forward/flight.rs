@@ -17,11 +17,11 @@ use super::body::read_on::ReadOn;
 use super::body::told::{Telling, Told};
 use super::deadline::Deadline;
 use super::drain::Drain;
+use crate::admit::concurrency::Permits;
 use crate::arrival::Refused;
 use crate::config::OnDisconnect;
 use crate::head::fields;
 use crate::head::trailers::trailers_announced;
-use crate::limit::in_flight::Permit;
 use crate::limit::window::Slot;
 use crate::live::Snapshot;
 use crate::mask::Mask;
@@ -44,7 +44,7 @@ pub(super) struct Cargo {
     pub(super) exchange: Exchange,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) route: Route,
-    pub(super) permit: Permit,
+    pub(super) permits: Permits,
     pub(super) slot: Slot,
 }
 
@@ -141,7 +141,7 @@ pub(super) async fn fly<C: Connect>(
         }
     };
     deadline.progressed();
-    let Cargo { mut exchange, snapshot, permit, slot, .. } = cargo;
+    let Cargo { mut exchange, snapshot, permits, slot, .. } = cargo;
     let (head, incoming) = response.into_parts();
     exchange.answered(head.status, is_event_stream(&head.headers));
     slot.answered(head.status, &head.headers);
@@ -166,7 +166,7 @@ pub(super) async fn fly<C: Connect>(
     let meter = Some(Meter::for_head(&head.headers));
     let body = Driven::new(incoming, Lent { connection, pool: Arc::clone(&shared.pool) }, deadline);
     let body = Cleared::new(body, mask, trailers_announced(&head.headers));
-    let body = Told::new(body, Telling { meter, exchange, permit });
+    let body = Told::new(body, Telling { meter, exchange, permits });
     let body = Box::new(Late::new(ReadOn::new(body, drain)));
     Ok(answer.map(|()| body))
 }

@@ -64,8 +64,8 @@ async fn forward<C: Connect>(
     shared: Arc<Shared<C>>,
     outbound: Outbound,
 ) -> Result<Response<AnswerBody<C>>, Refused> {
-    let Outbound { exchange, snapshot, route, request, permit, slot } = outbound;
-    let mut cargo = Cargo { exchange, snapshot, route, permit, slot };
+    let Outbound { exchange, snapshot, route, request, permits, slot } = outbound;
+    let mut cargo = Cargo { exchange, snapshot, route, permits, slot };
     let mut request = request;
     let mut attempts = 0;
     loop {

@@ -14,6 +14,7 @@ use crate::key::key_id;
 use crate::limit::in_flight::InFlight;
 use crate::limit::rate::TeamRate;
 use crate::record::series::{TeamCounts, Who};
+use crate::route::Routes;
 
 /// A team at work: its limits as configured, and the state that survives a reload.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Team {
     pub name: Arc<str>,
     /// Limits as configured now.
     pub limits: config::Limits,
+    /// Routes it may use.
+    pub routes: Routes,
     /// Analyses it may ask about.
     pub analyses: Analyses,
     /// What it may spend.
@@ -30,6 +33,8 @@ pub struct Team {
     pub(crate) rate: TeamRate,
     /// Calls in flight; shared with the team's earlier configurations.
     pub(crate) in_flight: Arc<InFlight>,
+    /// Questions to the gateway itself that are being read and answered.
+    pub(crate) questions: Arc<InFlight>,
     /// The team's series.
     pub(crate) counts: Arc<TeamCounts>,
 }
@@ -82,6 +87,7 @@ impl Directory {
             let team = Arc::new(Team {
                 name: settings.name.as_str().into(),
                 limits: settings.limits,
+                routes: settings.routes,
                 analyses: settings.analyses.clone(),
                 budget: settings.budget,
                 rate: TeamRate::new(
@@ -91,6 +97,7 @@ impl Directory {
                     clock,
                 ),
                 in_flight: before.map_or_else(Arc::default, |team| Arc::clone(&team.in_flight)),
+                questions: before.map_or_else(Arc::default, |team| Arc::clone(&team.questions)),
                 counts: before.map_or_else(|| series(&settings.name), |team| Arc::clone(&team.counts)),
             });
             for key in &settings.keys {

@@ -65,7 +65,7 @@ impl Meter {
                     finish: complete.then_some(Finish::Completed),
                 }
             }
-            Kind::EventStream(stream) => stream.finish(),
+            Kind::EventStream(stream) => stream.finish(complete),
             Kind::Opaque => Reading { finish: complete.then_some(Finish::Completed), ..Reading::default() },
         }
     }

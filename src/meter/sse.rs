@@ -7,7 +7,7 @@ use aho_corasick::packed::Searcher;
 use memchr::memchr2;
 
 use super::json::{EventKind, Scanner};
-use super::usage::{Finish, Reading};
+use super::usage::{Finish, Reading, Usage};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -75,6 +75,9 @@ pub(super) struct EventStream {
     data: Head,
     has_data: bool,
     scanner: Scanner,
+    /// What a chunk of the old generation said it cost. That counts once the stream has come to its end: an interim figure
+    /// and a break tell nothing.
+    offered: Option<Usage>,
     reading: Reading,
 }
 
@@ -89,6 +92,7 @@ impl EventStream {
             data: Head::default(),
             has_data: false,
             scanner: Scanner::new(),
+            offered: None,
             reading: Reading::default(),
         }
     }
@@ -137,11 +141,23 @@ impl EventStream {
         }
     }
 
-    /// Ends the stream. An event without its blank line is read all the same: the figure was sent.
-    pub(super) fn finish(mut self) -> Reading {
+    /// Ends the stream, wholly (`complete`) or not. An event without its blank line is read all the same: the figure was
+    /// sent.
+    pub(super) fn finish(mut self, complete: bool) -> Reading {
         self.end_line();
         self.dispatch();
+        if complete {
+            self.take_offered();
+        }
         self.reading
+    }
+
+    /// The stream has come to its end, so the last figure of the old generation is its cost.
+    fn take_offered(&mut self) {
+        if let Some(usage) = self.offered.take() {
+            self.reading.usage = usage;
+            self.reading.finish.get_or_insert(Finish::Completed);
+        }
     }
 
     fn in_line(&mut self, mut bytes: &[u8]) {
@@ -229,23 +245,34 @@ impl EventStream {
             return;
         }
         let document = self.scanner.finish();
-        let reading = &mut self.reading;
         if data.whole() == Some(b"[DONE]") {
-            reading.finish.get_or_insert(Finish::Completed);
+            self.take_offered();
+            self.reading.finish.get_or_insert(Finish::Completed);
             return;
         }
+        let reading = &mut self.reading;
         let finish = match document.kind {
             Some(EventKind::Completed) => Some(Finish::Completed),
             Some(EventKind::Incomplete) => Some(Finish::Incomplete),
             Some(EventKind::Failed) => Some(Finish::Failed),
             _ if document.error || event_name.whole() == Some(b"error") => Some(Finish::Failed),
-            // The old generation names no event: the chunk that carries the cost is its last.
-            None if document.usage.is_some_and(|usage| usage.credits.is_some()) => Some(Finish::Completed),
             _ => None,
         };
         reading.finish = finish.or(reading.finish);
-        if let Some(usage) = document.usage {
-            reading.usage = usage;
+        match document.usage {
+            // Of the new generation only the last event says what it cost (source: Mavera's streaming guide).
+            Some(usage) if finish.is_some() => {
+                // One without a figure takes none away.
+                if usage.credits.is_some() || reading.usage.credits.is_none() {
+                    reading.usage = usage;
+                }
+                if usage.credits.is_some() {
+                    self.offered = None;
+                }
+            }
+            // The old one names no event.
+            Some(usage) if document.kind.is_none() && usage.credits.is_some() => self.offered = Some(usage),
+            _ => {}
         }
         // Every event of the new generation may have ids of items; only a response's own counts,
         // and that is the one `response.created` opens the stream with.

@@ -186,7 +186,7 @@ proptest! {
             for piece in pieces {
                 stream.look(piece);
             }
-            stream.finish()
+            stream.finish(true)
         };
         let whole: Vec<_> = frames.iter().map(String::as_bytes).collect();
         let text = frames.concat();
@@ -226,4 +226,57 @@ fn json_value() -> impl Strategy<Value = serde_json::Value> {
                 .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
+}
+
+/// One event of a stream.
+fn event(data: &str) -> String {
+    format!("data: {data}\n\n")
+}
+
+#[test]
+fn a_figure_counts_where_the_stream_says_that_it_has_ended() {
+    let interim =
+        event(r#"{"type":"response.in_progress","response":{"usage":{"credits_used":0,"input_tokens":1}}}"#);
+    let completed = event(r#"{"type":"response.completed","response":{"usage":{"credits_used":3}}}"#);
+    let bare = event(r#"{"type":"response.completed","response":{"usage":{}}}"#);
+    let failed = event(r#"{"type":"response.failed","response":{"usage":{"credits_used":2}}}"#);
+    let old = |credits: u64| event(&format!(r#"{{"choices":[],"usage":{{"credits_used":{credits}}}}}"#));
+    let done = event("[DONE]");
+    for (what, stream, complete, credits, finish) in [
+        ("an interim figure, and a break", vec![&interim], false, None, None),
+        ("an interim figure, and an end without a word", vec![&interim], true, None, None),
+        (
+            "an interim figure, then the true one",
+            vec![&interim, &completed],
+            true,
+            Some(3),
+            Some(Finish::Completed),
+        ),
+        (
+            "the true one, then one of nothing",
+            vec![&completed, &bare],
+            true,
+            Some(3),
+            Some(Finish::Completed),
+        ),
+        ("the true one, then a break", vec![&completed], false, Some(3), Some(Finish::Completed)),
+        ("a failure that says what it cost", vec![&failed], false, Some(2), Some(Finish::Failed)),
+        ("the old form, interim, and a break", vec![&old(0)], false, None, None),
+        ("the old form, whole", vec![&old(0), &old(4)], true, Some(4), Some(Finish::Completed)),
+        (
+            "the old form, ended and then broken",
+            vec![&old(4), &done],
+            false,
+            Some(4),
+            Some(Finish::Completed),
+        ),
+        ("the end alone", vec![&done], true, None, Some(Finish::Completed)),
+    ] {
+        let mut meter = Meter(Kind::EventStream(Box::new(sse::EventStream::new())));
+        for event in stream {
+            meter.look(event.as_bytes());
+        }
+        let reading = meter.finish(complete);
+        assert_eq!((reading.usage.credits, reading.finish), (credits.map(Credits::whole), finish), "{what}");
+    }
 }

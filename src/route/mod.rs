@@ -5,5 +5,5 @@ pub mod schema;
 pub mod table;
 pub mod target;
 
-pub use self::table::{Class, Cost, Ids, Own, Route, Row};
+pub use self::table::{Class, Cost, Ids, Own, Route, Routes, Row};
 pub use self::target::Target;

@@ -186,6 +186,51 @@ impl Route {
     }
 }
 
+/// Some of the routes that go to the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routes(u64);
+
+const _: () = assert!(TABLE.len() <= 64, "a route is a bit");
+
+impl Routes {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// What a team may use unless it says otherwise: the chat about a video, and what it takes to find one.
+    #[must_use]
+    pub fn usual() -> Self {
+        ["video_chat", "video_list", "video_get"]
+            .into_iter()
+            .filter_map(Route::named)
+            .fold(Self::NONE, Self::with)
+    }
+
+    /// What `"*"` stands for: all but what is dear enough to be named.
+    #[must_use]
+    pub fn everyday() -> Self {
+        let everyday = Route::all().filter(|route| route.row().is_upstream() && route.row().is_everyday());
+        everyday.fold(Self::NONE, Self::with)
+    }
+
+    /// These and another.
+    #[must_use]
+    pub fn with(self, route: Route) -> Self {
+        Self(self.0 | 1 << route.0)
+    }
+
+    /// These and others.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Whether a route may be used: those that the gateway answers itself always.
+    #[must_use]
+    pub fn allow(self, route: Route) -> bool {
+        !route.row().is_upstream() || self.0 & 1 << route.0 != 0
+    }
+}
+
 impl Row {
     /// Whether calls of it cost credits.
     #[must_use]

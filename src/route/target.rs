@@ -51,6 +51,7 @@ impl Target {
                 allow.push(row.method.clone());
                 continue;
             }
+            let id = (!id.is_empty()).then_some(id);
             if id.is_some_and(|id| !is_word(id)) {
                 let reason =
                     "is not an analysis id: expected 1 to 128 of letters, digits, \"_\" and \"-\"".into();
@@ -79,12 +80,13 @@ impl Target {
     }
 }
 
-/// Whether a path is of a template, and the id in it. An id of nothing makes it another path.
-fn matched<'p>(template: &str, path: &'p str) -> Option<Option<&'p str>> {
-    let Some((before, after)) = template.split_once(ID) else { return (template == path).then_some(None) };
+/// The id in a path, if the path is of a template: nothing where the template has none. In one that has, an id of nothing
+/// makes it another path.
+fn matched<'p>(template: &str, path: &'p str) -> Option<&'p str> {
+    let Some((before, after)) = template.split_once(ID) else { return (template == path).then_some("") };
     let rest = path.strip_prefix(before)?;
     let (id, behind) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    (!id.is_empty() && behind == after).then_some(Some(id))
+    (!id.is_empty() && behind == after).then_some(id)
 }
 
 fn is_word(text: &str) -> bool {
@@ -130,29 +132,29 @@ fn listed(names: &[&str]) -> String {
 mod tests {
     use super::*;
 
-    fn find(method: Method, uri: &str) -> Result<Target, Refusal> {
-        Target::find(&method, &uri.parse().unwrap())
+    fn find(method: &Method, uri: &str) -> Result<Target, Refusal> {
+        Target::find(method, &uri.parse().unwrap())
     }
 
     #[test]
     fn a_target_is_the_row_whose_template_it_fits_and_its_path_goes_on_as_it_was() {
-        let chat = find(Method::POST, "/api/v1/video-analyses/clx_1-A/chat").unwrap();
+        let chat = find(&Method::POST, "/api/v1/video-analyses/clx_1-A/chat").unwrap();
         assert_eq!((chat.route.label(), chat.id.as_deref()), ("video_chat", Some("clx_1-A")));
         assert_eq!(chat.upstream_path(), "/video-analyses/clx_1-A/chat");
-        let list = find(Method::GET, "/api/v1/video-analyses?limit=5&status=completed").unwrap();
+        let list = find(&Method::GET, "/api/v1/video-analyses?limit=5&status=completed").unwrap();
         assert_eq!(list.upstream_path(), "/video-analyses?limit=5&status=completed");
-        assert_eq!(find(Method::GET, "/gateway/v1/me").unwrap().upstream_path(), "");
+        assert_eq!(find(&Method::GET, "/gateway/v1/me").unwrap().upstream_path(), "");
     }
 
     #[test]
     fn whoever_asks_for_something_else_is_told_what_there_is() {
-        let refusal = find(Method::GET, "/api/v1/responses").unwrap_err();
+        let refusal = find(&Method::GET, "/api/v1/responses").unwrap_err();
         assert_eq!(
             refusal.message(),
             "There is nothing at this path. The gateway serves POST /api/v1/video-analyses/{id}/chat, GET \
              /api/v1/video-analyses and GET /api/v1/video-analyses/{id}."
         );
-        let refusal = find(Method::GET, "/api/v1/video-analyses?key=x").unwrap_err();
+        let refusal = find(&Method::GET, "/api/v1/video-analyses?key=x").unwrap_err();
         assert_eq!(refusal.message(), "The field `query` takes `limit`, `offset` and `status` only.");
     }
 }

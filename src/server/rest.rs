@@ -24,20 +24,22 @@ const MAX_REST: u64 = 64 << 10;
 
 /// One connection's body that was left unread. There is one at most: requests come one after the other.
 #[derive(Debug)]
-pub(super) struct Rest {
-    left: Mutex<Option<Incoming>>,
+pub(super) struct Rest<B = Incoming> {
+    left: Mutex<Option<B>>,
     tasks: TaskTracker,
     closing: CancellationToken,
     /// How long the rest of a body has to come: as long as the next head would have.
     patience: Duration,
 }
 
-impl Rest {
+impl<B> Rest<B> {
     /// Nothing is left yet.
     pub(super) fn new(tasks: TaskTracker, closing: CancellationToken, patience: Duration) -> Arc<Self> {
-        Arc::new(Self { left: Mutex::default(), tasks, closing, patience })
+        Arc::new(Self { left: Mutex::new(None), tasks, closing, patience })
     }
+}
 
+impl Rest {
     /// A service whose answers come with a word on the connection's end, or with the body read to its own.
     pub(super) fn watching<S>(self: Arc<Self>, inner: S) -> Watching<S> {
         Watching { inner, rest: self }
@@ -69,20 +71,20 @@ fn poll_to_end(body: &mut Incoming, cx: &mut Context<'_>) -> Poll<()> {
 
 /// A caller's body, which is given back if it is dropped before its end.
 #[derive(Debug)]
-pub struct CallerBody {
+pub struct CallerBody<B: Body = Incoming> {
     /// `None` once its end was seen.
-    body: Option<Incoming>,
-    rest: Option<Arc<Rest>>,
+    body: Option<B>,
+    rest: Option<Arc<Rest<B>>>,
 }
 
-impl CallerBody {
+impl<B: Body> CallerBody<B> {
     /// A body that nobody wants back: on HTTP/2 it is a stream of its own, which is reset.
-    pub(super) fn of_stream(body: Incoming) -> Self {
+    pub(super) fn of_stream(body: B) -> Self {
         Self { body: Some(body), rest: None }
     }
 }
 
-impl Drop for CallerBody {
+impl<B: Body> Drop for CallerBody<B> {
     fn drop(&mut self) {
         if let (Some(body), Some(rest)) = (self.body.take(), &self.rest)
             && !body.is_end_stream()
@@ -92,14 +94,14 @@ impl Drop for CallerBody {
     }
 }
 
-impl Body for CallerBody {
+impl<B: Body<Data = Bytes> + Unpin> Body for CallerBody<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
         if frame.is_none() {
@@ -173,5 +175,21 @@ where
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(Ok(answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transparent::assert_transparent;
+
+    #[test]
+    fn a_callers_body_is_transparent_and_what_is_left_of_it_is_given_back() {
+        assert_transparent(CallerBody::of_stream);
+        assert_transparent(|body| {
+            // Given back to a rest that lives no longer.
+            let rest = Rest::new(TaskTracker::new(), CancellationToken::new(), Duration::from_secs(1));
+            CallerBody { body: Some(body), rest: Some(rest) }
+        });
     }
 }

@@ -135,6 +135,13 @@ impl<B> Counted<B> {
     }
 }
 
+impl<B> Drop for Counted<B> {
+    fn drop(&mut self) {
+        // At once, and not when the watch gets to know.
+        drop(self.inner.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StreamError<E> {
@@ -166,5 +173,18 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.with(|body| body.map_or_else(SizeHint::default, |body| body.size_hint()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transparent::assert_transparent;
+
+    #[tokio::test]
+    async fn a_counted_body_is_transparent_and_counts_while_it_lives() {
+        let streams = Streams::new(TaskTracker::new(), Duration::from_mins(10));
+        assert_transparent(|body| streams.watch(body, streams.open()));
+        assert_eq!(streams.count(|open| *open), 0);
     }
 }

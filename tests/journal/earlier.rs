@@ -126,3 +126,23 @@ fn damage_to_a_journal_of_the_earlier_release_costs_the_entry_it_is_in_and_is_to
     }
     assert!(told > bytes.len() / 2, "damage in the midst is told of");
 }
+
+#[test]
+fn a_correction_is_in_the_sums_or_comes_behind_them_and_never_both() {
+    let place = place("merged");
+    place.take_up().unwrap();
+    let mut store = place.store();
+    let clock = mavera_gateway::clock::Clock::starting_at("2026-11-25T00:00:00Z".parse().unwrap());
+    let opening = store.begin(mavera_gateway::books::open::look_back(&place.config, clock)).unwrap();
+    let reading = mavera_gateway::ledger::file::reading(&place.config.ledger).unwrap();
+    let behind = |seq| reading.changes(jiff::civil::date(2026, 11, 20), seq).unwrap().adjusted;
+    // One correction, by two credits less, is in the fixture.
+    assert_eq!(behind(0).len(), 1);
+    assert_eq!(behind(opening.last_change), []);
+    let spent: u64 = opening.spent.iter().map(|spend| spend.credits().millionths()).sum();
+    let total = |sum: &mavera_gateway::ledger::Total| {
+        sum.counted.iter().map(|credits| credits.millionths()).sum::<u64>()
+    };
+    let counted: u64 = opening.totals.iter().map(total).sum();
+    assert_eq!(counted - spent, 2_000_000, "counters never fall, budgets do");
+}

@@ -263,12 +263,15 @@ fn the_journal_of_another_ledger_is_refused_in_words_and_left_alone() {
     assert_eq!(ours.count("bookings"), 0, "nothing is booked");
 }
 
+/// Does something to a file's bytes.
+type Damage<'d> = &'d dyn Fn(&mut Vec<u8>);
+
 #[test]
 fn a_damaged_file_is_set_aside_under_another_name_with_all_that_it_holds() {
     let calls = calls(4);
     let all = in_order(&calls);
     // What is damaged, and how many entries are booked all the same.
-    let damages: [(&str, &dyn Fn(&mut Vec<u8>), usize); 4] = [
+    let damages: [(&str, Damage<'_>, usize); 4] = [
         ("nothing", &|_| {}, 8),
         ("a zeroed header with sound frames behind", &|bytes| bytes[..HEADER].fill(0), 0),
         ("a header that reads otherwise", &|bytes| bytes[HEADER - 1] ^= 1, 0),

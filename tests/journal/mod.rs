@@ -98,8 +98,8 @@ impl Place {
     /// Rows of a table.
     fn count(&self, table: &str) -> usize {
         let count = format!("SELECT count(*) FROM {table}");
-        Connection::open(self.path()).unwrap().query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap()
-            as usize
+        let connection = Connection::open(self.path()).unwrap();
+        connection.query_row(&count, [], |row| row.get::<_, u32>(0)).unwrap() as usize
     }
 
     /// All that is booked, and the number of the last entry.

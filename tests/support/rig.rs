@@ -33,7 +33,7 @@ use mavera_gateway::outbound::origin::Origin;
 use mavera_gateway::outbound::pool::Pool;
 use mavera_gateway::record::Recorder;
 use mavera_gateway::server::connection;
-use mavera_gateway::sim::{DEMO_ANALYSIS, Settings, Simulator};
+use mavera_sim::{DEMO_ANALYSIS, Settings, Simulator};
 use serde_json::Value;
 use tokio::io::DuplexStream;
 
@@ -166,7 +166,7 @@ impl Rig {
     }
 
     pub fn with_simulator_of(setup: &Setup, settings: Settings, clock: Clock) -> (Self, Simulator) {
-        let simulator = Simulator::new(settings, clock);
+        let simulator = Simulator::new(settings, move || clock.wall());
         let served = simulator.clone();
         let rig = Self::new(setup, clock, move |io, _| {
             let simulator = served.clone();

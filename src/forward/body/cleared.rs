@@ -50,3 +50,19 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Cleared<B> {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, header};
+
+    use super::*;
+    use crate::secret::UpstreamKey;
+    use crate::transparent::{TRAILER, assert_transparent};
+
+    #[test]
+    fn it_is_transparent_to_what_is_the_callers_to_see() {
+        let mask = || Mask::new(&UpstreamKey::for_tests("mvra_live_plainlyfakekeyfortestsonly00"));
+        let announced = HeaderMap::from_iter([(header::TRAILER, HeaderValue::from(TRAILER))]);
+        assert_transparent(|body| Cleared::new(body, mask(), announced.clone()));
+    }
+}

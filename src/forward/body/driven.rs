@@ -48,11 +48,11 @@ pub struct Driven<B, D: Driver> {
 
 impl<B: Body, D: Driver> Driven<B, D> {
     pub(in crate::forward) fn new(inner: B, driver: D, deadline: Deadline) -> Self {
-        let mut driven = Self { inner, driver: Some(driver), deadline };
-        if driven.inner.is_end_stream() {
-            driven.release();
+        let mut body = Self { inner, driver: Some(driver), deadline };
+        if body.inner.is_end_stream() {
+            body.release();
         }
-        driven
+        body
     }
 
     fn release(&mut self) {
@@ -106,5 +106,40 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Timeouts;
+    use crate::transparent::assert_transparent;
+
+    /// Comes from nowhere.
+    struct Still(Arc<AtomicUsize>);
+
+    impl Driver for Still {
+        fn drive(&mut self, _: &mut Context<'_>) {}
+
+        fn release(self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_transparent_and_gives_back_what_came_to_its_end() {
+        let (long, clock) = (Duration::from_mins(10), Clock::system());
+        let timeouts = Timeouts { connect: long, first_byte: long, idle: long, total: long };
+        let released = Arc::new(AtomicUsize::new(0));
+        assert_transparent(|body| {
+            Driven::new(body, Still(Arc::clone(&released)), Deadline::new(clock, timeouts))
+        });
+        assert!(
+            released.load(Ordering::Relaxed) > 5,
+            "what broke or was dropped is not given back, the rest is"
+        );
     }
 }

@@ -73,3 +73,14 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transparent::{Broken, assert_transparent};
+
+    #[test]
+    fn it_is_transparent() {
+        assert_transparent(Late::<_, Broken>::new);
+    }
+}

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::limit::in_flight::Permit;
+use crate::admit::concurrency::Permits;
 use crate::meter::{Meter, Reading};
 use crate::record::Exchange;
 
@@ -23,7 +23,7 @@ pub struct Told<B> {
 pub(in crate::forward) struct Telling {
     pub(in crate::forward) meter: Option<Meter>,
     pub(in crate::forward) exchange: Exchange,
-    pub(in crate::forward) permit: Permit,
+    pub(in crate::forward) permits: Permits,
 }
 
 impl<B: Body> Told<B> {
@@ -49,9 +49,9 @@ impl<B: Body> Told<B> {
 
     /// The body is over. `whole` if the upstream ended it as HTTP wants.
     fn end(&mut self, whole: bool) {
-        let Some(Telling { meter, exchange, permit }) = self.telling.take() else { return };
+        let Some(Telling { meter, exchange, permits }) = self.telling.take() else { return };
         exchange.ended(whole, &reading(meter, whole));
-        drop(permit);
+        drop(permits);
     }
 }
 
@@ -111,5 +111,41 @@ impl<B> Drop for Told<B> {
         if let Some(Telling { meter, exchange, .. }) = self.telling.take() {
             exchange.abandoned(&reading(meter, false));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::forward::body::read_on::ReadOn;
+    use crate::head::RequestId;
+    use crate::limit::in_flight::InFlight;
+    use crate::log::Log;
+    use crate::metrics::Metrics;
+    use crate::peer::Peer;
+    use crate::record::Recorder;
+    use crate::record::counts::Counts;
+    use crate::transparent::assert_transparent;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn it_is_transparent_and_ends_each_record_once() {
+        let metrics = Metrics::new();
+        let (clock, counts) = (Clock::system(), Arc::new(Counts::new(&metrics)));
+        let log = Log::start(std::io::sink(), &metrics).unwrap();
+        let recorder = Arc::new(Recorder::new(clock, Arc::clone(&counts), log));
+        let peer = Peer { address: (std::net::Ipv4Addr::LOCALHOST, 1).into(), certificate: None };
+        let (head, ()) = http::Request::new(()).into_parts();
+        let in_flight = Arc::new(InFlight::default());
+        let telling = || {
+            let id = RequestId::of(&head.headers, clock);
+            let exchange = Exchange::begin(&recorder, id, &peer, &head);
+            let permits = Permits::of_team(in_flight.take(1).expect("each is given back"));
+            Telling { meter: None, exchange, permits }
+        };
+        assert_transparent(|body| Told::new(body, telling()));
+        assert_transparent(|body| ReadOn::new(Told::new(body, telling()), None));
+        assert_eq!((counts.in_flight(), in_flight.count()), (0, 0));
     }
 }

@@ -15,12 +15,11 @@ impl Names {
         if let Some(number) = self.0.get(name) {
             return Ok(*number);
         }
-        let number = match find(change, name)? {
-            Some(number) => number,
-            None => {
-                change.prepare_cached("INSERT INTO names (name) VALUES (?1)")?.execute([name])?;
-                change.last_insert_rowid()
-            }
+        let number = if let Some(number) = find(change, name)? {
+            number
+        } else {
+            change.prepare_cached("INSERT INTO names (name) VALUES (?1)")?.execute([name])?;
+            change.last_insert_rowid()
         };
         self.0.insert(name.into(), number);
         Ok(number)

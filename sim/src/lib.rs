@@ -13,6 +13,7 @@ mod errors;
 pub mod quirks;
 mod server;
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub use server::serve;
 use self::analyses::Analysis;
 use self::books::{Books, Pool, Recharge, SlidingWindow};
 use self::quirks::{Charging, Quirks, Refund};
-use crate::clock::Clock;
+use jiff::Timestamp;
 
 /// The analysis that is there from the start, completed.
 pub const DEMO_ANALYSIS: &str = "clx1demo0000000000000000a";
@@ -91,9 +92,10 @@ impl Settings {
 }
 
 /// A simulated Mavera. Cheap to clone; all clones are one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Simulator {
-    clock: Clock,
+    /// The time on the wall, which tests may own.
+    wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     state: Arc<Mutex<State>>,
 }
 
@@ -105,13 +107,19 @@ struct State {
     analyses: Vec<Analysis>,
     books: Books,
     responses: usize,
-    started: jiff::Timestamp,
+    started: Timestamp,
+}
+
+impl fmt::Debug for Simulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulator").finish_non_exhaustive()
+    }
 }
 
 impl Simulator {
     /// A simulator that knows one completed analysis, [`DEMO_ANALYSIS`].
     #[must_use]
-    pub fn new(settings: Settings, clock: Clock) -> Self {
+    pub fn new(settings: Settings, wall: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         let pool = Pool {
             included: settings.credits,
             used: 0,
@@ -124,10 +132,14 @@ impl Simulator {
             analyses: vec![Analysis::completed(DEMO_ANALYSIS, "Launch film")],
             books: Books::default(),
             responses: 0,
-            started: clock.wall(),
+            started: wall(),
             settings,
         };
-        Self { clock, state: Arc::new(Mutex::new(state)) }
+        Self { wall: Arc::new(wall), state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.wall)()
     }
 
     /// Looks at the books.
@@ -205,7 +217,7 @@ impl Call {
     }
 
     fn end(&mut self, hung_up: bool) {
-        let now = self.simulator.clock.wall();
+        let now = self.simulator.now();
         let mut state = self.simulator.state();
         state.books.ended(&self.route);
         if let Some(received) = self.index.and_then(|index| state.books.received.get_mut(index)) {

@@ -41,7 +41,7 @@ impl Simulator {
         reset: Arc<AtomicBool>,
     ) -> io::Result<Response<SimBody>> {
         let (head, body) = request.into_parts();
-        let began = self.clock.wall();
+        let began = self.now();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         if let Some(path) = head.uri.path().strip_prefix("/sim/") {
             return Ok(self.control(path, &head.method, &body));
@@ -191,7 +191,7 @@ impl Simulator {
     }
 
     fn enter_window(&self, key: usize) -> Standing {
-        let now = self.clock.wall();
+        let now = self.now();
         let mut state = self.state();
         let limit = state.settings.requests_per_minute;
         let standing = state.windows[key].enter(now, limit);
@@ -203,7 +203,7 @@ impl Simulator {
 
     /// The window, the subscription and the pool, in the order in which they are assumed to be asked.
     fn may(&self, key: usize, standing: Option<Standing>) -> Result<(), ApiError> {
-        let now = self.clock.wall();
+        let now = self.now();
         if let Some(standing) = standing.filter(|standing| !standing.allowed) {
             let wait = standing.reset.duration_since(now).as_secs().max(0);
             return Err(ApiError::rate_limited(Some(u64::try_from(wait).unwrap_or(0) + 1)));
@@ -237,7 +237,7 @@ impl Simulator {
             (&Method::GET, ["video-analyses"]) => Ok(self.list(head.uri.query().unwrap_or_default(), quirks)),
             (&Method::GET, ["video-analyses", id]) => {
                 let analysis = self.analysis(id)?;
-                Ok(Said::Json(200, analysis.json(self.clock.wall(), quirks.status_case)))
+                Ok(Said::Json(200, analysis.json(self.now(), quirks.status_case)))
             }
             (&Method::POST, ["video-analyses"]) => self.create(body, quirks),
             (&Method::POST, ["video-analyses", id, "chat"]) => self.chat(id, body, quirks, call),
@@ -271,7 +271,7 @@ impl Simulator {
         let number =
             |name, default| parameter(name).and_then(|value| value.parse::<usize>().ok()).unwrap_or(default);
         let (limit, offset) = (number("limit", 20).clamp(1, 100), number("offset", 0));
-        let now = self.clock.wall();
+        let now = self.now();
         let state = self.state();
         let wanted = parameter("status").map(str::to_lowercase);
         let matching: Vec<_> = state
@@ -297,7 +297,7 @@ impl Simulator {
     }
 
     fn create(&self, body: Option<&Value>, quirks: &Quirks) -> Result<Said, ApiError> {
-        let now = self.clock.wall();
+        let now = self.now();
         let mut state = self.state();
         if state.analyses.iter().filter(|analysis| analysis.is_unfinished(now)).count() >= MAX_UNFINISHED {
             let wait = (quirks.over_concurrency == OverConcurrency::RetryAfter).then_some(15);
@@ -318,7 +318,7 @@ impl Simulator {
         call: &mut Call,
     ) -> Result<Said, ApiError> {
         let analysis = self.analysis(id)?;
-        if analysis.status(self.clock.wall()) != Status::Completed {
+        if analysis.status(self.now()) != Status::Completed {
             return Err(ApiError::not_completed(match quirks.not_completed {
                 NotCompleted::Conflict => 409,
                 NotCompleted::BadRequest => 400,
@@ -364,7 +364,7 @@ impl Simulator {
             state.responses += 1;
             state.responses
         };
-        let reply = Reply::new(index, self.clock.wall().as_second(), asked, quirks);
+        let reply = Reply::new(index, self.now().as_second(), asked, quirks);
         let fails = quirks.fault != Fault::None && stream;
         call.owes(cost(reply.input_tokens), quirks, fails);
         call.answered(200, Some(&reply.id));
@@ -372,7 +372,7 @@ impl Simulator {
     }
 
     fn usage(&self) -> Value {
-        let now = self.clock.wall();
+        let now = self.now();
         let mut state = self.state();
         let minutes = now.duration_since(state.started).as_mins().max(0);
         let drifted = state.settings.dashboard_per_minute * u64::try_from(minutes).unwrap_or(0);

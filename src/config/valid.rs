@@ -1,0 +1,225 @@
+//! The configuration that is valid. What stands here needs no further check anywhere.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use globset::GlobSet;
+use http::Uri;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::file::{Durability, LogLevel, OnDisconnect};
+use crate::credits::Credits as Amount;
+use crate::credits::budget::Budget;
+use crate::route::Routes;
+use crate::secret::SecretSource;
+
+/// A whole valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The callers' listener.
+    pub server: Server,
+    /// The operators' listener.
+    pub admin: Admin,
+    /// The Mavera API.
+    pub upstream: Upstream,
+    /// Where every credit is booked.
+    pub ledger: Ledger,
+    /// Holds and the organisation's budget.
+    pub credits: Credits,
+    /// In the order of the file.
+    pub teams: Vec<Team>,
+    /// Diagnostics, beside the records.
+    pub log_level: LogLevel,
+    /// Where spans go; no spans without it.
+    pub tracing: Option<Tracing>,
+}
+
+/// Spans for a collector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracing {
+    /// Base URL of an OTLP/HTTP receiver.
+    pub endpoint: Uri,
+    /// Share of calls that are traced where the caller does not decide.
+    pub sample_ratio: f64,
+    /// The resource's `service.name`.
+    pub service_name: String,
+}
+
+/// The callers' listener and its bounds.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Clear text without it.
+    pub tls: Option<TlsFiles>,
+    /// Grace for calls in flight at shutdown.
+    pub drain_timeout: Duration,
+    /// Bound on one request head, and on idleness between two.
+    pub head_timeout: Duration,
+    /// Bound on one request body.
+    pub body_timeout: Duration,
+    /// Bound on a write that the caller does not take.
+    pub write_timeout: Duration,
+    /// Bytes of one request head.
+    pub max_head: usize,
+    /// Connections in all.
+    pub max_connections: usize,
+    /// HTTP/2 streams per connection.
+    pub max_streams: u32,
+    /// Worker threads.
+    pub workers: usize,
+}
+
+/// PEM files of the listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// The operators' listener.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where the token for the credits page is read from; loopback alone without it.
+    pub token: Option<SecretSource>,
+}
+
+/// The Mavera API: where, with which key, within which bounds.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Scheme, authority and path prefix; no query.
+    pub base_url: Uri,
+    /// Where the key is read from.
+    pub api_key: SecretSource,
+    /// The plan's sliding 60-second window.
+    pub requests_per_minute: NonZeroU32,
+    /// The only roots to trust, or the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Deadlines of one exchange.
+    pub timeouts: Timeouts,
+    /// What a caller that leaves sets off.
+    pub on_disconnect: OnDisconnect,
+    /// How often the upstream's usage is read; zero for never.
+    pub usage_interval: Duration,
+    /// How long a connection may lie idle.
+    pub keep_alive_idle: Duration,
+    /// How old a connection may get.
+    pub keep_alive_lifetime: Duration,
+}
+
+/// Deadlines of one exchange with the upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Connecting, with the TLS handshake.
+    pub connect: Duration,
+    /// From the request to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two reads of the answer.
+    pub idle: Duration,
+    /// From the request to the last byte.
+    pub total: Duration,
+}
+
+/// Where every credit is booked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// What a hold survives.
+    pub durability: Durability,
+}
+
+/// Holds and the organisation's budget.
+#[derive(Clone, Debug)]
+pub struct Credits {
+    /// The zone of days, weeks and months.
+    pub zone: TimeZone,
+    /// What is held for a call.
+    pub reserve: Reserve,
+    /// How long a call waits for what other calls hold.
+    pub wait: Duration,
+    /// The organisation's budget.
+    pub budget: Option<Budget>,
+}
+
+/// What is held for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserve {
+    /// Always this much.
+    Fixed(Amount),
+    /// What the dearest of a hundred recent calls cost, and no less than the floor.
+    Learned {
+        /// The least.
+        floor: Amount,
+    },
+}
+
+/// An internal team and its limits.
+#[derive(Clone, Debug)]
+pub struct Team {
+    /// Name in metrics, logs and refusals.
+    pub name: String,
+    /// Keys that open the gateway for it.
+    pub keys: Vec<CallerKey>,
+    /// What it may do.
+    pub limits: Limits,
+    /// Which routes it may use.
+    pub routes: Routes,
+    /// Which analyses it may ask about.
+    pub analyses: Analyses,
+    /// What it may spend.
+    pub budget: Option<Budget>,
+}
+
+/// Limits of one team.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Evenly refilled.
+    pub requests_per_minute: NonZeroU32,
+    /// At once.
+    pub burst: NonZeroU32,
+    /// Calls in flight.
+    pub concurrency: usize,
+    /// Bytes of one request body.
+    pub max_body: usize,
+}
+
+/// Which analyses a team may ask about.
+#[derive(Clone, Debug)]
+pub enum Analyses {
+    /// All of them; the team may list them too.
+    All,
+    /// Those whose id matches one of the globs.
+    Matching(GlobSet),
+}
+
+impl Analyses {
+    /// Whether the team may ask about this id.
+    #[must_use]
+    pub fn allow(&self, id: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Matching(globs) => globs.is_match(id),
+        }
+    }
+}
+
+/// One caller key.
+#[derive(Clone, Debug)]
+pub struct CallerKey {
+    /// The public part.
+    pub id: String,
+    /// SHA-256 of the whole key as sent.
+    pub digest: [u8; 32],
+    /// When it stops working.
+    pub expires: Option<Timestamp>,
+    /// What it may spend.
+    pub budget: Option<Budget>,
+}

@@ -1,0 +1,190 @@
+//! The sections of the file, but for teams.
+
+use std::net::IpAddr;
+
+use http::Uri;
+use http::uri::Scheme;
+use jiff::tz::TimeZone;
+
+use super::validator::Validator;
+use crate::config::file::{self, OnDisconnect};
+use crate::config::valid::{Credits, Reserve, Server, Timeouts, TlsFiles, Tracing, Upstream};
+use crate::config::values::{CreditsText, Leaf, ReserveText};
+use crate::credits::Credits as Amount;
+
+pub(super) const ADDRESS: &str = "write an address and a port, like \"127.0.0.1:8080\" or \"[::]:8080\"";
+const ENDPOINT: &str = "write the base URL of an OTLP/HTTP receiver, like \"http://127.0.0.1:4318\"";
+
+impl Validator<'_, '_> {
+    pub(super) fn server(&mut self, server: file::Server) -> Server {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let file::Server {
+            listen,
+            tls,
+            drain_timeout,
+            head_timeout,
+            body_timeout,
+            write_timeout,
+            max_head,
+            max_connections,
+            max_streams,
+            workers,
+        } = server;
+        Server {
+            listen: self.value("server.listen", listen, loopback(8080), ADDRESS),
+            tls: tls.map(|tls| TlsFiles {
+                cert: self.required(
+                    "server.tls.cert",
+                    tls.cert,
+                    "name the PEM file with the certificate chain",
+                ),
+                key: self.required("server.tls.key", tls.key, "name the PEM file with the private key"),
+            }),
+            drain_timeout: self.duration("server.drain_timeout", drain_timeout, 30, 0..=86_400),
+            head_timeout: self.duration("server.head_timeout", head_timeout, 30, 1..=3600),
+            body_timeout: self.duration("server.body_timeout", body_timeout, 30, 1..=3600),
+            write_timeout: self.duration("server.write_timeout", write_timeout, 60, 1..=3600),
+            max_head: self.size("server.max_head", max_head, 16 << 10, (8 << 10)..=(256 << 10)),
+            max_connections: self.number("server.max_connections", max_connections, 10_000, 1..=1_000_000)
+                as usize,
+            max_streams: self.number("server.max_streams", max_streams, 100, 1..=10_000),
+            workers: match workers.0 {
+                None => cores,
+                given => usize::from(self.number("server.workers", Leaf(given), 1, 1..=256)),
+            },
+        }
+    }
+
+    pub(super) fn upstream(&mut self, upstream: file::Upstream) -> Upstream {
+        let file::Upstream {
+            base_url,
+            api_key,
+            requests_per_minute,
+            ca_file,
+            connect_timeout,
+            first_byte_timeout,
+            idle_timeout,
+            total_timeout,
+            on_disconnect,
+            usage_interval,
+            keep_alive_idle,
+            keep_alive_lifetime,
+        } = upstream;
+        Upstream {
+            base_url: self.base_url(base_url),
+            api_key: self.secret("upstream.api_key", api_key, "MAVERA_API_KEY"),
+            requests_per_minute: self.positive("upstream.requests_per_minute", requests_per_minute, 60),
+            ca_file: match ca_file.0 {
+                None => None,
+                given => Some(self.required("upstream.ca_file", Leaf(given), "")),
+            },
+            timeouts: Timeouts {
+                connect: self.duration("upstream.connect_timeout", connect_timeout, 5, 1..=60),
+                first_byte: self.duration("upstream.first_byte_timeout", first_byte_timeout, 120, 1..=3600),
+                idle: self.duration("upstream.idle_timeout", idle_timeout, 60, 1..=3600),
+                total: self.duration("upstream.total_timeout", total_timeout, 600, 1..=86_400),
+            },
+            on_disconnect: self.value("upstream.on_disconnect", on_disconnect, OnDisconnect::Drain, ""),
+            usage_interval: self.duration("upstream.usage_interval", usage_interval, 300, 0..=86_400),
+            keep_alive_idle: self.duration("upstream.keep_alive_idle", keep_alive_idle, 30, 0..=3600),
+            keep_alive_lifetime: self.duration(
+                "upstream.keep_alive_lifetime",
+                keep_alive_lifetime,
+                600,
+                1..=86_400,
+            ),
+        }
+    }
+
+    pub(super) fn base_url(&mut self, leaf: Leaf<String>) -> Uri {
+        const KEY: &str = "upstream.base_url";
+        const DEFAULT: &str = "https://app.mavera.io/api/v1";
+        let text = self.value(KEY, leaf, DEFAULT.to_owned(), "");
+        let fallback = Uri::from_static(DEFAULT);
+        let remedy = format!("write it like \"{DEFAULT}\"");
+        let Ok(uri) = text.parse::<Uri>() else {
+            self.problems.add(KEY, format!("{text:?} is not a URL"), remedy);
+            return fallback;
+        };
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            self.problems.add(KEY, format!("{text:?} has no scheme and host"), remedy);
+            return fallback;
+        };
+        if uri.query().is_some() || authority.as_str().contains('@') {
+            self.problems.add(KEY, "must hold no query, user or password", remedy);
+            return fallback;
+        }
+        if *scheme == Scheme::HTTP && !is_loopback(authority.host()) {
+            self.problems.add(
+                KEY,
+                "would send the organisation's key in clear text over the network",
+                "use https://; http:// is accepted for loopback addresses only",
+            );
+        } else if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
+            self.problems.add(KEY, format!("scheme {scheme} is not one we speak"), remedy);
+        }
+        uri
+    }
+
+    pub(super) fn credits(&mut self, credits: file::Credits) -> Credits {
+        const ZONE: &str = "credits.time_zone";
+        let name = self.value(ZONE, credits.time_zone, "UTC".to_owned(), "");
+        let zone = TimeZone::get(&name).unwrap_or_else(|_| {
+            let remedy = "write a name of the tz database, like \"UTC\" or \"Europe/Berlin\"";
+            self.problems.add(ZONE, format!("{name:?} is not a time zone known here"), remedy);
+            TimeZone::UTC
+        });
+        let five = CreditsText(Amount::whole(5));
+        let floor = self.value("credits.reserve_floor", credits.reserve_floor, five, "").0;
+        let reserve = self.value("credits.reserve", credits.reserve, ReserveText::Fixed(five.0), "");
+        if floor == Amount::ZERO || reserve == ReserveText::Fixed(Amount::ZERO) {
+            let remedy = "hold at least what the cheapest call costs, 1";
+            self.problems.add(
+                "credits.reserve",
+                "a reserve of nothing would let budgets be overspent",
+                remedy,
+            );
+        }
+        Credits {
+            zone,
+            reserve: match reserve {
+                ReserveText::Fixed(amount) => Reserve::Fixed(amount),
+                ReserveText::Learned => Reserve::Learned { floor },
+            },
+            wait: self.duration("credits.wait", credits.wait, 10, 0..=300),
+            budget: self.budget("credits.budget", credits.budget),
+        }
+    }
+
+    pub(super) fn tracing(&mut self, tracing: file::Tracing) -> Option<Tracing> {
+        let file::Tracing { endpoint, sample_ratio, service_name } = tracing;
+        let sample_ratio = self.number("tracing.sample_ratio", sample_ratio, 1.0, 0.0..=1.0);
+        let service_name =
+            self.value("tracing.service_name", service_name, "mavera-gateway".to_owned(), "write a name");
+        endpoint.0.as_ref()?;
+        let text = self.value("tracing.endpoint", endpoint, String::new(), ENDPOINT);
+        let endpoint = text.parse::<Uri>().ok().filter(|uri| {
+            let http = uri.scheme().is_some_and(|s| *s == Scheme::HTTP || *s == Scheme::HTTPS);
+            http && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+                && uri.query().is_none()
+        });
+        if endpoint.is_none() {
+            // Not quoted: there may be a password in it.
+            self.problems.add(
+                "tracing.endpoint",
+                "is not a base URL without user, password and query",
+                ENDPOINT,
+            );
+        }
+        Some(Tracing { endpoint: endpoint?, sample_ratio, service_name })
+    }
+}
+
+pub(super) fn loopback(port: u16) -> std::net::SocketAddr {
+    (std::net::Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

@@ -1,0 +1,67 @@
+//! The stable names of refusals.
+
+/// The stable name of a refusal: `error.code`, `x-gateway-error` and the label in metrics.
+macro_rules! codes {
+    ($($name:ident => $text:literal),+ $(,)?) => {
+        /// Machine-readable name of a refusal.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code {
+            $(#[doc = concat!("`", $text, "`")] $name),+
+        }
+
+        impl Code {
+            /// All of them, for metrics that exist from the start.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// As it is sent.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text),+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidJson => "invalid_json",
+    MissingField => "missing_field",
+    InvalidField => "invalid_field",
+    InvalidRequest => "invalid_request",
+    IdempotencyKeyRequired => "idempotency_key_required",
+    UnsupportedTransferCoding => "unsupported_transfer_coding",
+    MissingApiKey => "missing_api_key",
+    InvalidApiKey => "invalid_api_key",
+    AnalysisNotAllowed => "analysis_not_allowed",
+    RouteNotAllowed => "route_not_allowed",
+    UnknownRoute => "unknown_route",
+    MethodNotAllowed => "method_not_allowed",
+    MisdirectedRequest => "misdirected_request",
+    LoopDetected => "loop_detected",
+    RequestTimeout => "request_timeout",
+    BodyTooLarge => "body_too_large",
+    UnsupportedMediaType => "unsupported_media_type",
+    RateLimitExceeded => "rate_limit_exceeded",
+    ConcurrencyLimitExceeded => "concurrency_limit_exceeded",
+    JobLimitReached => "job_limit_reached",
+    UpstreamWindowFull => "upstream_window_full",
+    BudgetExceeded => "budget_exceeded",
+    LedgerUnavailable => "ledger_unavailable",
+    UpstreamUnreachable => "upstream_unreachable",
+    UpstreamProtocolError => "upstream_protocol_error",
+    UpstreamCredentialsRejected => "upstream_credentials_rejected",
+    UpstreamTimeout => "upstream_timeout",
+    Draining => "draining",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct() {
+        let distinct: std::collections::HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(distinct.len(), Code::ALL.len());
+    }
+}

@@ -1,0 +1,63 @@
+//! Refusals in words, with the numbers in them.
+
+use std::time::Duration;
+
+use http::Method;
+
+use super::refusal::Refusal;
+use crate::clock::ceil_seconds;
+
+impl Refusal {
+    /// One sentence for the person who reads it, with the numbers in it.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::InvalidJson { detail } => format!("The request body is not valid JSON: {detail}."),
+            Self::MissingField { param } => format!("The field `{param}` is required."),
+            Self::InvalidField { param, reason } => format!("The field `{param}` {reason}."),
+            Self::InvalidRequest { reason } => format!("The request was not forwarded: {reason}."),
+            Self::UnsupportedCoding => "The only transfer coding accepted is `chunked`.".into(),
+            Self::MissingApiKey => "No API key was sent. Send your team's gateway key as `Authorization: Bearer mvgw_…`.".into(),
+            Self::InvalidApiKey => "The API key is not valid here. Use your team's gateway key (`mvgw_…`); it may have expired or been replaced.".into(),
+            Self::AnalysisNotAllowed { team, what } => format!("Team {team} may not {what}. Ask the gateway's operators to extend `analyses`."),
+            Self::UnknownRoute { served } => format!("There is nothing at this path. The gateway serves {served}."),
+            Self::MethodNotAllowed { allow } => format!("This path accepts {} only.", listed(allow)),
+            Self::RetryKeyRequired => "This call is too dear to be made twice by mistake: send an `Idempotency-Key`, a new one for each call and the same for its retries.".into(),
+            Self::Misdirected => "The request target names another host than the Host field.".into(),
+            Self::LoopDetected => "The request has already passed through this gateway: its upstream base URL points back at itself.".into(),
+            Self::RequestTimeout { after } => format!("The request body did not arrive within {}.", seconds(*after)),
+            Self::BodyTooLarge { limit } => format!("The request body is larger than {}, your team's limit.", bytesize::ByteSize(*limit as u64).display().iec()),
+            Self::UnsupportedMediaType { reason } => format!("{reason}."),
+            Self::RateLimited { team, per_minute, retry_after } => format!("Team {team} has used its {per_minute} requests per minute. Try again in {}.", seconds(*retry_after)),
+            Self::ConcurrencyLimited { team, limit, of } => format!("Team {team} has {limit} {of} in flight, as many as it may. Try again when one has ended."),
+            Self::RouteFull { route, limit } => format!("The organisation has {limit} calls of {route} in flight, as many as Mavera takes at once. Try again when one has ended."),
+            Self::RouteNotAllowed { team, route } => format!("Team {team} may not use {route}. Ask the gateway's operators to extend `routes`."),
+            Self::UpstreamWindowFull { per_minute, retry_after } => format!("The organisation has used its {per_minute} upstream requests per minute, shared by all teams. Try again in {}.", seconds(*retry_after)),
+            Self::BudgetExceeded { whose, period, budget, used, held, reserve, resets } => format!(
+                "{whose} has used {used} of {budget} credits of this {}, and {held} are held for calls in flight; \
+                 a call needs {reserve} to be free. The budget resets at {resets}.",
+                period.noun()
+            ),
+            Self::LedgerUnavailable => {
+                "The gateway cannot write its ledger, so nothing was sent and nothing was charged. Try again.".into()
+            }
+            Self::UpstreamUnreachable => "The Mavera API could not be reached. Nothing was sent and nothing was charged.".into(),
+            Self::UpstreamProtocol => "The Mavera API did not give a usable answer. The call may have been charged.".into(),
+            Self::UpstreamCredentials => "The Mavera API refused the gateway's own key. Your key is fine; the gateway's operators have been alerted.".into(),
+            Self::UpstreamTimeout { after } => format!("The Mavera API did not answer within {}. The call may have been charged.", seconds(*after)),
+            Self::Draining => "This gateway is shutting down. Try again.".into(),
+        }
+    }
+}
+
+/// As `Allow` has it (RFC 9110 §10.2.1).
+pub(super) fn listed(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn seconds(duration: Duration) -> String {
+    match ceil_seconds(duration).max(1) {
+        1 => "1 second".to_owned(),
+        n => format!("{n} seconds"),
+    }
+}

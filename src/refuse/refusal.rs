@@ -1,0 +1,241 @@
+//! Why a call is not served, and what follows from that: the status, and whether and when to come back.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use jiff::tz::TimeZone;
+
+use super::code::Code;
+use crate::credits::Credits;
+use crate::credits::budget::{Standing, Whose};
+use crate::credits::period::Period;
+
+/// How long a caller should wait for somebody else's call to end. When that will be is not
+/// knowable; a second is short beside any chat.
+const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
+/// How long a caller should wait for the ledger: it tries again every second.
+const LEDGER_RETRY: Duration = Duration::from_secs(2);
+/// How long a caller should wait for another instance to take over.
+const DRAINING_RETRY: Duration = Duration::from_secs(2);
+
+/// Why a call was not served. Closed: whatever goes wrong is one of these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "fields are named for what they hold, and `message` says it in words")]
+pub enum Refusal {
+    /// The body is not JSON.
+    InvalidJson { detail: String },
+    /// A field the schema requires is not there.
+    MissingField { param: String },
+    /// A field is there and cannot be right.
+    InvalidField { param: String, reason: String },
+    /// The head of the request is one that a gateway must not forward.
+    InvalidRequest { reason: &'static str },
+    /// A transfer coding that is not implemented.
+    UnsupportedCoding,
+    /// No key was sent.
+    MissingApiKey,
+    /// The key is unknown, wrong, expired or revoked; deliberately not said which.
+    InvalidApiKey,
+    /// The team may not ask about this analysis, or may not list analyses.
+    AnalysisNotAllowed { team: String, what: String },
+    /// The team may not use this route.
+    RouteNotAllowed { team: String, route: &'static str },
+    /// No such path; what there is.
+    UnknownRoute { served: &'static str },
+    /// The path exists, for another method.
+    MethodNotAllowed { allow: Vec<Method> },
+    /// The call is too dear to be made twice by mistake, and nothing in it tells a retry from another call.
+    RetryKeyRequired,
+    /// The authority of the target is not the one in `Host`.
+    Misdirected,
+    /// Our own `Via` came back.
+    LoopDetected,
+    /// The body did not arrive in time.
+    RequestTimeout { after: Duration },
+    /// The body is over the team's bound.
+    BodyTooLarge { limit: usize },
+    /// The body is not declared as plain JSON.
+    UnsupportedMediaType { reason: &'static str },
+    /// The team's requests per minute are used up.
+    RateLimited { team: String, per_minute: u32, retry_after: Duration },
+    /// The team has as many calls in flight, or questions to the gateway itself, as it may.
+    ConcurrencyLimited { team: String, limit: usize, of: &'static str },
+    /// The organisation has as many calls of a route in flight as the upstream takes.
+    RouteFull { route: &'static str, limit: usize },
+    /// The organisation's window at the upstream is full.
+    UpstreamWindowFull { per_minute: u32, retry_after: Duration },
+    /// A budget has not enough left for this call.
+    BudgetExceeded {
+        whose: String,
+        period: Period,
+        budget: Credits,
+        used: Credits,
+        held: Credits,
+        reserve: Credits,
+        resets: String,
+    },
+    /// The ledger cannot write, so nothing is sent.
+    LedgerUnavailable,
+    /// No connection could be made; nothing was sent.
+    UpstreamUnreachable,
+    /// What came back was not an HTTP response one may forward.
+    UpstreamProtocol,
+    /// The upstream refused the organisation's key.
+    UpstreamCredentials,
+    /// The upstream did not answer in time.
+    UpstreamTimeout { after: Duration },
+    /// The gateway is shutting down.
+    Draining,
+}
+
+impl Refusal {
+    /// The refusal of a call that needs `reserve` of a budget that stands like this.
+    #[must_use]
+    pub fn of_budget(standing: &Standing, reserve: Credits, zone: &TimeZone) -> Self {
+        let Standing { whose, budget, granted, used, held, resets } = standing;
+        Self::BudgetExceeded {
+            whose: match whose {
+                Whose::Organisation => "The organisation".to_owned(),
+                Whose::Team(name) => format!("Team {name}"),
+                Whose::Key(id) => format!("Key {id}"),
+            },
+            period: budget.period,
+            budget: budget.credits + *granted,
+            used: *used,
+            held: *held,
+            reserve,
+            resets: format!("{:.0}", resets.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z")),
+        }
+    }
+
+    /// The refusal's stable name.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::InvalidJson { .. } => Code::InvalidJson,
+            Self::MissingField { .. } => Code::MissingField,
+            Self::InvalidField { .. } => Code::InvalidField,
+            Self::InvalidRequest { .. } => Code::InvalidRequest,
+            Self::UnsupportedCoding => Code::UnsupportedTransferCoding,
+            Self::MissingApiKey => Code::MissingApiKey,
+            Self::InvalidApiKey => Code::InvalidApiKey,
+            Self::AnalysisNotAllowed { .. } => Code::AnalysisNotAllowed,
+            Self::RouteNotAllowed { .. } => Code::RouteNotAllowed,
+            Self::UnknownRoute { .. } => Code::UnknownRoute,
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::RetryKeyRequired => Code::IdempotencyKeyRequired,
+            Self::Misdirected => Code::MisdirectedRequest,
+            Self::LoopDetected => Code::LoopDetected,
+            Self::RequestTimeout { .. } => Code::RequestTimeout,
+            Self::BodyTooLarge { .. } => Code::BodyTooLarge,
+            Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
+            Self::RateLimited { .. } => Code::RateLimitExceeded,
+            Self::ConcurrencyLimited { .. } => Code::ConcurrencyLimitExceeded,
+            Self::RouteFull { .. } => Code::JobLimitReached,
+            Self::UpstreamWindowFull { .. } => Code::UpstreamWindowFull,
+            Self::BudgetExceeded { .. } => Code::BudgetExceeded,
+            Self::LedgerUnavailable => Code::LedgerUnavailable,
+            Self::UpstreamUnreachable => Code::UpstreamUnreachable,
+            Self::UpstreamProtocol => Code::UpstreamProtocolError,
+            Self::UpstreamCredentials => Code::UpstreamCredentialsRejected,
+            Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
+            Self::Draining => Code::Draining,
+        }
+    }
+
+    /// The HTTP status (RFC 9110 §15).
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self.code() {
+            Code::InvalidJson
+            | Code::MissingField
+            | Code::InvalidField
+            | Code::InvalidRequest
+            | Code::IdempotencyKeyRequired => StatusCode::BAD_REQUEST,
+            Code::UnsupportedTransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Code::MissingApiKey | Code::InvalidApiKey => StatusCode::UNAUTHORIZED,
+            Code::AnalysisNotAllowed | Code::RouteNotAllowed => StatusCode::FORBIDDEN,
+            Code::UnknownRoute => StatusCode::NOT_FOUND,
+            Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Code::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
+            Code::LoopDetected => StatusCode::LOOP_DETECTED,
+            Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Code::RateLimitExceeded
+            | Code::ConcurrencyLimitExceeded
+            | Code::JobLimitReached
+            | Code::UpstreamWindowFull => StatusCode::TOO_MANY_REQUESTS,
+            Code::UpstreamUnreachable | Code::UpstreamProtocolError | Code::UpstreamCredentialsRejected => {
+                StatusCode::BAD_GATEWAY
+            }
+            Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Code::BudgetExceeded => StatusCode::PAYMENT_REQUIRED,
+            Code::LedgerUnavailable | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Whether the call had been sent on, or was about to be, when the upstream failed it.
+    #[must_use]
+    pub const fn is_upstream_failure(&self) -> bool {
+        matches!(self.status(), StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT)
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match self.status() {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::PAYMENT_REQUIRED => "insufficient_credits",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
+            _ if self.is_upstream_failure() => "upstream_error",
+            _ => "invalid_request_error",
+        }
+    }
+
+    pub(super) fn param(&self) -> Option<&str> {
+        match self {
+            Self::MissingField { param } | Self::InvalidField { param, .. } => Some(param),
+            _ => None,
+        }
+    }
+
+    /// How long to wait before the same call can be served.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::UpstreamWindowFull { retry_after, .. } => {
+                Some(*retry_after)
+            }
+            Self::ConcurrencyLimited { .. } | Self::RouteFull { .. } => Some(CONCURRENCY_RETRY),
+            Self::LedgerUnavailable => Some(LEDGER_RETRY),
+            Self::Draining => Some(DRAINING_RETRY),
+            _ => None,
+        }
+    }
+
+    /// `false` where a retry by the caller's SDK could be charged twice: the upstream may have done
+    /// the work already, and it knows no idempotency keys. Also where no retry can help before a budget
+    /// resets.
+    pub(super) const fn is_worth_retrying(&self) -> bool {
+        !matches!(
+            self,
+            Self::UpstreamProtocol
+                | Self::UpstreamTimeout { .. }
+                | Self::UpstreamCredentials
+                | Self::BudgetExceeded { .. }
+        )
+    }
+
+    /// Whether the connection ends with it, on HTTP/1.1: two hops may not agree on what such a request was or
+    /// where it ended, so what is behind it is nobody's; or its end has been waited for in vain.
+    pub(super) const fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::InvalidRequest { .. }
+                | Self::UnsupportedCoding
+                | Self::Misdirected
+                | Self::RequestTimeout { .. }
+        )
+    }
+}
