@@ -325,16 +325,16 @@ async fn a_threshold_is_passed_when_its_percentage_is_spent() {
 #[tokio::test(start_paused = true)]
 async fn waiting_for_credits_is_told_apart_from_the_gateways_own_time() {
     let setup = Setup {
-        credits: "reserve = 5\nwait = \"10s\"\nbudget = { credits = 6, period = \"month\" }".into(),
+        credits: "reserve = 5\nwait = \"60s\"\nbudget = { credits = 8, period = \"month\" }".into(),
         ..Setup::default()
     };
     let (rig, _) = Rig::with_simulator(&setup);
-    // It holds five of six for three seconds.
+    // It holds five of eight for some seconds, and costs three of them.
     let mut first = rig.connect().await;
     let answer = first.send_request(rig.chat(chat_body(true, "pace=1s; events=3"))).await.unwrap();
     let waiting = rig.send(rig.chat(chat_body(false, "")));
     let (waited, _) = tokio::join!(waiting, crate::support::rig::Answer::read(answer));
-    assert_eq!(waited.status(), 200);
+    assert_eq!(waited.status(), 200, "{}", waited.json());
     rig.settle().await;
     let records = rig.records();
     let record = records.iter().find(|record| record["stream"] == false).unwrap();

@@ -608,6 +608,7 @@ fn a_start_reads_sums_and_not_five_million_entries() {
                       outcome, i * 1000000 FROM n, the;
              CREATE INDEX by_team ON bookings (team, call);
              UPDATE progress SET last_seq = 2 * {calls};
+             UPDATE rolled SET before = -9999999;
              INSERT INTO day_sums (day, team, key, member, route, outcome, calls, final, estimated, input_tokens, output_tokens)
                SELECT 20454, team, key, 0, route, outcome, {calls}, {calls} * 3000000, 0, 0, 0 FROM the;
              -- Ten thousand days of sums, as nobody will ever have.
