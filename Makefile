@@ -1,11 +1,18 @@
 # What people and CI run. Every target installs what it needs that is missing, or says what to do.
 
-.PHONY: test lint deploy-check bench bench-full chaos heads soak overload fuzz audit sbom reproducible
+.PHONY: test released lint deploy-check bench bench-full chaos heads soak overload fuzz audit sbom reproducible
+
+# What tests start as a process is the program as it is released.
+RELEASED = $(CURDIR)/target/release/mavera-gateway
 
 # All tests: units, behaviours over in-memory pipes, real processes, curl, the OpenAI SDKs.
-test:
+test: released
 	scripts/setup test
-	cargo test --workspace --all-targets
+	GATEWAY_BINARY=$(RELEASED) cargo test --workspace --all-targets
+
+released:
+	scripts/setup toolchain
+	scripts/release-build --workspace --bin mavera-gateway
 
 # Formatting, lints, documentation, shell scripts.
 lint:
@@ -18,8 +25,7 @@ lint:
 	shellcheck scripts/setup scripts/audit scripts/fuzz scripts/release-build scripts/reproduce .ci/run
 
 # Everything in deploy/ that can be checked without a container engine and a cluster.
-deploy-check:
-	scripts/release-build --workspace --bin mavera-gateway
+deploy-check: released
 	deploy/check
 
 # CPU, latency, time to first byte, memory and allocations, against nginx and HAProxy in one interleaved run; writes
@@ -35,9 +41,9 @@ bench-full:
 	$(MAKE) bench ARGS=--full
 
 # The chaos test with a thousand kills instead of two dozen.
-chaos:
+chaos: released
 	scripts/setup test
-	CHAOS_ROUNDS=1000 cargo test --test behaviour -- chaos_never_loses_a_credit --nocapture
+	GATEWAY_BINARY=$(RELEASED) CHAOS_ROUNDS=1000 cargo test --test behaviour -- chaos_never_loses_a_credit --nocapture
 
 # A million generated requests instead of six thousand, from a seed that is new each day.
 heads:
@@ -54,10 +60,9 @@ overload:
 # twenty seconds with 100; a line every thirty seconds. SOAK_SECONDS and SOAK_STREAMS say otherwise.
 soak: SOAK_SECONDS ?= 1800
 soak: SOAK_STREAMS ?= 500
-soak:
+soak: released
 	scripts/setup test
-	cargo build --release --bin mavera-gateway
-	GATEWAY_BINARY=$(CURDIR)/target/release/mavera-gateway SOAK_SECONDS=$(SOAK_SECONDS) SOAK_STREAMS=$(SOAK_STREAMS) \
+	GATEWAY_BINARY=$(RELEASED) SOAK_SECONDS=$(SOAK_SECONDS) SOAK_STREAMS=$(SOAK_STREAMS) \
 		cargo test --test behaviour -- a_soak_leaves_nothing_behind --nocapture
 
 # Every fuzz target for FUZZ_SECONDS (60): what reads bytes that others wrote, held against a second reader.

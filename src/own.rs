@@ -188,7 +188,7 @@ fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, rate_left: u32, b
     if let Err((retry_after, per_minute)) = window {
         refusals.push(Refusal::UpstreamWindowFull { per_minute, retry_after });
     }
-    let tight = standings.iter().filter(|standing| standing.left() < reserve);
+    let tight = standings.iter().filter(|standing| standing.tally.left() < reserve);
     refusals.extend(tight.map(|standing| Refusal::of_budget(standing, reserve, &config.credits.zone)));
 
     json!({
@@ -217,10 +217,10 @@ fn budget(standing: &Standing) -> Value {
         },
         "period": standing.budget.period,
         "credits": standing.budget.credits,
-        "granted": standing.granted,
-        "used": standing.used,
-        "held": standing.held,
-        "left": standing.left(),
+        "granted": standing.tally.granted,
+        "used": standing.tally.used,
+        "held": standing.tally.held,
+        "left": standing.tally.left(),
         "resets": format!("{:.0}", standing.resets),
     })
 }

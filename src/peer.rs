@@ -11,4 +11,20 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Its own certificate, where the handshake asked for one and it was verified.
     pub certificate: Option<CertificateDer<'static>>,
+    /// The address, written out: every call's line has it.
+    text: Box<str>,
+}
+
+impl Peer {
+    /// Who connects from there.
+    #[must_use]
+    pub fn new(address: SocketAddr, certificate: Option<CertificateDer<'static>>) -> Self {
+        Self { address, certificate, text: address.to_string().into() }
+    }
+
+    /// The address, as it is logged.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::chat_body;
 use crate::support::rig::{Rig, Setup, chat_path};
-use crate::support::script::{Received, STREAM_HEAD, chunk, completed, read_request, write};
+use crate::support::script::{STREAM_HEAD, chunk, completed, read_request, write};
 
 fn outcome(record: &Value) -> (&str, &Value, &Value) {
     (record["outcome"].as_str().unwrap(), &record["status"], &record["credits"])
@@ -54,15 +54,20 @@ async fn leaving_before_the_head_is_read_on_to_the_cost() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn leaving_mid_stream_is_read_on_to_the_cost() {
-    let (rig, simulator) = Rig::with_simulator(&Setup::default());
+/// A caller that leaves after the first frame of its answer, and the record of its call.
+async fn leave_mid_stream(rig: &Rig) -> Value {
     let mut sender = rig.connect().await;
     let response = sender.send_request(rig.chat(chat_body(true, "pace=1s"))).await.unwrap();
     let mut body = response.into_body();
     body.frame().await.unwrap().unwrap();
     drop((body, sender));
-    let record = rig.record().await;
+    rig.record().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_mid_stream_is_read_on_to_the_cost() {
+    let (rig, simulator) = Rig::with_simulator(&Setup::default());
+    let record = leave_mid_stream(&rig).await;
     let charged = simulator.books(mavera_sim::books::Books::total_charged);
     assert_eq!(outcome(&record), ("client_gone", &200.into(), &charged.into()));
     assert_eq!(record["finish"], "completed");
@@ -72,16 +77,7 @@ async fn leaving_mid_stream_is_read_on_to_the_cost() {
 
 #[tokio::test(start_paused = true)]
 async fn leaving_while_a_connection_is_being_made_sends_nothing() {
-    let received = Received::default();
-    let log = received.clone();
-    let rig = Rig::with_upstream(&Setup::default(), move |mut io, _| {
-        let log = log.clone();
-        async move {
-            if let Some(request) = read_request(&mut io).await {
-                log.push(request);
-            }
-        }
-    });
+    let (rig, received) = Rig::recording(&Setup::default(), 0);
     let mut sender = rig.connect().await;
     let call = sender.send_request(rig.chat(chat_body(false, "")));
     // Never polled to its end: the caller goes away at once.
@@ -103,12 +99,7 @@ async fn cancelling_closes_the_upstream_connection_and_keeps_what_was_read() {
         ..Setup::default()
     };
     let (rig, simulator) = Rig::with_simulator(&setup);
-    let mut sender = rig.connect().await;
-    let response = sender.send_request(rig.chat(chat_body(true, "pace=1s"))).await.unwrap();
-    let mut body = response.into_body();
-    body.frame().await.unwrap().unwrap();
-    drop((body, sender));
-    let record = rig.record().await;
+    let record = leave_mid_stream(&rig).await;
     assert_eq!(outcome(&record), ("client_gone", &200.into(), &Value::Null));
     assert!(record["response_id"].as_str().unwrap().starts_with("resp_"), "read before it left");
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -5,27 +5,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::rig::{Rig, Setup, chat_path};
-use crate::support::script::{Received, json_answer, read_request, write};
-
-/// A rig that records what its upstream receives and answers each request.
-fn recording() -> (Rig, Received) {
-    let received = Received::default();
-    let log = received.clone();
-    let rig = Rig::with_upstream(&Setup::default(), move |mut io, _| {
-        let log = log.clone();
-        async move {
-            while let Some(request) = read_request(&mut io).await {
-                log.push(request);
-                write(&mut io, json_answer("{\"usage\":{\"credits_used\":1}}")).await;
-            }
-        }
-    });
-    (rig, received)
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_comes_a_byte_at_a_time_is_cut_on_its_deadline() {
-    let (rig, received) = recording();
+    let (rig, received) = Rig::recording(&Setup::default(), usize::MAX);
     let mut io = rig.raw();
     let began = tokio::time::Instant::now();
     let mut cut = false;
@@ -43,7 +26,7 @@ async fn a_head_that_comes_a_byte_at_a_time_is_cut_on_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_says_nothing_is_closed() {
-    let (rig, _) = recording();
+    let (rig, _) = Rig::recording(&Setup::default(), usize::MAX);
     let mut io = rig.raw();
     let began = tokio::time::Instant::now();
     let mut answer = Vec::new();
@@ -53,7 +36,7 @@ async fn a_connection_that_says_nothing_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn an_http2_connection_without_streams_is_closed_and_one_with_a_stream_is_not() {
-    let (rig, _) = recording();
+    let (rig, _) = Rig::recording(&Setup::default(), usize::MAX);
     // A preface and settings, then only answers to pings: no stream is ever opened.
     let io = hyper_util::rt::TokioIo::new(rig.raw());
     let executor = hyper_util::rt::TokioExecutor::new();

@@ -196,18 +196,17 @@ async fn an_unreachable_upstream_costs_nothing_and_says_so() {
     assert!(record["upstream_seconds"].is_null());
 }
 
+fn first_byte_within_20_seconds() -> Setup {
+    let upstream = "requests_per_minute = 1000\nfirst_byte_timeout = \"20s\"".into();
+    Setup { upstream, ..Setup::default() }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_first_byte_has_a_deadline() {
-    let rig = Rig::with_upstream(
-        &Setup {
-            upstream: "requests_per_minute = 1000\nfirst_byte_timeout = \"20s\"".into(),
-            ..Setup::default()
-        },
-        |mut io, _| async move {
-            read_request(&mut io).await;
-            std::future::pending::<()>().await;
-        },
-    );
+    let rig = Rig::with_upstream(&first_byte_within_20_seconds(), |mut io, _| async move {
+        read_request(&mut io).await;
+        std::future::pending::<()>().await;
+    });
     let began = tokio::time::Instant::now();
     let answer = rig.send(rig.chat(chat_body(false, ""))).await;
     assert_eq!((answer.status().as_u16(), answer.code().as_str()), (504, "upstream_timeout"));
@@ -217,19 +216,13 @@ async fn the_first_byte_has_a_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn interim_answers_do_not_stop_the_first_byte_deadline() {
-    let rig = Rig::with_upstream(
-        &Setup {
-            upstream: "requests_per_minute = 1000\nfirst_byte_timeout = \"20s\"".into(),
-            ..Setup::default()
-        },
-        |mut io, _| async move {
-            read_request(&mut io).await;
-            loop {
-                write(&mut io, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n").await;
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        },
-    );
+    let rig = Rig::with_upstream(&first_byte_within_20_seconds(), |mut io, _| async move {
+        read_request(&mut io).await;
+        loop {
+            write(&mut io, "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n").await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
     let began = tokio::time::Instant::now();
     assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 504);
     assert_eq!(began.elapsed().as_secs(), 20);
@@ -266,18 +259,8 @@ async fn a_stall_mid_stream_and_an_endless_stream_are_cut() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_died_idle_is_replaced_without_the_caller_noticing() {
-    let received = Received::default();
-    let log = received.clone();
-    let rig = Rig::with_upstream(&Setup::default(), move |mut io, _| {
-        let log = log.clone();
-        async move {
-            // Answers one request and closes, without having said so.
-            if let Some(request) = read_request(&mut io).await {
-                log.push(request);
-                write(&mut io, json_answer("{\"usage\":{\"credits_used\":1}}")).await;
-            }
-        }
-    });
+    // Answers one request and closes, without having said so.
+    let (rig, received) = Rig::recording(&Setup::default(), 1);
     for _ in 0..5 {
         let answer = rig.send(rig.chat(chat_body(false, ""))).await;
         assert_eq!(answer.status(), 200);

@@ -8,6 +8,7 @@ mod calls;
 mod certificate;
 mod descriptors;
 mod figures;
+mod instructions;
 mod lanes;
 mod load;
 mod measure;
@@ -74,7 +75,11 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let run = measured?;
     print!("{}", if arguments.markdown { run.markdown() } else { run.text() });
     std::fs::write(&arguments.json, format!("{:#}\n", run.json()))
-        .map_err(|error| format!("{}: {error}", arguments.json.display()))
+        .map_err(|error| format!("{}: {error}", arguments.json.display()))?;
+    match run.lanes.iter().find(|measured| measured.is_above_its_bound()) {
+        None => Ok(()),
+        Some(above) => Err(format!("{}: a call takes more instructions than it may", above.lane.name)),
+    }
 }
 
 fn measure(arguments: &Arguments, folder: &Path) -> Result<Run, String> {
@@ -93,7 +98,10 @@ fn measure(arguments: &Arguments, folder: &Path) -> Result<Run, String> {
     for lane in LANES.into_iter().filter(wanted) {
         let began = now();
         let lane = if *quick { lane.quick() } else { lane };
-        let measured = measure::lane(&ground, lane, rounds, descriptors)?;
+        let mut measured = measure::lane(&ground, lane, rounds, descriptors)?;
+        if measured.lane.instructions.is_some() {
+            measured.instructions = Some(instructions::per_call(&ground, &measured.lane)?);
+        }
         eprintln!("  {:<40} {:>6.1} s", measured.lane.name, (now() - began).as_secs_f64());
         lanes.push(measured);
     }

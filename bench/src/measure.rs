@@ -36,7 +36,14 @@ impl Ground {
         Ok(Self { gateway: gateway.into(), folder: folder.into(), clear: clear.1, tls: tls.1, roots })
     }
 
-    fn start(&self, lane: &Lane, index: usize) -> Result<Proxy, String> {
+    /// Where configurations, ledgers and logs of this run go.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts a proxy for a lane, inside another program if one is named.
+    pub fn start(&self, inside: &[String], lane: &Lane, kind: Kind) -> Result<Proxy, String> {
+        let index = Kind::ALL.iter().position(|one| *one == kind).unwrap_or_default();
         let site = Site {
             gateway: &self.gateway,
             folder: &self.folder,
@@ -44,7 +51,7 @@ impl Ground {
             roots: lane.tls.then_some(self.roots.as_path()),
             callers: lane.callers,
         };
-        Proxy::start(Kind::ALL[index], &site)
+        Proxy::start(inside, kind, &site)
     }
 }
 
@@ -58,6 +65,15 @@ pub struct Measured {
     pub lane: Lane,
     /// In the order of [`Kind::ALL`], or why there are none.
     pub figures: Result<Vec<Figures>, String>,
+    /// Of one call in the gateway, where the lane has them counted.
+    pub instructions: Option<f64>,
+}
+
+impl Measured {
+    /// Whether a call takes more than it may: of all figures the one that is the same everywhere.
+    pub fn is_above_its_bound(&self) -> bool {
+        self.instructions > self.lane.instructions.map(f64::from)
+    }
 }
 
 /// Measures a lane.
@@ -67,7 +83,7 @@ pub fn lane(ground: &Ground, lane: Lane, rounds: usize, descriptors: u64) -> Res
             "not measured: it needs {} open files in one process, and the hard limit is {descriptors}",
             lane.descriptors()
         );
-        return Ok(Measured { lane, figures: Err(why) });
+        return Ok(Measured { lane, figures: Err(why), instructions: None });
     }
     let failed = |kind: Kind, error: String| format!("{}, {}: {error}", lane.name, kind.name());
     let mut figures = vec![Figures::new(); Kind::ALL.len()];
@@ -76,17 +92,17 @@ pub fn lane(ground: &Ground, lane: Lane, rounds: usize, descriptors: u64) -> Res
         // long, and memory differs little between two.
         for round in 0..rounds.div_ceil(3) {
             for index in turns(round) {
-                let proxy = ground.start(&lane, index)?;
+                let proxy = ground.start(&[], &lane, Kind::ALL[index])?;
                 warm_up(&proxy, &lane)
                     .and_then(|()| open::run(&proxy, &lane, watch))
                     .map(|round| add(&mut figures[index], round))
                     .map_err(|error| failed(proxy.kind, error))?;
             }
         }
-        return Ok(Measured { lane, figures: Ok(figures) });
+        return Ok(Measured { lane, figures: Ok(figures), instructions: None });
     }
     let proxies =
-        (0..Kind::ALL.len()).map(|index| ground.start(&lane, index)).collect::<Result<Vec<_>, _>>()?;
+        Kind::ALL.iter().map(|kind| ground.start(&[], &lane, *kind)).collect::<Result<Vec<_>, _>>()?;
     for proxy in &proxies {
         warm_up(proxy, &lane).map_err(|error| failed(proxy.kind, error))?;
     }
@@ -97,7 +113,7 @@ pub fn lane(ground: &Ground, lane: Lane, rounds: usize, descriptors: u64) -> Res
             add(&mut figures[index], round.map_err(|error| failed(proxies[index].kind, error))?);
         }
     }
-    Ok(Measured { lane, figures: Ok(figures) })
+    Ok(Measured { lane, figures: Ok(figures), instructions: None })
 }
 
 /// Each round begins with another proxy.

@@ -12,6 +12,9 @@ use crate::process;
 const SECRET: &str = "mvra_live_bench_plainly_fake_00000000000";
 /// Both cores of the machine that the targets were set on. All proxies get the same.
 const WORKERS: usize = 2;
+/// How often, and how many times, is looked whether a proxy listens: half a minute, for one that is counted while it starts.
+const LOOK: Duration = Duration::from_millis(10);
+const STARTING: u32 = 3000;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +78,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy, and waits until it listens.
-    pub fn start(kind: Kind, site: &Site<'_>) -> Result<Self, String> {
+    /// Starts a proxy, inside another program if one is named, and waits until it listens.
+    pub fn start(inside: &[String], kind: Kind, site: &Site<'_>) -> Result<Self, String> {
         let address = free_address()?;
         let mut key = SECRET.to_owned();
         let mut command = match kind {
@@ -91,6 +94,11 @@ impl Proxy {
         let log = site.folder.join(format!("{}.log", kind.name()));
         let output = fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let errors = output.try_clone().map_err(|error| error.to_string())?;
+        if let [program, arguments @ ..] = inside {
+            let mut outer = Command::new(program);
+            outer.args(arguments).arg(command.get_program()).args(command.get_args());
+            command = outer;
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(output)
@@ -101,14 +109,14 @@ impl Proxy {
     }
 
     fn ready(mut self, log: &Path) -> Result<Self, String> {
-        for _ in 0..400 {
+        for _ in 0..STARTING {
             if TcpStream::connect(self.target.address).is_ok() {
                 return Ok(self);
             }
             if !matches!(self.child.try_wait(), Ok(None)) {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(LOOK);
         }
         let said = fs::read_to_string(log).unwrap_or_default();
         Err(format!("{} does not listen on {}; it said:\n{said}", self.kind.name(), self.target.address))

@@ -53,12 +53,20 @@ impl Run {
             ["lane", "figure", "nginx", "HAProxy", "gateway, os", "gateway, fsync", "target: os; fsync"];
         let mut rows = vec![head.map(str::to_owned)];
         let mut notes = String::new();
-        for Measured { lane, figures } in &self.lanes {
+        for Measured { lane, figures, instructions } in &self.lanes {
             match figures {
                 Ok(figures) => rows.extend((0..figures[0].len()).map(|index| row(lane, figures, index))),
                 Err(why) => {
                     let _ = writeln!(notes, "\n{}: {why}.", lane.name);
                 }
+            }
+            if let Some(count) = instructions {
+                let _ = writeln!(
+                    notes,
+                    "\n{}: a call takes the gateway, at os, {count:.0} instructions in user space, of {} at the most.",
+                    lane.name,
+                    lane.instructions.unwrap_or_default()
+                );
             }
         }
         let quick =
@@ -73,7 +81,7 @@ impl Run {
 
     /// Every figure of every round.
     pub fn json(&self) -> Value {
-        let lanes = self.lanes.iter().map(|Measured { lane, figures }| match figures {
+        let lanes = self.lanes.iter().map(|Measured { lane, figures, instructions }| match figures {
             Err(why) => json!({ "lane": lane.name, "skipped": why }),
             Ok(figures) => {
                 let proxies = Kind::ALL.iter().zip(figures).map(|(kind, of_proxy)| {
@@ -99,6 +107,8 @@ impl Run {
                     "callers": lane.callers,
                     "work": format!("{:?}", lane.work),
                     "proxies": proxies.collect::<Vec<_>>(),
+                    "instructions_per_call": instructions,
+                    "instructions_at_most": lane.instructions,
                     "targets_as_multiples_of_nginx": aims.collect::<Vec<_>>(),
                 })
             }
@@ -193,8 +203,16 @@ mod tests {
     fn measured(nginx: &[f64], gateway: &[f64]) -> Run {
         let of = |values: &[f64]| vec![(Figure::CpuPerCall, values.to_vec())];
         let figures = vec![of(nginx), of(nginx), of(gateway), of(gateway)];
-        let mut lanes = vec![Measured { lane: LANES.into_iter().nth(2).unwrap(), figures: Ok(figures) }];
-        lanes.push(Measured { lane: LANES.into_iter().last().unwrap(), figures: Err("no room".to_owned()) });
+        let mut lanes = vec![Measured {
+            lane: LANES.into_iter().nth(2).unwrap(),
+            figures: Ok(figures),
+            instructions: Some(100_400.6),
+        }];
+        lanes.push(Measured {
+            lane: LANES.into_iter().last().unwrap(),
+            figures: Err("no room".to_owned()),
+            instructions: None,
+        });
         Run { rounds: nginx.len(), quick: false, lanes }
     }
 
@@ -204,6 +222,10 @@ mod tests {
         assert!(table.contains("12.0 µs = 1.20 × (1.20–1.20)"), "{table}");
         assert!(table.contains("≤ 1.0 × missed; ≤ 1.4 × met"), "{table}");
         assert!(table.contains("9000 open streams: no room."), "{table}");
+        assert!(
+            table.contains("JSON, 16 callers: a call takes the gateway, at os, 100401 instructions"),
+            "{table}"
+        );
     }
 
     #[test]

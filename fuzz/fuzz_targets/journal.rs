@@ -1,14 +1,15 @@
 //! The ledger's journal, as a file that a crash, a failing disk or another program left. Whatever stands in it, what is
-//! found are the frames that were written under its header, in their order, and nothing else. An input is bytes as they
-//! are, and then a script: frames, and what stands between them.
+//! found are the groups that were written under its header, in their order, each as a whole, and nothing else. An input is
+//! bytes as they are, and then a script: groups, and what stands between them.
 #![no_main]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use libfuzzer_sys::fuzz_target;
-use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind};
-use mavera_gateway::ledger::journal::frame::{HEADER, Header, Seal, entries};
-use mavera_gateway::ledger::journal::{Position, Progress, Unreadable, recover};
+use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind, Retry};
+use mavera_gateway::ledger::journal::frame::{HEADER, Header, PREFIX, Seal, VERSION, cut};
+use mavera_gateway::ledger::journal::position::{Position, Progress};
+use mavera_gateway::ledger::journal::{Unreadable, recover};
 
 /// The header of the process that wrote the file. Its number comes of the input, as a real one comes of chance: a fuzzer that
 /// sees the checksums compared would else write frames of this very process, which nobody else can.
@@ -26,62 +27,72 @@ fuzz_target!(|input: &[u8]| {
     let mut file = here(input).bytes().to_vec();
     file.extend_from_slice(input);
     let found = recover(&file, PROGRESS).expect("its header is sound");
-    assert!(found.frames.bytes.is_empty() && found.damage.is_empty());
+    assert!(found.unmerged.entries.is_empty() && found.damage.is_empty());
     scripted(Script(input));
 });
 
 /// A file of which nobody knows what it is.
 fn as_it_is(input: &[u8]) {
     let header = input.first_chunk::<HEADER>().and_then(Header::read);
-    let blank = input.first_chunk::<HEADER>().is_none_or(|start| *start == [0; HEADER]);
+    let first_release = input.starts_with(b"MVGWjrnl");
+    let blank = input.len() < HEADER || input.iter().all(|byte| *byte == 0);
     match recover(input, PROGRESS) {
-        Ok(found) => match header {
-            Some(header) => {
-                assert_eq!(header.ledger, PROGRESS.ledger);
-                // The same entries; another writer's numbers may be longer than ours.
-                let again = written_again(&header.seal(), &found.frames.bytes);
-                assert!(entries(&again).eq(entries(&found.frames.bytes)));
-            }
-            None => assert!(blank && found.frames.bytes.is_empty()),
-        },
-        Err(Unreadable::Header) => assert!(header.is_none() && !blank),
-        Err(Unreadable::Foreign) => assert!(header.is_some_and(|header| header.ledger != PROGRESS.ledger)),
+        // Whatever version they are of, they are this version's entries now.
+        Ok(found) => {
+            assert!(Entry::are_whole(&found.unmerged.entries));
+            assert!(first_release || header.is_some_and(|header| header.ledger == PROGRESS.ledger) || blank);
+            assert!(header.is_some() || first_release || found.unmerged.entries.is_empty());
+        }
+        Err(Unreadable::Header) => assert!(header.is_none() && (first_release || !blank)),
+        Err(Unreadable::Foreign) => {
+            assert!(first_release || header.is_some_and(|header| header.ledger != PROGRESS.ledger));
+        }
+        Err(Unreadable::Newer) => {
+            let newer = Header::version(input).is_some_and(|version| version > VERSION);
+            assert!(newer || header.is_some_and(|header| has_frame_of_a_newer_version(&header.seal(), input)));
+        }
     }
 }
 
-/// Frames, and what else a file may hold.
+fn has_frame_of_a_newer_version(seal: &Seal, file: &[u8]) -> bool {
+    let ours = mavera_gateway::ledger::entry::VERSION;
+    (HEADER..file.len())
+        .filter_map(|at| cut(&file[at..]))
+        .any(|frame| frame.version > ours && seal.holds(&frame))
+}
+
+/// Groups, and what else a file may hold.
 fn scripted(mut script: Script<'_>) {
     let here = here(script.0);
     let (seal, older) = (here.seal(), Header { generation: 1, ..here }.seal());
     let process = Header { nonce: here.nonce ^ 1, ..here }.seal();
     let mut file = here.bytes().to_vec();
-    let (mut frames, mut damaged, mut between) = (Vec::new(), 0, false);
+    let (mut entries, mut damaged, mut between) = (Vec::new(), 0, false);
     while let Some(step) = script.byte() {
         match step % 8 {
             // What another generation or another process has left.
-            0 => older.frame(&mut file, &script.entry()),
-            1 => process.frame(&mut file, &script.entry()),
+            0 => file.extend_from_slice(&frame(&older, &script.group())),
+            1 => file.extend_from_slice(&frame(&process, &script.group())),
             // What somebody has written over.
             2 => {
                 let count = script.byte().unwrap_or_default().into();
                 file.extend_from_slice(script.bytes(count));
             }
-            // The beginning of a frame, and not what followed.
+            // The beginning of a group, and not what followed: none of it is there.
             3 => {
-                let mut frame = Vec::new();
-                seal.frame(&mut frame, &script.entry());
+                let frame = frame(&seal, &script.group());
                 let kept = usize::from(script.byte().unwrap_or_default()).min(frame.len() - 1);
                 file.extend_from_slice(&frame[..kept]);
                 file.resize(file.len() + 64, !frame[kept]);
             }
             _ => {
                 damaged += usize::from(std::mem::take(&mut between));
-                let entry = script.entry();
-                let mut frame = Vec::new();
-                seal.frame(&mut frame, &entry);
-                assert_eq!(seal.read(&frame), Some((frame.len(), entry)), "what is read is what was written");
-                assert_eq!(older.read(&frame), None);
-                frames.extend_from_slice(&frame);
+                let group = script.group();
+                let frame = frame(&seal, &group);
+                let read = cut(&frame).expect("what was written is a frame");
+                assert!(seal.holds(&read) && !older.holds(&read) && !process.holds(&read));
+                assert!(Entry::read_all(read.entries).eq(group), "what is read is what was written");
+                entries.extend_from_slice(&frame[PREFIX..]);
                 file.extend_from_slice(&frame);
                 continue;
             }
@@ -89,22 +100,23 @@ fn scripted(mut script: Script<'_>) {
         between = file.len() > HEADER;
     }
     let found = recover(&file, PROGRESS).expect("its header is sound");
-    assert_eq!(found.frames.bytes, frames);
+    assert_eq!(found.unmerged.entries, entries);
     assert!(found.damage.len() <= damaged);
-    assert_eq!(written_again(&seal, &frames), frames);
     // The database has some of it already.
     let offset = file.len() as u64 / 2;
     let merged = Position { generation: here.generation, offset };
     let rest = recover(&file, Progress { merged, ..PROGRESS }).expect("its header is sound");
-    assert!(frames.ends_with(&rest.frames.bytes));
+    assert!(entries.ends_with(&rest.unmerged.entries));
 }
 
-fn written_again(seal: &Seal, frames: &[u8]) -> Vec<u8> {
-    let mut again = Vec::new();
-    for entry in entries(frames) {
-        seal.frame(&mut again, &entry);
+fn frame(seal: &Seal, group: &[Entry<'_>]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    Seal::open(&mut frame);
+    for entry in group {
+        entry.write(&mut frame);
     }
-    again
+    seal.close(&mut frame, 0);
+    frame
 }
 
 /// What is left of the input.
@@ -137,24 +149,39 @@ impl<'a> Script<'a> {
         (self.byte()? % 2 == 1).then(|| some(self))
     }
 
+    fn digest(&mut self) -> [u8; 32] {
+        let mut digest = [0; 32];
+        let bytes = self.bytes(32);
+        digest[..bytes.len()].copy_from_slice(bytes);
+        digest
+    }
+
+    fn group(&mut self) -> Vec<Entry<'a>> {
+        (0..=self.byte().unwrap_or_default() % 4).map(|_| self.entry()).collect()
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "any number will do")]
     fn entry(&mut self) -> Entry<'a> {
         if self.byte().unwrap_or_default().is_multiple_of(2) {
             return Entry::Hold(HoldEntry {
                 call: self.number(),
                 at: self.number(),
-                day: (2026, 11, 23),
+                day: self.number() as i32,
                 team: self.text(),
                 key_id: self.text(),
+                member: self.text(),
                 route: self.text(),
                 request_id: self.text(),
                 reserve: self.number(),
+                retry: self.perhaps(|script| Retry { key: script.digest(), fingerprint: script.digest() }),
+                replica: self.number() as u32,
             });
         }
-        let kinds = [Kind::Final, Kind::Estimated, Kind::Voided];
+        let kinds = [Kind::Final, Kind::Estimated, Kind::Voided, Kind::Derived];
         Entry::End(EndEntry {
             call: self.number(),
             at: self.number(),
-            kind: kinds[usize::from(self.byte().unwrap_or_default() % 3)],
+            kind: kinds[usize::from(self.byte().unwrap_or_default() % 4)],
             credits: self.number(),
             reason: self.perhaps(Self::text),
             outcome: self.text(),

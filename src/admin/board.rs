@@ -143,10 +143,10 @@ impl Gauges {
 
     /// How a team's budget, or the organisation's, stands now.
     fn stands(&self, name: &str, standing: &Standing) {
-        self.budget.with_label_values(&[name]).set((standing.budget.credits + standing.granted).as_f64());
+        self.budget.with_label_values(&[name]).set(standing.tally.whole.as_f64());
         #[expect(clippy::cast_precision_loss, reason = "at most a hundred")]
-        self.threshold.with_label_values(&[name]).set(standing.threshold() as f64);
-        self.used.with_label_values(&[name]).set(standing.used.as_f64());
+        self.threshold.with_label_values(&[name]).set(standing.tally.threshold() as f64);
+        self.used.with_label_values(&[name]).set(standing.tally.used.as_f64());
         self.resets.with_label_values(&[name]).set(seconds(standing.resets));
     }
 }

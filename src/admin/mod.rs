@@ -2,8 +2,8 @@
 //!
 //! The page itself holds no data and is open; what it shows is answered to those that `access` lets in.
 
-mod access;
 mod answers;
+mod access;
 pub mod board;
 mod overview;
 mod page;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::board::Board;
 use crate::books::accounts::Accounts;
 use crate::credits::Credits;
-use crate::credits::budget::{Budget, Budgets, Standing as Account, Whose};
+use crate::credits::budget::{Budget, Budgets, Standing as Account, Tally, Whose};
 use crate::credits::period::Period;
 use crate::live::Snapshot;
 use crate::metrics::OTHER;
@@ -159,8 +159,8 @@ impl Standing {
         // What is spent without a budget is told by the month, as it is billed.
         let counted = budget.unwrap_or(Budget { credits: Credits::ZERO, period: Period::Month });
         let standing = accounts.standings(&Budgets([(whose, counted)].into()), zone).remove(0);
-        let left = standing.left();
-        let Account { granted, used, held, resets, .. } = standing;
+        let Account { tally, resets, .. } = standing;
+        let (left, Tally { granted, used, held, .. }) = (tally.left(), tally);
         Self {
             credits: budget.map(|budget| budget.credits),
             granted: budget.map(|_| granted),

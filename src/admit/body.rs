@@ -12,13 +12,11 @@ use http_body_util::BodyExt;
 use super::concurrency::{Permits, Permitted};
 use crate::arrival::{Arrival, Refused};
 use crate::identify::Identified;
-
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
 use crate::record::Exchange;
 use crate::refuse::Refusal;
-use crate::route::Target;
-use crate::route::schema;
+use crate::route::{Target, schema};
 use crate::routing::Routed;
 use crate::stage::Wait;
 

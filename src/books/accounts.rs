@@ -17,7 +17,7 @@ use super::pace::Pace;
 use crate::clock::Clock;
 use crate::config::{Credits as CreditSettings, Reserve};
 use crate::credits::Credits;
-use crate::credits::budget::{Budget, Budgets, Grant, Standing, Whose};
+use crate::credits::budget::{Budget, Budgets, Grant, Standing, Tally, Whose};
 use crate::credits::period::day_of;
 use crate::ledger::{self, CallId, Ledger, Spend};
 use crate::route::Route;
@@ -219,13 +219,12 @@ impl Accounts {
         let today = state.roll(self.clock, zone);
         let mut least = None;
         for (whose, budget) in &*asked.budgets.0 {
-            let standing = state.standing(whose, *budget, today, zone);
-            let left = standing.left();
+            let tally = state.tally(whose, *budget, today);
+            let left = tally.left();
             if left < reserve {
-                let without_holds =
-                    (standing.budget.credits + standing.granted).saturating_sub(standing.used);
-                let may_fit = standing.held > Credits::ZERO && without_holds >= reserve;
-                return Err(Full { standing, may_fit });
+                let without_holds = tally.whole.saturating_sub(tally.used);
+                let may_fit = tally.held > Credits::ZERO && without_holds >= reserve;
+                return Err(Full { standing: state.standing(whose, *budget, today, zone), may_fit });
             }
             let left = left.saturating_sub(reserve);
             least = Some(least.map_or(left, |least: Credits| least.min(left)));
@@ -299,6 +298,11 @@ impl State {
     }
 
     fn standing(&self, whose: &Whose, budget: Budget, today: Date, zone: &TimeZone) -> Standing {
+        let tally = self.tally(whose, budget, today);
+        Standing { whose: whose.clone(), budget, tally, resets: budget.period.resets(today, zone) }
+    }
+
+    fn tally(&self, whose: &Whose, budget: Budget, today: Date) -> Tally {
         let period = budget.period;
         let (mut used, mut held) = (Credits::ZERO, Credits::ZERO);
         if let Some(days) = self.scopes.get(whose) {
@@ -317,22 +321,24 @@ impl State {
             .iter()
             .filter(|grant| Some(grant.team.as_str()) == name && (grant.from..=grant.until).contains(&today))
             .fold(Credits::ZERO, |sum, grant| sum + grant.credits);
-        Standing { whose: whose.clone(), budget, granted, used, held, resets: period.resets(today, zone) }
+        Tally { whole: budget.credits + granted, granted, used, held }
     }
 
     /// Says, once per period, that a budget has passed a threshold.
     fn notice_threshold(&mut self, whose: &Whose, budget: Budget, day: Date, zone: &TimeZone) {
-        let standing = self.standing(whose, budget, day, zone);
-        let threshold = standing.threshold();
+        let tally = self.tally(whose, budget, day);
+        let threshold = tally.threshold();
+        if threshold == 0 {
+            return;
+        }
         let first = budget.period.first(day);
         let passed =
             self.passed.get(whose).filter(|(period, _)| *period == first).map_or(0, |(_, passed)| *passed);
         if threshold > passed {
             self.passed.insert(whose.clone(), (first, threshold));
             tracing::warn!(
-                budget = ?whose, threshold_percent = threshold, used = %standing.used,
-                credits = %(budget.credits + standing.granted), resets = %standing.resets,
-                "a budget has passed a threshold"
+                budget = ?whose, threshold_percent = threshold, used = %tally.used, credits = %tally.whole,
+                resets = %budget.period.resets(day, zone), "a budget has passed a threshold"
             );
         }
     }

@@ -4,13 +4,13 @@
 mod failure;
 mod check;
 mod credits;
-mod demo;
 mod healthcheck;
 mod key;
 mod limits;
 mod manual;
 mod schema;
 mod serve;
+mod demo;
 mod sim;
 
 use std::process::ExitCode;

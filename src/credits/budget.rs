@@ -39,24 +39,33 @@ pub struct Standing {
     pub whose: Whose,
     /// What is configured.
     pub budget: Budget,
+    /// What has become of it in the running period.
+    pub tally: Tally,
+    /// When the period ends.
+    pub resets: Timestamp,
+}
+
+/// What has become of a budget in the running period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// What there is to spend: what is configured, and what was granted.
+    pub whole: Credits,
     /// What was granted on top and is in force.
     pub granted: Credits,
-    /// Settled in the running period.
+    /// Settled.
     pub used: Credits,
     /// Held for calls in flight.
     pub held: Credits,
-    /// When the period ends.
-    pub resets: Timestamp,
 }
 
 /// Percentages of a budget that are worth a word when they are spent.
 const THRESHOLDS: [u64; 4] = [100, 90, 75, 50];
 
-impl Standing {
+impl Tally {
     /// The highest threshold that is spent, in percent; 0 below all.
     #[must_use]
     pub fn threshold(&self) -> u64 {
-        let whole = u128::from((self.budget.credits + self.granted).millionths());
+        let whole = u128::from(self.whole.millionths());
         let spent = u128::from(self.used.millionths()) * 100;
         let passed = |threshold: &&u64| whole > 0 && spent >= whole * u128::from(**threshold);
         THRESHOLDS.iter().find(passed).copied().unwrap_or(0)
@@ -65,7 +74,7 @@ impl Standing {
     /// What is free.
     #[must_use]
     pub fn left(&self) -> Credits {
-        (self.budget.credits + self.granted).saturating_sub(self.used + self.held)
+        self.whole.saturating_sub(self.used + self.held)
     }
 }
 

@@ -1,8 +1,8 @@
 //! `Credits`: the upstream's unit of account, as an exact number; beside it what is counted in it, budgets and their
 //! periods.
 
-pub mod budget;
 pub mod period;
+pub mod budget;
 
 use std::fmt;
 use std::ops::{Add, AddAssign};

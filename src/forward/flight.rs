@@ -166,7 +166,7 @@ pub(super) async fn fly<C: Connect>(
     let meter = Some(Meter::for_head(&head.headers));
     let body = Driven::new(incoming, Lent { connection, pool: Arc::clone(&shared.pool) }, deadline);
     let body = Cleared::new(body, mask, trailers_announced(&head.headers));
-    let body = Told::new(body, Telling { meter, exchange, permits });
+    let body = Told::new(body, Box::new(Telling { meter, exchange, permits }));
     let body = Box::new(Late::new(ReadOn::new(body, drain)));
     Ok(answer.map(|()| body))
 }

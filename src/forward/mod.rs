@@ -2,9 +2,9 @@
 //!
 //! Never a blind retry: a request is sent a second time only if the first provably was not written.
 
-pub mod body;
 mod deadline;
 pub mod drain;
+pub mod body;
 mod flight;
 
 use std::pin::Pin;

@@ -3,8 +3,8 @@
 //! hyper parses strictly but does not validate for a proxy, so what it lets through and a gateway must not is stopped here.
 //! Nothing is ever copied from one side to the other but by name.
 
-pub mod fields;
 pub mod request_id;
+pub mod fields;
 pub mod trailers;
 
 use http::header::{self, HeaderName};

@@ -2,7 +2,10 @@
 //!
 //! Credits are counted when their ending is written, not before: a counter never shows what a crash could take back.
 
-use prometheus::{CounterVec, Histogram, IntCounterVec, IntGauge};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use prometheus::{Counter, CounterVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::facts::{Basis, Command, Ending};
 use super::reading::Total;
@@ -24,6 +27,8 @@ pub struct Counts {
     credits: CounterVec,
     tokens: IntCounterVec,
     overruns: CounterVec,
+    /// The three above of each team, resolved once.
+    teams: RwLock<HashMap<Box<str>, Arc<OfTeam>>>,
     reserve_ratio: Histogram,
     /// How long the ledger's transactions take.
     pub(super) commit: Histogram,
@@ -34,6 +39,44 @@ pub struct Counts {
     pub(super) open_holds: IntGauge,
     /// Files of the journal that were damaged.
     set_aside: IntGauge,
+}
+
+/// The series of a team.
+#[derive(Debug)]
+struct OfTeam {
+    overruns: Counter,
+    /// By number of the route; behind them whatever is no route any more.
+    routes: [OfRoute; Route::COUNT + 1],
+}
+
+/// The series of a team's calls of a route.
+#[derive(Debug)]
+struct OfRoute {
+    /// Final, and estimated.
+    credits: [Counter; 2],
+    tokens: [IntCounter; DIRECTIONS.len()],
+}
+
+impl OfRoute {
+    fn count(&self, basis: Basis, credits: Credits) {
+        let at = match basis {
+            Basis::Final => 0,
+            Basis::Estimated => 1,
+        };
+        self.credits[at].inc_by(credits.as_f64());
+    }
+
+    fn count_tokens(&self, counts: [u64; 2]) {
+        for (tokens, count) in self.tokens.iter().zip(counts) {
+            tokens.inc_by(count);
+        }
+    }
+}
+
+impl OfTeam {
+    fn route(&self, route: Option<Route>) -> &OfRoute {
+        &self.routes[route.map_or(Route::COUNT, Route::index)]
+    }
 }
 
 impl Counts {
@@ -56,6 +99,7 @@ impl Counts {
                 "Credits that answers cost beyond what was held for them, by team.",
                 &["team"],
             ),
+            teams: RwLock::default(),
             reserve_ratio: metrics.histogram(
                 "reserve_to_actual_ratio",
                 "What was held for a call as a multiple of what it cost: 1 is exact, less is an overrun.",
@@ -84,15 +128,25 @@ impl Counts {
 
     /// Makes the series of a team exist.
     pub(crate) fn team(&self, team: &str) {
-        self.overruns.with_label_values(&[team]);
-        for route in Route::all().map(Route::label).chain([OTHER]) {
-            for basis in [Basis::Final, Basis::Estimated] {
-                self.credits.with_label_values(&[team, route, basis.as_str()]);
-            }
-            for direction in DIRECTIONS {
-                self.tokens.with_label_values(&[team, route, direction]);
-            }
+        self.of(team);
+    }
+
+    fn of(&self, team: &str) -> Arc<OfTeam> {
+        if let Some(known) = self.teams.read().unwrap_or_else(PoisonError::into_inner).get(team) {
+            return Arc::clone(known);
         }
+        let label = |at: usize| Route::all().nth(at).map_or(OTHER, Route::label);
+        let of_route = |route: &str| OfRoute {
+            credits: [Basis::Final, Basis::Estimated]
+                .map(|basis| self.credits.with_label_values(&[team, route, basis.as_str()])),
+            tokens: DIRECTIONS.map(|direction| self.tokens.with_label_values(&[team, route, direction])),
+        };
+        let series = Arc::new(OfTeam {
+            overruns: self.overruns.with_label_values(&[team]),
+            routes: std::array::from_fn(|at| of_route(label(at))),
+        });
+        let mut teams = self.teams.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(teams.entry(team.into()).or_insert(series))
     }
 
     /// Whether the ledger cannot be written.
@@ -112,38 +166,26 @@ impl Counts {
 
     /// Takes up the counts of earlier runs, as the ledger has them.
     pub(crate) fn continue_from(&self, total: &Total) {
-        let team = total.team.as_str();
-        let route = Route::named(&total.route).map_or(OTHER, Route::label);
+        let team = self.of(&total.team);
+        let route = team.route(Route::named(&total.route));
         for (basis, credits) in [Basis::Final, Basis::Estimated].into_iter().zip(total.counted) {
-            self.count_credits(team, route, basis, credits);
+            route.count(basis, credits);
         }
-        self.count_tokens(team, route, [total.input_tokens, total.output_tokens]);
-    }
-
-    fn count_credits(&self, team: &str, route: &str, basis: Basis, credits: Credits) {
-        self.credits.with_label_values(&[team, route, basis.as_str()]).inc_by(credits.as_f64());
-    }
-
-    fn count_tokens(&self, team: &str, route: &str, counts: [u64; 2]) {
-        for (direction, count) in DIRECTIONS.into_iter().zip(counts) {
-            self.tokens.with_label_values(&[team, route, direction]).inc_by(count);
-        }
+        route.count_tokens([total.input_tokens, total.output_tokens]);
     }
 
     /// The ledger has written this: what it books is counted now.
     pub fn wrote(&self, command: &Command) {
         let Command::End(ending) = command else { return self.open_holds.inc() };
         self.open_holds.dec();
-        let (team, route) = (&*ending.account.team, ending.account.route_label());
-        self.count_tokens(
-            team,
-            route,
+        let team = self.of(&ending.account.team);
+        let route = team.route(ending.account.route);
+        route.count_tokens(
             [ending.usage.input_tokens, ending.usage.output_tokens].map(Option::unwrap_or_default),
         );
         if let Ending::Settled { credits, basis, .. } = ending.ending {
-            self.count_credits(team, route, basis, credits);
-            let overrun = credits.saturating_sub(ending.reserve).as_f64();
-            self.overruns.with_label_values(&[team]).inc_by(overrun);
+            route.count(basis, credits);
+            team.overruns.inc_by(credits.saturating_sub(ending.reserve).as_f64());
             if basis == Basis::Final && credits > Credits::ZERO {
                 self.reserve_ratio.observe(ending.reserve.as_f64() / credits.as_f64());
             }

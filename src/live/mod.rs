@@ -1,8 +1,8 @@
 //! What is in force: the configuration with all that was made from it, and how a running gateway gets a new one.
 
 pub mod directory;
-pub mod snapshot;
 pub mod tls;
+pub mod snapshot;
 pub mod watch;
 
 pub use self::snapshot::Snapshot;

@@ -3,9 +3,9 @@
 //! The meter looks at bytes by reference. It changes nothing, holds nothing back, keeps no frame,
 //! and cannot fail: what it cannot read is simply no figure.
 
+mod usage;
 mod json;
 mod sse;
-mod usage;
 
 pub use usage::{Finish, Reading, Usage};
 

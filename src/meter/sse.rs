@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::packed::Searcher;
 use memchr::memchr2;
+use memchr::memmem::Finder;
 
 use super::json::{EventKind, Scanner};
 use super::usage::{Finish, Reading, Usage};
@@ -24,6 +25,9 @@ static TELLING: LazyLock<Option<Searcher>> = LazyLock::new(|| {
         "\\u",
     ])
 });
+
+/// What an event with an answer's id has in it.
+static ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"id\""));
 
 /// Where in a line the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +119,7 @@ impl EventStream {
             && !self.after_cr;
         between_events
             && bytes.ends_with(b"\n\n")
-            && (self.reading.response_id.is_some() || memchr::memmem::find(bytes, b"\"id\"").is_none())
+            && (self.reading.response_id.is_some() || ID.find(bytes).is_none())
             && TELLING.as_ref().is_some_and(|telling| telling.find(bytes).is_none())
     }
 

@@ -1,8 +1,8 @@
 //! The one way out: connections to whatever origin, made, kept and driven by whoever waits for an answer.
 
-pub mod ask;
+mod tls;
+pub mod origin;
 pub mod connect;
 pub(crate) mod connection;
-pub mod origin;
+pub mod ask;
 pub mod pool;
-mod tls;

@@ -1,7 +1,6 @@
 //! What is told of a call that has ended, assembled once: the ledger's ending, the log line, the counts and the spans all
 //! read it from here.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
@@ -25,7 +24,7 @@ pub struct Ended<'r> {
     /// The id of the request, ours or the caller's.
     pub request_id: &'r str,
     /// Who was on the other end.
-    pub peer: SocketAddr,
+    pub peer: &'r str,
     /// As it was asked.
     pub method: &'r Method,
     /// The protocol's.

@@ -21,25 +21,24 @@ pub(super) fn write(ended: &Ended<'_>, out: &mut Vec<u8>) {
     // Into memory: this cannot fail.
     let _ = write!(out, "{}", ended.at);
     out.extend_from_slice(br#"","level":"INFO","target":"mavera_gateway::record","message":"request""#);
-    text(out, "request_id", Some(ended.request_id));
-    key(out, "peer");
-    let _ = write!(out, "\"{}\"", ended.peer);
-    text(out, "team", ended.who.map(|who| &*who.team));
-    text(out, "key_id", ended.who.map(|who| &*who.key_id));
-    text(out, "method", Some(ended.method.as_str()));
-    text(out, "route", ended.route().map(Route::label));
-    text(out, "analysis_id", ended.target.and_then(|target| target.id.as_deref()));
-    text(out, "http_version", Some(ended.http_version()));
+    word(out, "request_id", Some(ended.request_id));
+    word(out, "peer", Some(ended.peer));
+    word(out, "team", ended.who.map(|who| &*who.team));
+    word(out, "key_id", ended.who.map(|who| &*who.key_id));
+    word(out, "method", Some(ended.method.as_str()));
+    word(out, "route", ended.route().map(Route::label));
+    word(out, "analysis_id", ended.target.and_then(|target| target.id.as_deref()));
+    word(out, "http_version", Some(ended.http_version()));
     count(out, "status", ended.status.map(|status| u64::from(status.as_u16())));
-    text(out, "outcome", Some(ended.outcome.as_str()));
-    text(out, "code", ended.code.map(Code::as_str));
+    word(out, "outcome", Some(ended.outcome.as_str()));
+    word(out, "code", ended.code.map(Code::as_str));
     key(out, "stream");
     out.extend_from_slice(if ended.stream { b"true" } else { b"false" });
-    text(out, "finish", reading.finish.map(Finish::as_str));
+    word(out, "finish", reading.finish.map(Finish::as_str));
     text(out, "response_id", reading.response_id.as_deref());
     credits(out, "credits", reading.usage.credits);
     credits(out, "booked", ended.booked());
-    text(out, "basis", ended.basis().map(Basis::as_str));
+    word(out, "basis", ended.basis().map(Basis::as_str));
     count(out, "input_tokens", reading.usage.input_tokens);
     count(out, "output_tokens", reading.usage.output_tokens);
     count(out, "response_bytes", Some(ended.bytes));
@@ -58,18 +57,25 @@ fn key(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b"\":");
 }
 
-fn text(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+/// What is ours, or was held against an alphabet that needs no escapes.
+fn word(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
     key(out, name);
     match value {
         None => out.extend_from_slice(b"null"),
-        Some(plain) if plain.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') => {
+        Some(word) => {
+            debug_assert!(word.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\'), "{word:?}");
             out.push(b'"');
-            out.extend_from_slice(plain.as_bytes());
+            out.extend_from_slice(word.as_bytes());
             out.push(b'"');
         }
-        // An id of the upstream's may hold anything.
-        Some(odd) => drop(serde_json::to_writer(out, odd)),
     }
+}
+
+/// What may hold anything.
+fn text(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    key(out, name);
+    // Text, into memory: this cannot fail.
+    drop(serde_json::to_writer(out, &value));
 }
 
 fn count(out: &mut Vec<u8>, name: &str, value: Option<u64>) {
@@ -119,8 +125,8 @@ mod tests {
             let Some(over) = began.checked_add(time) else { return Ok(()) };
             let ended = Ended {
                 at: jiff::Timestamp::UNIX_EPOCH,
-                request_id: &odd,
-                peer: "[2001:db8::1]:4242".parse().unwrap(),
+                request_id: "0197f3a0-0000-7000-8000-000000000000",
+                peer: "[2001:db8::1]:4242",
                 method: &http::Method::POST,
                 version: http::Version::HTTP_11,
                 target: None,
@@ -140,7 +146,7 @@ mod tests {
             write(&ended, &mut out);
             prop_assert_eq!(memchr::memchr(b'\n', &out), Some(out.len() - 1));
             let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
-            prop_assert_eq!(read["request_id"].as_str(), Some(odd.as_str()));
+            prop_assert_eq!(read["request_id"].as_str(), Some(ended.request_id));
             prop_assert_eq!(read["peer"].as_str(), Some("[2001:db8::1]:4242"));
             prop_assert_eq!(read["response_id"].as_str(), Some(odd.as_str()));
             prop_assert_eq!(read["status"].as_u64(), status.map(u64::from));

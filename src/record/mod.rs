@@ -12,7 +12,6 @@ pub mod counts;
 mod line;
 mod spans;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -96,7 +95,7 @@ struct Draft {
     id: RequestId,
     method: Method,
     version: Version,
-    peer: SocketAddr,
+    peer: Arc<Peer>,
     target: Option<Target>,
     who: Option<Arc<Who>>,
     began: Instant,
@@ -123,14 +122,14 @@ struct Draft {
 impl Exchange {
     /// Opens the record of a request whose head has just arrived.
     #[must_use]
-    pub fn begin(recorder: &Arc<Recorder>, id: RequestId, peer: &Peer, head: &Parts) -> Self {
+    pub fn begin(recorder: &Arc<Recorder>, id: RequestId, peer: &Arc<Peer>, head: &Parts) -> Self {
         recorder.counts.began();
         Self(Some(Box::new(Draft {
             recorder: Arc::clone(recorder),
             id,
             method: head.method.clone(),
             version: head.version,
-            peer: peer.address,
+            peer: Arc::clone(peer),
             target: None,
             who: None,
             began: recorder.clock.now(),
@@ -322,7 +321,7 @@ impl Draft {
         let ended = Ended {
             at: recorder.clock.wall(),
             request_id: self.id.as_str(),
-            peer: self.peer,
+            peer: self.peer.as_str(),
             method: &self.method,
             version: self.version,
             target: self.target.as_ref(),

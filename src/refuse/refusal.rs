@@ -92,7 +92,7 @@ impl Refusal {
     /// The refusal of a call that needs `reserve` of a budget that stands like this.
     #[must_use]
     pub fn of_budget(standing: &Standing, reserve: Credits, zone: &TimeZone) -> Self {
-        let Standing { whose, budget, granted, used, held, resets } = standing;
+        let Standing { whose, budget, tally, resets } = standing;
         Self::BudgetExceeded {
             whose: match whose {
                 Whose::Organisation => "The organisation".to_owned(),
@@ -100,9 +100,9 @@ impl Refusal {
                 Whose::Key(id) => format!("Key {id}"),
             },
             period: budget.period,
-            budget: budget.credits + *granted,
-            used: *used,
-            held: *held,
+            budget: tally.whole,
+            used: tally.used,
+            held: tally.held,
             reserve,
             resets: format!("{:.0}", resets.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z")),
         }

@@ -16,11 +16,41 @@ const MAX_NESTING: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Where: `stream`, `messages`, each item as `messages[]`, a member of each as `messages[].role`.
-    pub path: &'static str,
-    /// Of which kind, within which bounds.
-    pub kind: Kind,
-    /// Its absence is refused.
-    pub required: bool,
+    path: &'static str,
+    /// The path of what it stands in.
+    parent: &'static str,
+    /// Its name there; empty for an item.
+    step: &'static str,
+    kind: Kind,
+    required: bool,
+}
+
+impl Rule {
+    /// What must be there, of which kind, within which bounds.
+    #[must_use]
+    pub const fn required(path: &'static str, kind: Kind) -> Self {
+        Self::new(path, kind, true)
+    }
+
+    /// What may be there, and then of which kind.
+    #[must_use]
+    pub const fn optional(path: &'static str, kind: Kind) -> Self {
+        Self::new(path, kind, false)
+    }
+
+    const fn new(path: &'static str, kind: Kind, required: bool) -> Self {
+        let bytes = path.as_bytes();
+        let mut dot = bytes.len();
+        while dot > 0 && bytes[dot - 1] != b'.' && bytes[dot - 1] != b'[' {
+            dot -= 1;
+        }
+        let (parent, step) = match dot.checked_sub(1) {
+            None => ("", path),
+            Some(at) if bytes[at] == b'[' => (path.split_at(at).0, ""),
+            Some(at) => (path.split_at(at).0, path.split_at(dot).1),
+        };
+        Self { path, parent, step, kind, required }
+    }
 }
 
 /// Kinds of values.
@@ -142,15 +172,10 @@ impl Scan {
         self.stop(Refusal::InvalidField { param: place.to_string(), reason: reason.into() })
     }
 
-    /// The rules of what stands right below `parent`, each with its number and what its path goes on with.
-    fn below(&self, parent: Option<&Rule>) -> impl Iterator<Item = (usize, &'static Rule, &'static str)> {
+    /// The rules of what stands right below `parent`, each with its number.
+    fn below(&self, parent: Option<&Rule>) -> impl Iterator<Item = (usize, &'static Rule)> {
         let parent = parent.map_or("", |rule| rule.path);
-        self.rules.iter().enumerate().filter_map(move |(at, rule)| {
-            let rest = rule.path.strip_prefix(parent)?;
-            let step =
-                if parent.is_empty() { rest } else { rest.strip_prefix('.').or(rest.strip_prefix("[]"))? };
-            (!step.contains(['.', '['])).then_some((at, rule, step))
-        })
+        self.rules.iter().enumerate().filter(move |(_, rule)| rule.parent == parent)
     }
 }
 
@@ -229,7 +254,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let Kind::List { most, one, many, shorten } = self.kind() else { return self.wrong() };
         let Self { scan, rule, place } = &self;
-        let item = scan.below(*rule).map(|(_, item, _)| item).next();
+        let item = scan.below(*rule).map(|(_, item)| item).next();
         let mut count = 0;
         let next = |index| Value { scan, rule: item, place: Place::Item(place, index) };
         while items.next_element_seed(next(count))?.is_some() {
@@ -251,22 +276,22 @@ impl<'de> Visitor<'de> for Value<'_> {
         let Self { scan, rule, place } = &self;
         let mut seen = 0u64;
         while let Some(found) = members.next_key_seed(Name { scan, parent: *rule })? {
-            let Some((at, member, name)) = found else {
+            let Some((at, member)) = found else {
                 members.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let place = Place::Member(place, name);
+            let place = Place::Member(place, member.step);
             if seen & 1 << at != 0 {
                 return scan.invalid(&place, "is given twice");
             }
             seen |= 1 << at;
             members.next_value_seed(Value { scan, rule: Some(member), place })?;
         }
-        let missing = scan.below(*rule).find(|(at, member, _)| member.required && seen & 1 << at == 0);
+        let missing = scan.below(*rule).find(|(at, member)| member.required && seen & 1 << at == 0);
         match missing {
             None => Ok(()),
-            Some((_, _, name)) => {
-                scan.stop(Refusal::MissingField { param: Place::Member(place, name).to_string() })
+            Some((_, member)) => {
+                scan.stop(Refusal::MissingField { param: Place::Member(place, member.step).to_string() })
             }
         }
     }
@@ -295,7 +320,7 @@ struct Name<'s> {
 }
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = Option<(usize, &'static Rule, &'static str)>;
+    type Value = Option<(usize, &'static Rule)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_identifier(self)
@@ -303,14 +328,14 @@ impl<'de> DeserializeSeed<'de> for Name<'_> {
 }
 
 impl Visitor<'_> for Name<'_> {
-    type Value = Option<(usize, &'static Rule, &'static str)>;
+    type Value = Option<(usize, &'static Rule)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a name")
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.scan.below(self.parent).find(|(_, _, step)| *step == name))
+        Ok(self.scan.below(self.parent).find(|(_, rule)| rule.step == name))
     }
 }
 

@@ -81,15 +81,14 @@ const READ: Duration = Duration::from_secs(30);
 /// The documented rules of a chat, and no more: everything else is the upstream's to judge (source:
 /// `chat-about-video-analysis` in Mavera's API reference).
 const CHAT: &[Rule] = &[
-    Rule {
-        path: "messages",
-        kind: Kind::List { most: 50, one: "message", many: "messages", shorten: "leave out the oldest" },
-        required: true,
-    },
-    Rule { path: "messages[]", kind: Kind::Object { with: "`role` and `content`" }, required: false },
-    Rule { path: "messages[].role", kind: Kind::Text, required: true },
-    Rule { path: "messages[].content", kind: Kind::Any, required: true },
-    Rule { path: "stream", kind: Kind::Flag, required: false },
+    Rule::required(
+        "messages",
+        Kind::List { most: 50, one: "message", many: "messages", shorten: "leave out the oldest" },
+    ),
+    Rule::optional("messages[]", Kind::Object { with: "`role` and `content`" }),
+    Rule::required("messages[].role", Kind::Text),
+    Rule::required("messages[].content", Kind::Any),
+    Rule::optional("stream", Kind::Flag),
 ];
 
 /// What most routes have in common.

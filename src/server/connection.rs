@@ -71,7 +71,7 @@ where
     // Boxed, so that a connection in clear does not take the memory of a handshake.
     match tls {
         None => {
-            let peer = Peer { address, certificate: None };
+            let peer = Peer::new(address, None);
             serve_protocol(io, peer, service, shutdown, &bounds).await;
         }
         Some(tls) => Box::pin(serve_tls(io, address, tls, service, shutdown, &bounds)).await,
@@ -99,7 +99,7 @@ async fn serve_tls<T, C, S>(
     match shaken {
         Ok(Ok(io)) => {
             let certificate = io.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-            let peer = Peer { address, certificate: certificate.cloned().map(CertificateDer::into_owned) };
+            let peer = Peer::new(address, certificate.cloned().map(CertificateDer::into_owned));
             serve_protocol(io, peer, service, shutdown, bounds).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),

@@ -3,11 +3,11 @@
 //! Each worker is a thread with an event loop, a listener and a pool of upstream connections of its
 //! own: a call begins and ends on one core. [`run`] is what `serve` and `demo` have in common.
 
-pub mod connection;
 pub mod io;
-pub mod listen;
 pub mod rest;
 mod streams;
+pub mod connection;
+pub mod listen;
 pub mod systemd;
 
 use std::future::Future;

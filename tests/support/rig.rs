@@ -37,6 +37,7 @@ use mavera_sim::{DEMO_ANALYSIS, Settings, Simulator};
 use serde_json::Value;
 use tokio::io::DuplexStream;
 
+use super::script::{Received, json_answer, read_request, write};
 use super::{CANARY, assert_no_canary};
 
 /// Bytes that a pipe holds: small, so that back-pressure is felt.
@@ -173,6 +174,29 @@ impl Rig {
             async move { simulator.serve_connection(io).await }
         });
         (rig, simulator)
+    }
+
+    /// A rig whose upstream notes what it receives, and answers so many requests of each connection before it closes.
+    pub fn recording(setup: &Setup, answers: usize) -> (Self, Received) {
+        let received = Received::default();
+        let log = received.clone();
+        let rig = Self::with_upstream(setup, move |mut io, _| {
+            let log = log.clone();
+            async move {
+                let mut left = answers;
+                while let Some(request) = read_request(&mut io).await {
+                    log.push(request);
+                    if left > 0 {
+                        write(&mut io, json_answer("{\"usage\":{\"credits_used\":1}}")).await;
+                    }
+                    left = left.saturating_sub(1);
+                    if left == 0 {
+                        return;
+                    }
+                }
+            }
+        });
+        (rig, received)
     }
 
     /// A gateway in front of whatever `serve` does with a connection and its number.

@@ -16,7 +16,7 @@ use crate::record::Exchange;
 pub struct Told<B> {
     inner: B,
     /// Until it has ended.
-    telling: Option<Telling>,
+    telling: Option<Box<Telling>>,
 }
 
 /// What is told, and what is held meanwhile.
@@ -27,7 +27,7 @@ pub(in crate::forward) struct Telling {
 }
 
 impl<B: Body> Told<B> {
-    pub(in crate::forward) fn new(inner: B, telling: Telling) -> Self {
+    pub(in crate::forward) fn new(inner: B, telling: Box<Telling>) -> Self {
         let mut told = Self { inner, telling: Some(telling) };
         if told.inner.is_end_stream() {
             told.end(true);
@@ -49,7 +49,8 @@ impl<B: Body> Told<B> {
 
     /// The body is over. `whole` if the upstream ended it as HTTP wants.
     fn end(&mut self, whole: bool) {
-        let Some(Telling { meter, exchange, permits }) = self.telling.take() else { return };
+        let Some(telling) = self.telling.take() else { return };
+        let Telling { meter, exchange, permits } = *telling;
         exchange.ended(whole, &reading(meter, whole));
         drop(permits);
     }
@@ -108,7 +109,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Told<B> {
 
 impl<B> Drop for Told<B> {
     fn drop(&mut self) {
-        if let Some(Telling { meter, exchange, .. }) = self.telling.take() {
+        if let Some(telling) = self.telling.take() {
+            let Telling { meter, exchange, .. } = *telling;
             exchange.abandoned(&reading(meter, false));
         }
     }
@@ -135,14 +137,14 @@ mod tests {
         let (clock, counts) = (Clock::system(), Arc::new(Counts::new(&metrics)));
         let log = Log::start(std::io::sink(), &metrics).unwrap();
         let recorder = Arc::new(Recorder::new(clock, Arc::clone(&counts), log));
-        let peer = Peer { address: (std::net::Ipv4Addr::LOCALHOST, 1).into(), certificate: None };
+        let peer = Arc::new(Peer::new((std::net::Ipv4Addr::LOCALHOST, 1).into(), None));
         let (head, ()) = http::Request::new(()).into_parts();
         let in_flight = Arc::new(InFlight::default());
         let telling = || {
             let id = RequestId::of(&head.headers, clock);
             let exchange = Exchange::begin(&recorder, id, &peer, &head);
             let permits = Permits::of_team(in_flight.take(1).expect("each is given back"));
-            Telling { meter: None, exchange, permits }
+            Box::new(Telling { meter: None, exchange, permits })
         };
         assert_transparent(|body| Told::new(body, telling()));
         assert_transparent(|body| ReadOn::new(Told::new(body, telling()), None));

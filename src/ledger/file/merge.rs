@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Transaction, TransactionBehavior, params};
 
 use super::failure::{failure, is_of_one_entry};
-use super::names::Names;
+use super::names::{Named, Names};
 use super::store::{Store, set_synchronous};
 use crate::ledger::entry::{EndEntry, Entry, HoldEntry, Kind};
 use crate::ledger::error::LedgerError;
@@ -132,8 +132,8 @@ impl Merge<'_, '_> {
         Ok(written)
     }
 
-    fn number(&mut self, name: &str) -> rusqlite::Result<i64> {
-        self.names.number(self.change, name)
+    fn number(&mut self, kind: Named, name: &str) -> rusqlite::Result<i64> {
+        self.names.number(self.change, kind, name)
     }
 
     /// Writes a hold, with its ending where there is one already.
@@ -144,14 +144,15 @@ impl Merge<'_, '_> {
         end: Option<(i64, &EndEntry<'_>)>,
     ) -> rusqlite::Result<()> {
         let [team, key, member, route] = [
-            self.number(hold.team)?,
-            self.number(hold.key_id)?,
-            self.number(hold.member)?,
-            self.number(hold.route)?,
+            self.number(Named::Team, hold.team)?,
+            self.number(Named::Key, hold.key_id)?,
+            self.number(Named::Member, hold.member)?,
+            self.number(Named::Route, hold.route)?,
         ];
         let (end_seq, end) = end.map_or((None, None), |(seq, end)| (Some(seq), Some(end)));
-        let outcome = end.map(|end| self.number(end.outcome)).transpose()?;
-        let reason = end.and_then(|end| end.reason).map(|reason| self.number(reason)).transpose()?;
+        let outcome = end.map(|end| self.number(Named::Outcome, end.outcome)).transpose()?;
+        let reason =
+            end.and_then(|end| end.reason).map(|reason| self.number(Named::Reason, reason)).transpose()?;
         let retry = hold.retry.as_ref();
         self.change
             .prepare_cached(
@@ -194,8 +195,8 @@ impl Merge<'_, '_> {
 
     /// Writes the ending of a hold that stands in the database, if it is open.
     fn end(&mut self, seq: i64, end: &EndEntry<'_>) -> rusqlite::Result<bool> {
-        let outcome = self.number(end.outcome)?;
-        let reason = end.reason.map(|reason| self.number(reason)).transpose()?;
+        let outcome = self.number(Named::Outcome, end.outcome)?;
+        let reason = end.reason.map(|reason| self.number(Named::Reason, reason)).transpose()?;
         let mut statement = self.change.prepare_cached(
             "UPDATE bookings SET end_seq = ?2, ended_at = ?3, kind = ?4, credits = ?5, reason = ?6, outcome = ?7,
                response_id = ?8, input_tokens = ?9, output_tokens = ?10, sent_at = ?11

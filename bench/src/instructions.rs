@@ -1,0 +1,56 @@
+//! What a call costs in instructions: the same on every machine, where times are not.
+//!
+//! The gateway runs under callgrind, twice, with a different number of the same calls. The difference of the two counts,
+//! divided by the difference of the calls, is what one call takes in user space, over all threads and with what is done
+//! behind its answer; starting and stopping cancel out.
+
+use std::path::Path;
+
+use crate::lanes::Lane;
+use crate::load;
+use crate::measure::Ground;
+use crate::proxies::Kind;
+
+/// Calls of the shorter run and of the longer one.
+const CALLS: [u32; 2] = [800, 4800];
+
+/// Counts what a call of a lane takes in the gateway.
+pub fn per_call(ground: &Ground, lane: &Lane) -> Result<f64, String> {
+    let [short, long] = CALLS;
+    let more = run(ground, lane, long)?.saturating_sub(run(ground, lane, short)?);
+    #[expect(clippy::cast_precision_loss, reason = "some billions")]
+    let more = more as f64;
+    Ok(more / f64::from(long - short))
+}
+
+fn run(ground: &Ground, lane: &Lane, calls: u32) -> Result<u64, String> {
+    let out = ground.folder().join("callgrind.out");
+    let gateway = ground.start(&callgrind(&out), lane, Kind::GatewayOs)?;
+    load::run(&gateway.target, lane, calls)?;
+    // Asked to stop: what it counted is written when it has.
+    drop(gateway);
+    let text = std::fs::read_to_string(&out).map_err(|error| format!("{}: {error}", out.display()))?;
+    total(&text).ok_or_else(|| format!("{} has no total", out.display()))
+}
+
+fn callgrind(out: &Path) -> [String; 4] {
+    let out = format!("--callgrind-out-file={}", out.display());
+    ["valgrind".into(), "--tool=callgrind".into(), "--quiet".into(), out]
+}
+
+/// The figure of callgrind's line `totals: 123`.
+fn total(text: &str) -> Option<u64> {
+    text.lines().rev().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_is_read_from_the_end() {
+        let text = "version: 1\nevents: Ir\n\nfn=(1) main\n1 7\ntotals: 42\n";
+        assert_eq!(total(text), Some(42));
+        assert_eq!(total("fn=(1) main\n"), None);
+    }
+}
