@@ -55,9 +55,10 @@ const CPU_OF_LARGE: &[Aim] = &[Aim { figure: Figure::CpuPerCall, os: 0.3, fsync:
 const ADDED_FIRST_BYTE: &[Aim] = &[Aim { figure: Figure::AddedFirstByte, os: 1.0, fsync: None }];
 const MEMORY: &[Aim] = &[Aim { figure: Figure::Memory, os: 1.0, fsync: None }];
 
-/// What the release before took, counted in the same way; lowered as they fall.
-const JSON_INSTRUCTIONS: u32 = 137_100;
-const STREAM_INSTRUCTIONS: u32 = 548_700;
+/// A little above what they take, so that a change which costs is seen; lowered as they fall. The release before took 137,100
+/// and 548,700, counted in the same way.
+const JSON_INSTRUCTIONS: u32 = 126_000;
+const STREAM_INSTRUCTIONS: u32 = 530_000;
 
 const CHAT: Lane = Lane {
     name: "",

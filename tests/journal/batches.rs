@@ -72,27 +72,21 @@ proptest! {
 fn a_merge_waits_for_whoever_else_writes_and_is_never_refused() {
     let place = Place::new();
     let mut store = place.store();
-    let over = std::sync::atomic::AtomicBool::new(false);
+    let (begun, begins) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        // As `credits prune` does: one short transaction after the other.
+        // As `credits prune` does: a short transaction of another process.
         scope.spawn(|| {
             let mut other = rusqlite::Connection::open(place.path()).unwrap();
-            other.busy_timeout(std::time::Duration::from_mins(1)).unwrap();
-            while !over.load(std::sync::atomic::Ordering::Relaxed) {
-                let behavior = rusqlite::TransactionBehavior::Immediate;
-                let change = other.transaction_with_behavior(behavior).unwrap();
-                change.execute("INSERT INTO pruned VALUES ('2020-01-01')", []).unwrap();
-                change.commit().unwrap();
-            }
+            let behavior = rusqlite::TransactionBehavior::Immediate;
+            let change = other.transaction_with_behavior(behavior).unwrap();
+            change.execute("INSERT INTO pruned VALUES ('2020-01-01')", []).unwrap();
+            begun.send(()).unwrap();
+            // The merge begins meanwhile. One that reads before it may write is refused at once, however long it would wait.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            change.commit().unwrap();
         });
-        for call in 1..300 {
-            let hold = super::hold(call, "growth");
-            let merged = store.merge(&[Entry::Hold((&hold).into())], Position::default(), false);
-            if merged.is_err() {
-                over.store(true, std::sync::atomic::Ordering::Relaxed);
-            }
-            merged.unwrap();
-        }
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        begins.recv().unwrap();
+        let hold = super::hold(1, "growth");
+        store.merge(&[Entry::Hold((&hold).into())], Position::default(), false).unwrap();
     });
 }
