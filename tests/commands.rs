@@ -36,6 +36,38 @@ fn a_healthcheck_asks_the_gateway_that_its_configuration_describes() {
 }
 
 #[test]
+fn a_reader_that_stops_reading_ends_a_command_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("key"), crate::support::CANARY).unwrap();
+    let config = folder.path().join("gateway.toml");
+    let ledger = folder.path().join("ledger.db");
+    std::fs::write(
+        &config,
+        format!(
+            "[upstream]\napi_key = {{ file = '{}' }}\n[ledger]\npath = '{}'\n",
+            folder.path().join("key").display(),
+            ledger.display()
+        ),
+    )
+    .unwrap();
+    let config = config.to_str().unwrap();
+    for arguments in [
+        &["check", "--config", config][..],
+        &["schema"],
+        &["man"],
+        &["completions", "bash"],
+        &["key", "new", "--team", "a"],
+        &["--help"],
+    ] {
+        // It has closed its end before the first byte comes.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done = binary().args(arguments).stdout(writer).output().unwrap();
+        assert!(done.status.success() && done.stderr.is_empty(), "{arguments:?}: {done:?}");
+    }
+}
+
+#[test]
 fn shells_and_man_know_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let help = String::from_utf8(binary().arg("--help").output().unwrap().stdout).unwrap();

@@ -325,7 +325,7 @@ async fn the_upstreams_list_of_charges_is_reconciled_by_id() {
     std::fs::write(&csv, theirs).unwrap();
     let book = ["reconcile", "--book", "--csv", csv.to_str().unwrap()];
     let (code, said) = credits(&pair.config_path(), &book);
-    assert!(code == 0 && said.contains("1 calls are booked at the upstream's figures now"), "{said}");
+    assert!(code == 0 && said.contains("1 call is booked at the upstream's figures now"), "{said}");
     assert_eq!(report(&pair.config_path(), "team")["total"]["credits"], 6);
     assert_eq!(credits(&pair.config_path(), &["verify"]).0, 0);
     assert_eq!(credits(&pair.config_path(), &book).1.matches("4 match").count(), 1, "and only once");
@@ -338,6 +338,18 @@ async fn the_upstreams_list_of_charges_is_reconciled_by_id() {
         .unwrap();
     let said = String::from_utf8_lossy(&piped.stdout).into_owned();
     assert!(said.contains("missing  resp_of_somebody_else"), "{said}");
+    // Whoever reads what it says may stop; what was asked for is done.
+    let theirs = format!("{}{}", line(0, 2), line(1, 3));
+    std::fs::write(&csv, theirs).unwrap();
+    let unread = std::process::Command::new("sh")
+        .args(["-c", "\"$0\" credits reconcile --book --csv \"$2\" --config \"$1\" | true"])
+        .arg(binary().get_program())
+        .arg(pair.config_path())
+        .arg(&csv)
+        .output()
+        .unwrap();
+    assert!(unread.stderr.is_empty(), "{unread:?}");
+    assert_eq!(report(&pair.config_path(), "team")["total"]["credits"], 7);
     let (code, said) = reconcile("id,credits\nresp_x\n".into());
     assert!(code == 64 && said.contains("charges.csv:2"), "{said}");
 }

@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, header};
 use http_body_util::Full;
 use tokio::net::TcpListener;
 
-use super::failure::Failure;
+use super::failure::{Failure, say};
 use super::serve;
 use crate::books::open::Books;
 use crate::clock::Clock;
@@ -77,9 +77,11 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         let recorder = Recorder::new(clock, Arc::clone(live.calls()), log.clone());
         let gateway = Gateway::new(metrics, live, Arc::new(recorder), books);
         let listeners = Listeners::bind(&gateway, Inherited::default())?;
-        folder.introduce(&listeners);
+        folder.introduce(&listeners)?;
+        if arguments.traffic {
+            say!("Three teams are talking. Watch the metrics move; stop with ctrl-c.\n")?;
+        }
         let traffic = arguments.traffic.then(|| {
-            println!("Three teams are talking. Watch the metrics move; stop with ctrl-c.\n");
             let gateway = Arc::new(Origin::in_clear(listeners.address));
             let teams = folder.keys.iter().zip(TEAMS).map(|(key, (_, every))| {
                 tokio::spawn(talk(Arc::clone(&gateway), key.text.to_string(), every))
@@ -148,10 +150,10 @@ impl Folder {
         )
     }
 
-    fn introduce(&self, listeners: &Listeners) {
+    fn introduce(&self, listeners: &Listeners) -> std::io::Result<()> {
         let Listeners { address, admin_address, .. } = listeners;
         let key = self.keys.first().map_or("", |key| key.text.as_str());
-        println!(
+        say!(
             "\
 A simulated Mavera API and a gateway in front of it are running. Nothing leaves this machine.
 
@@ -176,7 +178,7 @@ Stop with ctrl-c.
 ",
             log = self.path("gateway.log").display(),
             config = self.path("gateway.toml").display(),
-        );
+        )
     }
 }
 

@@ -36,8 +36,14 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whether it is that whoever read the output has stopped, as `head` does: that is no failure of the command.
+    pub(super) fn is_of_a_reader_that_left(&self) -> bool {
+        matches!(self, Self::System(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+
     pub(super) fn code(&self) -> ExitCode {
         match self {
+            _ if self.is_of_a_reader_that_left() => ExitCode::SUCCESS,
             Self::Config(_) | Self::Usage(_) | Self::Ledger(LedgerError::Missing { .. }) => {
                 ExitCode::from(64)
             }
@@ -45,6 +51,14 @@ impl Failure {
         }
     }
 }
+
+/// Prints a line on standard output. Whoever reads that may stop; it is for the command to end then.
+macro_rules! say {
+    ($($text:tt)*) => {
+        std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+pub(super) use say;
 
 /// So many of something, in words.
 pub(super) fn count(number: usize, noun: &str) -> String {

@@ -1,7 +1,7 @@
 //! `completions` and `man`: what shells and `man` want to know of this command line, from the same description that
 //! parses it.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Command;
@@ -21,9 +21,13 @@ pub(super) struct ManArguments {
     out: Option<PathBuf>,
 }
 
-pub(super) fn completions(arguments: &CompletionsArguments, mut command: Command) {
+pub(super) fn completions(arguments: &CompletionsArguments, mut command: Command) -> Result<(), Failure> {
     let name = command.get_name().to_owned();
-    clap_complete::generate(arguments.shell, &mut command, name, &mut io::stdout().lock());
+    // By way of memory: the generator takes for granted that what it writes to takes everything.
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, name, &mut script);
+    io::stdout().lock().write_all(&script)?;
+    Ok(())
 }
 
 pub(super) fn man(arguments: &ManArguments, command: Command) -> Result<(), Failure> {

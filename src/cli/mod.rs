@@ -92,17 +92,16 @@ pub fn main() -> ExitCode {
         Command::Key(command) => key::run(&command),
         Command::Schema => schema::run(),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
-        Command::Completions(arguments) => {
-            manual::completions(&arguments, Arguments::command());
-            Ok(())
-        }
+        Command::Completions(arguments) => manual::completions(&arguments, Arguments::command()),
         Command::Man(arguments) => manual::man(&arguments, Arguments::command()),
         Command::Sim(arguments) => sim::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("mavera-gateway: {failure}");
+            if !failure.is_of_a_reader_that_left() {
+                eprintln!("mavera-gateway: {failure}");
+            }
             failure.code()
         }
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::failure::Failure;
+use super::failure::{Failure, say};
 use crate::clock::Clock;
 use crate::config::values::DurationText;
 use crate::server::event_loop;
@@ -51,10 +51,7 @@ pub(super) fn run(arguments: &SimArguments) -> Result<(), Failure> {
     let settings = settings(arguments).map_err(Failure::Usage)?;
     event_loop()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(arguments.listen).await?;
-        println!(
-            "simulated Mavera API on http://{}/api/v1, analysis {DEMO_ANALYSIS}",
-            listener.local_addr()?
-        );
+        say!("simulated Mavera API on http://{}/api/v1, analysis {DEMO_ANALYSIS}", listener.local_addr()?)?;
         let clock = Clock::system();
         mavera_sim::serve(listener, Simulator::new(settings, move || clock.wall())).await?;
         Ok(())

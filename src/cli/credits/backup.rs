@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::failure::{Failure, read_config};
+use crate::cli::failure::{Failure, read_config, say};
 use crate::ledger;
 
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,6 @@ pub(super) fn run(arguments: &BackupArguments) -> Result<(), Failure> {
         let _ = std::fs::remove_file(&partial);
     })?;
     std::fs::rename(&partial, file)?;
-    println!("{}: written, and verified, up to entry {entries}.", file.display());
+    say!("{}: written, and verified, up to entry {entries}.", file.display())?;
     Ok(())
 }

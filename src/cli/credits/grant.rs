@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jiff::civil::Date;
 
-use crate::cli::failure::{Failure, read_config};
+use crate::cli::failure::{Failure, read_config, say};
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
@@ -52,8 +52,8 @@ pub(super) fn run(arguments: &GrantArguments) -> Result<(), Failure> {
     }
     let grant = Grant { team: team.clone(), credits: amount, from, until: *until };
     file::upkeep(&config.ledger)?.grant(&grant, why, now)?;
-    println!(
+    say!(
         "{team} may spend {amount} credits more until {until}. A running gateway knows within two seconds."
-    );
+    )?;
     Ok(())
 }

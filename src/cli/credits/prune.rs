@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use jiff::civil::Date;
 
-use crate::cli::failure::{Failure, read_config};
+use crate::cli::failure::{Failure, read_config, say};
 use crate::clock::Clock;
 use crate::credits::period::day_of;
 use crate::ledger::file;
@@ -43,8 +43,8 @@ pub(super) fn run(arguments: &PruneArguments) -> Result<(), Failure> {
     // On disk before anything is removed.
     out.get_ref().sync_all()?;
     let removed = store.prune(arguments.before)?;
-    println!(
+    say!(
         "{written} entries are in {shown}, and {removed} were removed from the ledger. No sum has changed."
-    );
+    )?;
     Ok(())
 }

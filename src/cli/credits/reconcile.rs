@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::cli::failure::{Failure, read_config};
+use crate::cli::failure::{Failure, count, read_config, say};
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::ledger::{Adjustment, file};
@@ -44,16 +44,16 @@ fn by_usage(path: &Path) -> Result<(), Failure> {
     let compared = event_loop()?.block_on(compare_with(&Tcp, &snapshot, &reads));
     let comparison = compared.map_err(|error| Failure::System(std::io::Error::other(error.to_string())))?;
     let Comparison { theirs, settled, in_doubt } = comparison;
-    println!("billing period       {:.0} to {:.0}", theirs.start, theirs.end);
-    println!("upstream, everybody  {} of {}, {} left", theirs.used, theirs.included, theirs.remaining);
-    println!("upstream, the API    {}", theirs.api_used);
-    println!("ledger, settled      {settled}");
-    println!("ledger, in doubt     {in_doubt}");
+    say!("billing period       {:.0} to {:.0}", theirs.start, theirs.end)?;
+    say!("upstream, everybody  {} of {}, {} left", theirs.used, theirs.included, theirs.remaining)?;
+    say!("upstream, the API    {}", theirs.api_used)?;
+    say!("ledger, settled      {settled}")?;
+    say!("ledger, in doubt     {in_doubt}")?;
     if comparison.agrees() {
-        println!("They agree: the API's bill is between what is settled and that with what is in doubt.");
+        say!("They agree: the API's bill is between what is settled and that with what is in doubt.")?;
         return Ok(());
     }
-    println!("They differ by {} credits that nothing in doubt explains.", comparison.drift());
+    say!("They differ by {} credits that nothing in doubt explains.", comparison.drift())?;
     Err(disagreement())
 }
 
@@ -64,7 +64,7 @@ fn by_list(arguments: &ReconcileArguments, csv: &Path) -> Result<(), Failure> {
     let reader = file::reading(&config.ledger)?;
     let ours = reader.booked_by_response()?;
     let (mut matched, mut missing) = (0, 0);
-    let mut differing = Vec::new();
+    let (mut differing, mut lines) = (Vec::new(), Vec::new());
     for (id, credits) in &theirs {
         match ours.get(id) {
             Some(booked) if booked.credits == *credits => {
@@ -74,33 +74,51 @@ fn by_list(arguments: &ReconcileArguments, csv: &Path) -> Result<(), Failure> {
                 }
             }
             Some(booked) => {
-                println!("differs  {id}: upstream {credits}, ledger {}", booked.credits);
+                lines.push(format!(
+                    "differs  {id}: upstream {credits}, ledger {} ({}, {})",
+                    booked.credits, booked.day, booked.team
+                ));
                 differing.push((booked, *credits));
             }
             None => {
                 missing += 1;
-                println!("missing  {id}: upstream {credits}, not in the ledger");
+                lines.push(format!("missing  {id}: upstream {credits}, not in the ledger"));
             }
         }
     }
-    let extra =
+    let unknown =
         ours.iter().filter(|(id, booked)| !theirs.contains_key(*id) && booked.credits > Credits::ZERO);
-    let extra = extra
-        .inspect(|(id, booked)| println!("extra    {id}: ledger {}, not upstream", booked.credits))
-        .count();
+    let before = lines.len();
+    lines.extend(unknown.map(|(id, booked)| {
+        format!("extra    {id}: ledger {}, not upstream ({}, {})", booked.credits, booked.day, booked.team)
+    }));
+    let extra = lines.len() - before;
     let differ = differing.iter().filter(|(booked, figure)| booked.credits != *figure).count();
-    println!("{matched} match, {differ} differ, {missing} are missing here, {extra} are missing upstream.");
+    let mut adjustments = Vec::new();
+    // Before anything is told: whoever reads may stop reading, and what was asked for is done all the same.
     if arguments.book {
         let (at, reason) = (Clock::system().wall(), format!("reconciled with {}", csv.display()));
-        let adjustments: Vec<_> = differing
-            .into_iter()
-            .map(|(booked, figure)| Adjustment { booked: booked.clone(), figure, reason: reason.clone(), at })
-            .collect();
+        adjustments.extend(differing.into_iter().map(|(booked, figure)| Adjustment {
+            booked: booked.clone(),
+            figure,
+            reason: reason.clone(),
+            at,
+        }));
         file::upkeep(&config.ledger)?.adjust(&adjustments)?;
-        println!("{} calls are booked at the upstream's figures now.", adjustments.len());
     }
-    println!("{} credits are booked in doubt.", reader.in_doubt()?);
+    for line in lines {
+        say!("{line}")?;
+    }
+    say!("{matched} match, {differ} differ, {missing} are missing here, {extra} are missing upstream.")?;
+    if arguments.book {
+        say!("{} booked at the upstream's figures now.", calls_are(adjustments.len()))?;
+    }
+    say!("{} credits are booked in doubt.", reader.in_doubt()?)?;
     if missing + extra == 0 && (differ == 0 || arguments.book) { Ok(()) } else { Err(disagreement()) }
+}
+
+fn calls_are(number: usize) -> String {
+    format!("{} {}", count(number, "call"), if number == 1 { "is" } else { "are" })
 }
 
 fn disagreement() -> Failure {
