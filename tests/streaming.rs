@@ -40,6 +40,26 @@ async fn the_first_event_reaches_the_caller_before_the_second_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whatever_stands_in_front_is_told_not_to_keep_a_stream_unless_the_upstream_says_otherwise() {
+    let plain = "content-type: text/event-stream\r\n";
+    for (fields, stream, expected) in [
+        (plain.to_owned(), true, ("no", "no-cache")),
+        (format!("{plain}x-accel-buffering: yes\r\ncache-control: private\r\n"), true, ("yes", "private")),
+        ("content-type: application/json\r\n".to_owned(), false, ("", "")),
+    ] {
+        let rig = Rig::with_upstream(&Setup::default(), move |mut io, _| {
+            let head = format!("HTTP/1.1 200 OK\r\n{fields}content-length: 2\r\n\r\n{{}}");
+            async move {
+                read_request(&mut io).await;
+                write(&mut io, head).await;
+            }
+        });
+        let answer = rig.send(rig.chat(chat_body(stream, ""))).await;
+        assert_eq!((answer.header("x-accel-buffering"), answer.header("cache-control")), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_that_stops_reading_stops_the_upstream_read() {
     let written = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&written);

@@ -34,13 +34,14 @@ const ONWARD: [&str; 10] = [
     "x-request-id",
 ];
 /// What may stand in a head that goes back.
-const BACK: [&str; 9] = [
+const BACK: [&str; 10] = [
     "cache-control",
     "content-encoding",
     "content-language",
     "content-type",
     "retry-after",
     "trailer",
+    "x-accel-buffering",
     "x-ratelimit-limit",
     "x-ratelimit-remaining",
     "x-ratelimit-reset",

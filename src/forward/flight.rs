@@ -118,8 +118,10 @@ pub(super) async fn fly<C: Connect>(
     if let Some(bound) = cargo.route.row().first_byte {
         timeouts.first_byte = timeouts.first_byte.min(bound);
     }
+    if let Err(no_place) = cargo.slot.sent() {
+        return Err(Flown::Refused(Refused::new(cargo.exchange, no_place.into())));
+    }
     cargo.exchange.sent(&cargo.snapshot.origin);
-    cargo.slot.sent();
     let mut deadline = Deadline::new(cargo.exchange.clock(), timeouts);
     let sent = tokio::select! {
         biased;
@@ -161,6 +163,9 @@ pub(super) async fn fly<C: Connect>(
     let mut answer = Response::new(());
     *answer.status_mut() = head.status;
     *answer.headers_mut() = fields::back(&head.headers, &mask);
+    if is_event_stream(&head.headers) {
+        fields::forbid_buffering(answer.headers_mut());
+    }
     fields::tell_credits_left(answer.headers_mut(), exchange.credits_left());
     let drain = (snapshot.config.upstream.on_disconnect == OnDisconnect::Drain).then(|| shared.drain.clone());
     let meter = Some(Meter::for_head(&head.headers));

@@ -16,17 +16,21 @@ const VIA: &str = "1.1 mavera-gateway";
 /// How we name ourselves to the upstream.
 const USER_AGENT: &str = concat!("mavera-gateway/", env!("CARGO_PKG_VERSION"));
 pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// What tells nginx, and those that took it over from it, not to keep an answer until it is whole (source: nginx' manual of
+/// `proxy_buffering`).
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const X_CREDITS_REMAINING: HeaderName = HeaderName::from_static("x-credits-remaining");
 
 /// What of an upstream head reaches the caller. Framing is ours; the rest describes the content or
 /// tells the caller when to come back.
-const ANSWER_FIELDS: [HeaderName; 9] = [
+const ANSWER_FIELDS: [HeaderName; 10] = [
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
     header::CONTENT_LANGUAGE,
     header::CACHE_CONTROL,
     header::RETRY_AFTER,
     header::TRAILER,
+    X_ACCEL_BUFFERING,
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),
@@ -62,13 +66,20 @@ pub(crate) fn add_own(headers: &mut HeaderMap) {
 /// The head that goes back, from the upstream's. A field that echoes the organisation's key is left out.
 #[must_use]
 pub fn back(upstream: &HeaderMap, mask: &Mask) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(8);
+    let mut headers = HeaderMap::with_capacity(12);
     for name in &ANSWER_FIELDS {
         for value in upstream.get_all(name).iter().filter(|value| !mask.is_in(value.as_bytes())) {
             headers.append(name, value.clone());
         }
     }
     headers
+}
+
+/// Tells whatever stands between us and the caller to pass a stream on as it comes, unless the upstream has said otherwise.
+pub(crate) fn forbid_buffering(headers: &mut HeaderMap) {
+    for (name, value) in [(X_ACCEL_BUFFERING, "no"), (header::CACHE_CONTROL, "no-cache")] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
 }
 
 /// Tells the caller what its tightest budget has left, this call's hold counted.
