@@ -73,10 +73,10 @@ fn stream(members: &[(Text<'_>, Json<'_>)]) -> Option<bool> {
     let messages_fit = (1..=50).contains(&messages.len())
         && messages.iter().all(|message| {
             let fields = message.members().unwrap_or_default();
-            matches!(all(fields, "role")[..], [Json::String(_)]) && all(fields, "content").len() == 1
+            matches!(all(fields, "role")[..], [Json::String(_)]) && all(fields, "content").len() <= 1
         });
     let stream = match all(members, "stream")[..] {
-        [] | [Json::Scalar("false")] => false,
+        [] | [Json::Scalar("false" | "null")] => false,
         [Json::Scalar("true")] => true,
         _ => return None,
     };

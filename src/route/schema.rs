@@ -308,8 +308,10 @@ impl<'de> Visitor<'de> for Value<'_> {
         self.wrong()
     }
 
+    /// `null` is as good as nothing, where nothing may stand.
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.wrong()
+        let may_be_absent = self.rule.is_some_and(|rule| !rule.required && !rule.step.is_empty());
+        if may_be_absent { Ok(()) } else { self.wrong() }
     }
 }
 

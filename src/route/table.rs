@@ -85,9 +85,9 @@ const CHAT: &[Rule] = &[
         "messages",
         Kind::List { most: 50, one: "message", many: "messages", shorten: "leave out the oldest" },
     ),
-    Rule::optional("messages[]", Kind::Object { with: "`role` and `content`" }),
+    Rule::optional("messages[]", Kind::Object { with: "a `role`" }),
     Rule::required("messages[].role", Kind::Text),
-    Rule::required("messages[].content", Kind::Any),
+    Rule::optional("messages[].content", Kind::Any),
     Rule::optional("stream", Kind::Flag),
 ];
 
