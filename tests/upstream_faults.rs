@@ -258,6 +258,22 @@ async fn a_stall_mid_stream_and_an_endless_stream_are_cut() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_may_think_as_long_in_its_midst_as_before_its_head() {
+    let rig = Rig::with_upstream(&Setup::default(), |mut io, _| async move {
+        read_request(&mut io).await;
+        tokio::time::sleep(Duration::from_secs(115)).await;
+        write(&mut io, STREAM_HEAD).await;
+        write(&mut io, chunk("event: response.created\ndata: {}\n\n")).await;
+        tokio::time::sleep(Duration::from_secs(115)).await;
+        write(&mut io, chunk(completed(3))).await;
+        write(&mut io, "0\r\n\r\n").await;
+    });
+    assert!(rig.send(rig.chat(chat_body(true, ""))).await.whole);
+    let record = rig.record().await;
+    assert_eq!((&record["outcome"], &record["credits"]), (&"completed".into(), &3.into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_died_idle_is_replaced_without_the_caller_noticing() {
     // Answers one request and closes, without having said so.
     let (rig, received) = Rig::recording(&Setup::default(), 1);

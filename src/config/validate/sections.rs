@@ -81,7 +81,7 @@ impl Validator<'_, '_> {
             timeouts: Timeouts {
                 connect: self.duration("upstream.connect_timeout", connect_timeout, 5, 1..=60),
                 first_byte: self.duration("upstream.first_byte_timeout", first_byte_timeout, 120, 1..=3600),
-                idle: self.duration("upstream.idle_timeout", idle_timeout, 60, 1..=3600),
+                idle: self.duration("upstream.idle_timeout", idle_timeout, 120, 1..=3600),
                 total: self.duration("upstream.total_timeout", total_timeout, 600, 1..=86_400),
             },
             on_disconnect: self.value("upstream.on_disconnect", on_disconnect, OnDisconnect::Drain, ""),
