@@ -12,10 +12,9 @@ use prometheus::IntGauge;
 use tower::{Service, ServiceBuilder};
 
 use crate::admit::body::ReadBody;
-use crate::admit::budget::HoldCredits;
 use crate::admit::concurrency::Concurrency;
+use crate::admit::desk::Desk;
 use crate::admit::rate::Rate;
-use crate::admit::window::UpstreamWindow;
 use crate::answer::{AnswerLayer, AnsweredBody};
 use crate::arrival::Call;
 use crate::books::open::Books;
@@ -120,10 +119,11 @@ impl Gateway {
             .layer(check(self.concurrency.clone()))
             // Only for callers within their limits: reads the body, and refuses what could not succeed.
             .layer(wait(ReadBody))
-            // Before credits are held: a place in the shared window is free to give back.
-            .layer(check(UpstreamWindow(Arc::clone(&self.window))))
-            // After every limit that could still refuse: a hold is written to disk, and costs others their credits.
-            .layer(wait(HoldCredits(Arc::clone(&self.books.accounts))))
+            // After every limit that could still refuse: what is given here, a place and credits, others go without.
+            .layer(wait(Desk {
+                window: Arc::clone(&self.window),
+                accounts: Arc::clone(&self.books.accounts),
+            }))
             // As late as can be: the key exists in no request that might still be refused.
             .layer(check(Inject))
             .service(Forward::new(Arc::clone(pool), self.drain.clone()))

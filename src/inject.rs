@@ -9,7 +9,7 @@ use http_body_util::Full;
 use std::sync::Arc;
 
 use crate::admit::concurrency::Permits;
-use crate::admit::window::Admitted;
+use crate::admit::desk::Admitted;
 use crate::arrival::Refused;
 use crate::head::{RequestId, fields};
 use crate::limit::window::Slot;

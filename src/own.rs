@@ -176,7 +176,8 @@ fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, rate_left: u32, b
     if rate_left == 0 {
         let per_minute = team.limits.requests_per_minute.get();
         let retry_after = std::time::Duration::from_mins(1) / per_minute;
-        refusals.push(Refusal::RateLimited { team: team.name.to_string(), per_minute, retry_after });
+        let burst = team.limits.burst.get();
+        refusals.push(Refusal::RateLimited { team: team.name.to_string(), per_minute, burst, retry_after });
     }
     if in_flight >= team.limits.concurrency {
         refusals.push(Refusal::ConcurrencyLimited {
@@ -185,9 +186,7 @@ fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, rate_left: u32, b
             of: "calls",
         });
     }
-    if let Err((retry_after, per_minute)) = window {
-        refusals.push(Refusal::UpstreamWindowFull { per_minute, retry_after });
-    }
+    refusals.extend(window.err().map(Refusal::from));
     let tight = standings.iter().filter(|standing| standing.tally.left() < reserve);
     refusals.extend(tight.map(|standing| Refusal::of_budget(standing, reserve, &config.credits.zone)));
 

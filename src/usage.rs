@@ -233,8 +233,8 @@ pub async fn watch<C: Connect>(
             continue;
         }
         // It counts against the window like any call; callers come first.
-        if let Ok(mut slot) = window.take(snapshot.config.upstream.requests_per_minute.get()) {
-            slot.sent();
+        let place = window.take(snapshot.config.upstream.requests_per_minute.get());
+        if place.is_ok_and(|mut slot| slot.sent().is_ok()) {
             match compare_with(&connect, &snapshot, &reads).await {
                 Ok(comparison) => bill.read(UpstreamReading { at: live.clock().wall(), comparison }),
                 Err(error) => tracing::warn!(%error, "cannot compare the ledger with the upstream's usage"),

@@ -159,8 +159,81 @@ async fn waiting_has_its_bound() {
     let _held = accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap();
     let before = tokio::time::Instant::now();
     let refusal = accounts.hold(asked("research", &budget), &settings(5, 10)).await.unwrap_err();
-    assert!(matches!(refusal, Refusal::BudgetExceeded { .. }));
+    assert!(matches!(refusal, Refusal::CreditsHeld { .. }));
     assert_eq!(before.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_admitted_when_the_period_begins_anew() {
+    static STILL: AtomicI64 = AtomicI64::new(0);
+    // Four seconds before midnight in Berlin.
+    let (accounts, _) = accounts_at("2030-01-15T22:59:56Z", &STILL);
+    let budget = [(Whose::Team("growth".into()), 5, Period::Day)];
+    settle(accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap(), 5);
+    let before = tokio::time::Instant::now();
+    assert!(accounts.hold(asked("growth", &budget), &settings(5, 3)).await.is_err(), "not within its wait");
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    let _held = accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap();
+    assert_eq!(before.elapsed().as_secs(), 4);
+    // What an earlier period holds is in nobody's way.
+    assert_eq!(accounts.held(&Whose::Organisation), Credits::whole(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_is_spent_is_told_before_one_that_others_hold() {
+    let (accounts, _) = accounts();
+    let budgets = [(Whose::Organisation, 10, Period::Day), (Whose::Team("growth".into()), 5, Period::Day)];
+    settle(accounts.hold(asked("growth", &budgets), &settings(5, 10)).await.unwrap(), 5);
+    let _held = accounts.hold(asked("research", &budgets[..1]), &settings(5, 10)).await.unwrap();
+    let before = tokio::time::Instant::now();
+    let refusal = accounts.hold(asked("growth", &budgets), &settings(5, 10)).await.unwrap_err();
+    assert_eq!(before.elapsed(), Duration::ZERO, "waiting could not help");
+    assert!(refusal.message().starts_with("Team growth has used 5 of 5"), "{}", refusal.message());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shortage_that_passes_is_told_as_one() {
+    let setup = Setup {
+        credits: "reserve = 5\nwait = \"0s\"\nbudget = { credits = 8, period = \"month\" }".into(),
+        ..Setup::default()
+    };
+    let (rig, _) = Rig::with_simulator(&setup);
+    let mut first = rig.connect().await;
+    let streaming = first.send_request(rig.chat(chat_body(true, "pace=1s"))).await.unwrap();
+    let refused = rig.send(rig.chat(chat_body(false, ""))).await;
+    assert_eq!((refused.status().as_u16(), refused.code().as_str()), (429, "credits_held"));
+    assert_eq!((refused.header("retry-after"), refused.header("x-should-retry")), ("1", ""));
+    let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("The organisation has 3 credits free, and 5 are held"), "{message}");
+    let explained = rig.request(http::Method::POST, "/gateway/v1/explain", chat_body(false, ""));
+    let explained = rig.send(explained).await;
+    assert_eq!(explained.json()["refusals"][0]["code"], "credits_held");
+    assert!(crate::support::rig::Answer::read(streaming).await.whole);
+    assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_credits_holds_no_place_of_the_window() {
+    // Credits for one call at a time, and five places.
+    let setup = Setup {
+        upstream: "requests_per_minute = 5".into(),
+        credits: "reserve = 5\nwait = \"30s\"\nbudget = { credits = 9, period = \"month\" }".into(),
+        ..Setup::default()
+    };
+    let (rig, simulator) = Rig::with_simulator(&setup);
+    let mut first = rig.connect().await;
+    let streaming = first.send_request(rig.chat(chat_body(true, "pace=1s"))).await.unwrap();
+    let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(rig.send(rig.chat(chat_body(false, ""))))).collect();
+    for call in &mut waiting {
+        assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err(), "it waits");
+    }
+    for read in 0..4 {
+        let answer = rig.send(rig.request(http::Method::GET, "/api/v1/video-analyses", "")).await;
+        assert_eq!(answer.status(), 200, "{read}: {}", answer.json());
+    }
+    drop(waiting);
+    assert!(crate::support::rig::Answer::read(streaming).await.whole);
+    assert_eq!(simulator.books(|books| books.received.len()), 5);
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,7 +71,7 @@ async fn explain_says_what_binds_without_sending_or_holding_anything() {
     }
     let bound = explain(chat_body(false, "")).await;
     assert_eq!(bound["admitted"], false);
-    assert_eq!(codes(&bound), ["concurrency_limit_exceeded", "budget_exceeded"]);
+    assert_eq!(codes(&bound), ["concurrency_limit_exceeded", "credits_held"]);
     assert_eq!(bound["limits"]["budgets"][1]["held"], 4);
     assert_eq!(simulator.books(|books| books.received.len()), 2);
     drop(senders);

@@ -23,6 +23,7 @@ impl<B> Check<Identified<B>> for Rate {
                 let refusal = Refusal::RateLimited {
                     team: team.name.to_string(),
                     per_minute: team.limits.requests_per_minute.get(),
+                    burst: team.limits.burst.get(),
                     retry_after,
                 };
                 Err(Refused::new(identified.routed.arrival.exchange, refusal))

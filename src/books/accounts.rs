@@ -89,13 +89,6 @@ pub(super) struct Taken {
     pub(super) left: Option<Credits>,
 }
 
-/// Why a hold was not admitted at this moment.
-pub(super) struct Full {
-    pub(super) standing: Standing,
-    /// It would fit if the calls in flight came to nothing.
-    pub(super) may_fit: bool,
-}
-
 impl Accounts {
     /// Accounts over a ledger, as its sums say. `spent` is what was settled by day, team and key;
     /// `last_call` the last call ever held.
@@ -213,21 +206,31 @@ impl Accounts {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One serial step: all budgets are looked at, and then all are taken from.
-    pub(super) fn try_take(&self, asked: &Asked, reserve: Credits, zone: &TimeZone) -> Result<Taken, Full> {
+    /// One serial step: all budgets are looked at, and then all are taken from. Fails with how the one stands that is in the
+    /// way; first of all one that no call in flight can give back to.
+    pub(super) fn try_take(
+        &self,
+        asked: &Asked,
+        reserve: Credits,
+        zone: &TimeZone,
+    ) -> Result<Taken, Standing> {
         let mut state = self.state();
         let today = state.roll(self.clock, zone);
         let mut least = None;
+        let mut in_the_way: Option<(&Whose, Budget, bool)> = None;
         for (whose, budget) in &*asked.budgets.0 {
             let tally = state.tally(whose, *budget, today);
-            let left = tally.left();
-            if left < reserve {
-                let without_holds = tally.whole.saturating_sub(tally.used);
-                let may_fit = tally.held > Credits::ZERO && without_holds >= reserve;
-                return Err(Full { standing: state.standing(whose, *budget, today, zone), may_fit });
+            if tally.left() < reserve {
+                let passes = tally.would_fit_without_holds(reserve);
+                if in_the_way.is_none_or(|(.., other_passes)| other_passes && !passes) {
+                    in_the_way = Some((whose, *budget, passes));
+                }
             }
-            let left = left.saturating_sub(reserve);
+            let left = tally.left().saturating_sub(reserve);
             least = Some(least.map_or(left, |least: Credits| least.min(left)));
+        }
+        if let Some((whose, budget, _)) = in_the_way {
+            return Err(state.standing(whose, budget, today, zone));
         }
         for whose in scopes_of(&asked.account.team, &asked.account.key_id) {
             state.sums(whose, today).held += reserve;

@@ -41,30 +41,52 @@ pub struct Hold {
 }
 
 impl Accounts {
-    /// Holds credits for a call: in all budgets or in none, and durably in the ledger, before it returns.
-    /// Where only the holds of other calls are in the way, waits for them up to `settings.wait`.
+    /// Holds credits for a call, as [`Accounts::hold_with`] that needs nothing else.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn hold(self: &Arc<Self>, asked: Asked, settings: &Settings) -> Result<Hold, Refusal> {
+        self.hold_with(asked, settings, || Ok(())).await.map(|((), hold)| hold)
+    }
+
+    /// Holds credits for a call, in all budgets or in none, durably in the ledger before it returns, together with whatever
+    /// else it needs, which `other` takes: both in one step, or neither. Where only the holds of other calls are in the way,
+    /// or the period is about to end, waits for that up to `settings.wait`; and who waits has nothing that others could use.
     ///
     /// Cancel-safe: dropped while it waits, it holds nothing; dropped while the ledger writes, what it held
     /// is given back.
     ///
     /// # Errors
-    /// Whose budget is spent, or that the ledger cannot write.
-    pub async fn hold(self: &Arc<Self>, asked: Asked, settings: &Settings) -> Result<Hold, Refusal> {
+    /// Whose budget is spent or held, why there is nothing else, or that the ledger cannot write.
+    pub async fn hold_with<T>(
+        self: &Arc<Self>,
+        asked: Asked,
+        settings: &Settings,
+        other: impl Fn() -> Result<T, Refusal>,
+    ) -> Result<(T, Hold), Refusal> {
         let reserve = asked.account.route.map_or(Credits::ZERO, |route| self.reserve(settings, route));
         let began = self.clock.now();
         let deadline = began + settings.wait;
-        let (taken, waited) = loop {
+        let (other, taken) = loop {
+            // Before the look: what is freed behind it is not missed.
             let freed = self.freed.notified();
-            match self.try_take(&asked, reserve, &settings.zone) {
-                Ok(taken) => break (taken, self.clock.now().saturating_duration_since(began)),
-                Err(full) => {
-                    let waited = full.may_fit && tokio::time::timeout_at(deadline, freed).await.is_ok();
-                    if !waited {
-                        return Err(Refusal::of_budget(&full.standing, reserve, &settings.zone));
-                    }
-                }
+            let taken = other()?;
+            let standing = match self.try_take(&asked, reserve, &settings.zone) {
+                Ok(credits) => break (taken, credits),
+                Err(standing) => standing,
+            };
+            drop(taken);
+            let refusal = || Refusal::of_budget(&standing, reserve, &settings.zone);
+            let now = self.clock.now();
+            let begins_anew = now + self.until(standing.resets);
+            if now >= deadline
+                || !(standing.tally.would_fit_without_holds(reserve) || begins_anew <= deadline)
+            {
+                return Err(refusal());
             }
+            let _ = tokio::time::timeout_at(deadline.min(begins_anew), freed).await;
         };
+        let waited = self.clock.now().saturating_duration_since(began);
         let mut hold = Hold { accounts: Arc::clone(self), taken, waited, sent: false, ended: false };
         let written = self.ledger.hold(NewHold {
             call: hold.taken.call,
@@ -75,12 +97,20 @@ impl Accounts {
             day: hold.taken.day,
         });
         if written.await.is_ok() {
-            return Ok(hold);
+            return Ok((other, hold));
         }
         // It is not there, so there is nothing to end but what is held in memory.
         hold.ended = true;
         self.release(&hold.taken, Credits::ZERO, None);
         Err(Refusal::LedgerUnavailable)
+    }
+}
+
+impl Accounts {
+    /// How long until that moment by the wall clock, and a little more.
+    fn until(&self, at: Timestamp) -> Duration {
+        let left = Duration::try_from(at.duration_since(self.clock.wall())).unwrap_or_default();
+        left + Duration::from_millis(1)
     }
 }
 

@@ -71,6 +71,12 @@ impl Tally {
         THRESHOLDS.iter().find(passed).copied().unwrap_or(0)
     }
 
+    /// Whether `reserve` would fit if the calls in flight came to nothing: whether waiting for them may help.
+    #[must_use]
+    pub fn would_fit_without_holds(&self, reserve: Credits) -> bool {
+        self.held > Credits::ZERO && self.whole.saturating_sub(self.used) >= reserve
+    }
+
     /// What is free.
     #[must_use]
     pub fn left(&self) -> Credits {

@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode, header};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::refuse::Refusal;
 
 /// The documented window (source: Mavera's rate limit guide).
 const WINDOW: Duration = Duration::from_mins(1);
@@ -25,6 +26,32 @@ const TICKS: usize = ((WINDOW.as_millis() + ARRIVAL.as_millis()) / TICK.as_milli
 const UNSAID: Duration = Duration::from_secs(1);
 /// The longest that an answer of the upstream can close the window for.
 const LONGEST_CLOSURE: Duration = Duration::from_hours(1);
+
+/// Why there is no place at this moment, and when there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// As many are taken as there are.
+    Full {
+        /// The limit that is in force.
+        per_minute: u32,
+        /// Until so many have left that one is free.
+        wait: Duration,
+    },
+    /// The upstream has asked to be left alone.
+    Closed {
+        /// For so long.
+        wait: Duration,
+    },
+}
+
+impl From<NoPlace> for Refusal {
+    fn from(no_place: NoPlace) -> Self {
+        match no_place {
+            NoPlace::Full { per_minute, wait } => Self::UpstreamWindowFull { per_minute, retry_after: wait },
+            NoPlace::Closed { wait } => Self::UpstreamWindowClosed { retry_after: wait },
+        }
+    }
+}
 
 /// The window of one key. Survives reloads; the limit is told at each call.
 #[derive(Debug)]
@@ -86,39 +113,24 @@ impl Window {
     /// Takes a place, or says how long until there is one.
     ///
     /// # Errors
-    /// The time until the next place is free, and the limit that is in force.
-    pub fn take(self: &Arc<Self>, limit: u32) -> Result<Slot, (Duration, u32)> {
-        let mut state = self.room(limit)?;
+    /// Why there is none.
+    pub fn take(self: &Arc<Self>, limit: u32) -> Result<Slot, NoPlace> {
+        let now = self.clock.now();
+        let mut state = self.at(now);
+        state.room(limit, now)?;
         let tick = state.leaving_tick(ARRIVAL);
         state.enter(tick);
         drop(state);
-        Ok(Slot { window: Arc::clone(self), tick, sent: false })
+        Ok(Slot { window: Arc::clone(self), limit, tick, sent: false })
     }
 
     /// Whether there is a place, without taking it.
     ///
     /// # Errors
     /// As [`Window::take`].
-    pub fn look(&self, limit: u32) -> Result<(), (Duration, u32)> {
-        self.room(limit).map(drop)
-    }
-
-    fn room(&self, limit: u32) -> Result<MutexGuard<'_, State>, (Duration, u32)> {
+    pub fn look(&self, limit: u32) -> Result<(), NoPlace> {
         let now = self.clock.now();
-        let state = self.at(now);
-        let stated = state.stated_limit.filter(|(_, until)| now < *until).map(|(stated, _)| stated);
-        let limit = stated.map_or(limit, |stated| stated.min(limit));
-        if now < state.closed_until {
-            return Err((state.closed_until - now, limit));
-        }
-        let others = if now < state.others.1 { state.others.0 } else { 0 };
-        if state.used + others >= limit {
-            let own = state.first_leaving().map(|ticks| TICK * ticks);
-            let theirs = (others > 0).then(|| state.others.1 - now);
-            let wait = own.into_iter().chain(theirs).min().unwrap_or(UNSAID);
-            return Err((wait, limit));
-        }
-        Ok(state)
+        self.at(now).room(limit, now)
     }
 
     /// Places in use now, others' included.
@@ -187,6 +199,47 @@ impl Window {
 }
 
 impl State {
+    /// Whether there is a place.
+    fn room(&self, limit: u32, now: Instant) -> Result<(), NoPlace> {
+        if now < self.closed_until {
+            return Err(NoPlace::Closed { wait: self.closed_until - now });
+        }
+        let stated = self.stated_limit.filter(|(_, until)| now < *until).map(|(stated, _)| stated);
+        let per_minute = stated.map_or(limit, |stated| stated.min(limit));
+        let others = if now < self.others.1 { self.others.0 } else { 0 };
+        match (self.used + others + 1).checked_sub(per_minute) {
+            None | Some(0) => Ok(()),
+            Some(too_many) => {
+                let theirs = self.others.1.saturating_duration_since(now);
+                let wait = self.until_left(too_many, (others, theirs)).unwrap_or(UNSAID);
+                Err(NoPlace::Full { per_minute, wait })
+            }
+        }
+    }
+
+    /// How long until so many places have left, those of others all at once.
+    fn until_left(&self, too_many: u32, (others, theirs): (u32, Duration)) -> Option<Duration> {
+        let mut left = 0;
+        let ours = (1..=TICKS as u64).filter_map(|step| {
+            let count = self.leaving[Self::index(self.now + step)];
+            (count > 0).then(|| (TICK * u32::try_from(step).unwrap_or(u32::MAX), count))
+        });
+        let mut others = (others > 0).then_some((theirs, others));
+        for (at, count) in ours {
+            if let Some((theirs, count)) = others.take_if(|(theirs, _)| *theirs <= at) {
+                left += count;
+                if left >= too_many {
+                    return Some(theirs);
+                }
+            }
+            left += count;
+            if left >= too_many {
+                return Some(at);
+            }
+        }
+        others.map(|(theirs, _)| theirs)
+    }
+
     fn advance(&mut self, tick: u64) {
         let passed = tick.saturating_sub(self.now).min(TICKS as u64);
         for step in 1..=passed {
@@ -221,13 +274,6 @@ impl State {
             self.used -= 1;
         }
     }
-
-    /// Ticks until the next place becomes free.
-    fn first_leaving(&self) -> Option<u32> {
-        (1..=TICKS as u64)
-            .find(|&step| self.leaving[Self::index(self.now + step)] > 0)
-            .and_then(|ticks| u32::try_from(ticks).ok())
-    }
 }
 
 /// Whole ticks of a time.
@@ -240,19 +286,30 @@ fn ticks(time: Duration) -> u64 {
 #[derive(Debug)]
 pub struct Slot {
     window: Arc<Window>,
+    /// The limit it was taken under.
+    limit: u32,
     /// The tick in which the place becomes free by itself.
     tick: u64,
     sent: bool,
 }
 
 impl Slot {
-    /// The request is about to be written: its time in the window begins now.
-    pub fn sent(&mut self) {
-        let mut state = self.window.at(self.window.clock.now());
+    /// The request is about to be written: its time in the window begins now. A place that has left meanwhile, while a
+    /// disk hung, say, is asked for anew.
+    ///
+    /// # Errors
+    /// Why there is none any more.
+    pub fn sent(&mut self) -> Result<(), NoPlace> {
+        let now = self.window.clock.now();
+        let mut state = self.window.at(now);
+        if self.tick <= state.now {
+            state.room(self.limit, now)?;
+        }
         let tick = state.leaving_tick(ARRIVAL);
         state.leave(self.tick);
         state.enter(tick);
         (self.tick, self.sent) = (tick, true);
+        Ok(())
     }
 
     /// The request turned out not to have been written after all.

@@ -47,6 +47,7 @@ codes! {
     JobLimitReached => "job_limit_reached",
     UpstreamWindowFull => "upstream_window_full",
     BudgetExceeded => "budget_exceeded",
+    CreditsHeld => "credits_held",
     LedgerUnavailable => "ledger_unavailable",
     UpstreamUnreachable => "upstream_unreachable",
     UpstreamProtocolError => "upstream_protocol_error",

@@ -28,11 +28,13 @@ impl Refusal {
             Self::RequestTimeout { after } => format!("The request body did not arrive within {}.", seconds(*after)),
             Self::BodyTooLarge { limit } => format!("The request body is larger than {}, your team's limit.", bytesize::ByteSize(*limit as u64).display().iec()),
             Self::UnsupportedMediaType { reason } => format!("{reason}."),
-            Self::RateLimited { team, per_minute, retry_after } => format!("Team {team} has used its {per_minute} requests per minute. Try again in {}.", seconds(*retry_after)),
+            Self::RateLimited { team, per_minute, burst, retry_after } => format!("Team {team} has used its {burst} requests at once; it may make {per_minute} a minute. Try again in {}.", seconds(*retry_after)),
             Self::ConcurrencyLimited { team, limit, of } => format!("Team {team} has {limit} {of} in flight, as many as it may. Try again when one has ended."),
             Self::RouteFull { route, limit } => format!("The organisation has {limit} calls of {route} in flight, as many as Mavera takes at once. Try again when one has ended."),
             Self::RouteNotAllowed { team, route } => format!("Team {team} may not use {route}. Ask the gateway's operators to extend `routes`."),
             Self::UpstreamWindowFull { per_minute, retry_after } => format!("The organisation has used its {per_minute} upstream requests per minute, shared by all teams. Try again in {}.", seconds(*retry_after)),
+            Self::UpstreamWindowClosed { retry_after } => format!("Mavera has asked the organisation to wait. Try again in {}.", seconds(*retry_after)),
+            Self::CreditsHeld { whose, left, held, reserve } => format!("{whose} has {left} credits free, and {held} are held for calls in flight; a call needs {reserve} to be free. Try again when some have ended."),
             Self::BudgetExceeded { whose, period, budget, used, held, reserve, resets } => format!(
                 "{whose} has used {used} of {budget} credits of this {}, and {held} are held for calls in flight; \
                  a call needs {reserve} to be free. The budget resets at {resets}.",
@@ -43,7 +45,7 @@ impl Refusal {
             }
             Self::UpstreamUnreachable => "The Mavera API could not be reached. Nothing was sent and nothing was charged.".into(),
             Self::UpstreamProtocol => "The Mavera API did not give a usable answer. The call may have been charged.".into(),
-            Self::UpstreamCredentials => "The Mavera API refused the gateway's own key. Your key is fine; the gateway's operators have been alerted.".into(),
+            Self::UpstreamCredentials => "The Mavera API refused the gateway's own key. Your key is fine; tell the gateway's operators, whose log and metrics say so too.".into(),
             Self::UpstreamTimeout { after } => format!("The Mavera API did not answer within {}. The call may have been charged.", seconds(*after)),
             Self::Draining => "This gateway is shutting down. Try again.".into(),
         }

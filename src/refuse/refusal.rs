@@ -57,13 +57,17 @@ pub enum Refusal {
     /// The body is not declared as plain JSON.
     UnsupportedMediaType { reason: &'static str },
     /// The team's requests per minute are used up.
-    RateLimited { team: String, per_minute: u32, retry_after: Duration },
+    RateLimited { team: String, per_minute: u32, burst: u32, retry_after: Duration },
     /// The team has as many calls in flight, or questions to the gateway itself, as it may.
     ConcurrencyLimited { team: String, limit: usize, of: &'static str },
     /// The organisation has as many calls of a route in flight as the upstream takes.
     RouteFull { route: &'static str, limit: usize },
     /// The organisation's window at the upstream is full.
     UpstreamWindowFull { per_minute: u32, retry_after: Duration },
+    /// The upstream has asked to wait.
+    UpstreamWindowClosed { retry_after: Duration },
+    /// Credits that would do are held for other calls.
+    CreditsHeld { whose: String, left: Credits, held: Credits, reserve: Credits },
     /// A budget has not enough left for this call.
     BudgetExceeded {
         whose: String,
@@ -89,16 +93,21 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The refusal of a call that needs `reserve` of a budget that stands like this.
+    /// The refusal of a call that needs `reserve` of a budget that stands like this: for good, or for as long as other calls
+    /// hold what it needs.
     #[must_use]
     pub fn of_budget(standing: &Standing, reserve: Credits, zone: &TimeZone) -> Self {
         let Standing { whose, budget, tally, resets } = standing;
+        let whose = match whose {
+            Whose::Organisation => "The organisation".to_owned(),
+            Whose::Team(name) => format!("Team {name}"),
+            Whose::Key(id) => format!("Key {id}"),
+        };
+        if tally.would_fit_without_holds(reserve) {
+            return Self::CreditsHeld { whose, left: tally.left(), held: tally.held, reserve };
+        }
         Self::BudgetExceeded {
-            whose: match whose {
-                Whose::Organisation => "The organisation".to_owned(),
-                Whose::Team(name) => format!("Team {name}"),
-                Whose::Key(id) => format!("Key {id}"),
-            },
+            whose,
             period: budget.period,
             budget: tally.whole,
             used: tally.used,
@@ -132,8 +141,9 @@ impl Refusal {
             Self::RateLimited { .. } => Code::RateLimitExceeded,
             Self::ConcurrencyLimited { .. } => Code::ConcurrencyLimitExceeded,
             Self::RouteFull { .. } => Code::JobLimitReached,
-            Self::UpstreamWindowFull { .. } => Code::UpstreamWindowFull,
+            Self::UpstreamWindowFull { .. } | Self::UpstreamWindowClosed { .. } => Code::UpstreamWindowFull,
             Self::BudgetExceeded { .. } => Code::BudgetExceeded,
+            Self::CreditsHeld { .. } => Code::CreditsHeld,
             Self::LedgerUnavailable => Code::LedgerUnavailable,
             Self::UpstreamUnreachable => Code::UpstreamUnreachable,
             Self::UpstreamProtocol => Code::UpstreamProtocolError,
@@ -165,7 +175,8 @@ impl Refusal {
             Code::RateLimitExceeded
             | Code::ConcurrencyLimitExceeded
             | Code::JobLimitReached
-            | Code::UpstreamWindowFull => StatusCode::TOO_MANY_REQUESTS,
+            | Code::UpstreamWindowFull
+            | Code::CreditsHeld => StatusCode::TOO_MANY_REQUESTS,
             Code::UpstreamUnreachable | Code::UpstreamProtocolError | Code::UpstreamCredentialsRejected => {
                 StatusCode::BAD_GATEWAY
             }
@@ -204,10 +215,12 @@ impl Refusal {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { retry_after, .. } | Self::UpstreamWindowFull { retry_after, .. } => {
-                Some(*retry_after)
+            Self::RateLimited { retry_after, .. }
+            | Self::UpstreamWindowFull { retry_after, .. }
+            | Self::UpstreamWindowClosed { retry_after } => Some(*retry_after),
+            Self::ConcurrencyLimited { .. } | Self::RouteFull { .. } | Self::CreditsHeld { .. } => {
+                Some(CONCURRENCY_RETRY)
             }
-            Self::ConcurrencyLimited { .. } | Self::RouteFull { .. } => Some(CONCURRENCY_RETRY),
             Self::LedgerUnavailable => Some(LEDGER_RETRY),
             Self::Draining => Some(DRAINING_RETRY),
             _ => None,

@@ -99,6 +99,7 @@ mod tests {
         let refusal = Refusal::RateLimited {
             team: "growth".into(),
             per_minute: 60,
+            burst: 10,
             retry_after: Duration::from_millis(1200),
         };
         let response = refusal.response(Clock::starting_at(wall));
@@ -114,7 +115,7 @@ mod tests {
         assert!(body["error"]["param"].is_null());
         assert_eq!(
             body["error"]["message"],
-            "Team growth has used its 60 requests per minute. Try again in 2 seconds."
+            "Team growth has used its 10 requests at once; it may make 60 a minute. Try again in 2 seconds."
         );
     }
 }

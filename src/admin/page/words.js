@@ -54,6 +54,7 @@ export const REFUSALS = {
   rate_limit_exceeded: "The team had used its requests per minute.",
   concurrency_limit_exceeded: "The team had as many calls in flight as it may.",
   upstream_window_full: "The organisation’s requests per minute, shared by all teams, were used.",
+  credits_held: "What was left of a budget was held for calls in flight.",
   budget_exceeded: "A budget of the team, the key or the organisation had too little left.",
   ledger_unavailable: "The ledger could not be written, so nothing was sent.",
   upstream_unreachable: "The upstream could not be reached. Nothing was sent.",
