@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mavera_gateway::route::{Route, schema};
 use mavera_gateway::refuse::Refusal;
+use mavera_gateway::route::{Route, schema};
 use mavera_gateway_fuzz::json::{self, Json, Text};
 
 /// The verdict of the schema: the flag, or whether the document is at least a JSON object.

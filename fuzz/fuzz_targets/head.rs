@@ -10,14 +10,14 @@ use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 use libfuzzer_sys::fuzz_target;
 use mavera_gateway::clock::Clock;
-use mavera_gateway::live::{Live, Snapshot};
 use mavera_gateway::head::fields::back as back_of;
 use mavera_gateway::head::trailers::{trailers_announced, trailers_back};
 use mavera_gateway::head::{self, RequestId};
-use mavera_gateway::route::Target;
 use mavera_gateway::inject;
+use mavera_gateway::live::{Live, Snapshot};
 use mavera_gateway::mask::Mask;
 use mavera_gateway::metrics::Metrics;
+use mavera_gateway::route::Target;
 use mavera_gateway_fuzz::KEY;
 
 /// What may stand in a head that goes upstream, each once.

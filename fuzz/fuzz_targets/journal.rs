@@ -49,7 +49,9 @@ fn as_it_is(input: &[u8]) {
         }
         Err(Unreadable::Newer) => {
             let newer = Header::version(input).is_some_and(|version| version > VERSION);
-            assert!(newer || header.is_some_and(|header| has_frame_of_a_newer_version(&header.seal(), input)));
+            assert!(
+                newer || header.is_some_and(|header| has_frame_of_a_newer_version(&header.seal(), input))
+            );
         }
     }
 }
