@@ -227,6 +227,51 @@ fn check_takes_the_start_up_path_and_exits_accordingly() {
 }
 
 #[test]
+fn a_configuration_that_comes_by_a_pipe_is_read_once_and_whole() {
+    let mut child = binary()
+        .args(["check", "--config", "/dev/stdin"])
+        .env("MAVERA_API_KEY", CANARY)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), SHIPPED.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("fine. 1 team with 1 key"), "{said}");
+}
+
+#[test]
+fn check_does_not_pass_a_ledger_that_serve_would_not_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("a-file"), "plain text, and no database").unwrap();
+    rusqlite::Connection::open(path("foreign.db")).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    let file = path("gateway.toml");
+    let run = |command: &str, ledger: &Path| {
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[ledger]\npath = '{}'\n",
+            ledger.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut command_line = binary();
+        command_line.args([command, "--config"]).arg(&file).env("MAVERA_API_KEY", CANARY);
+        command_line.output().unwrap()
+    };
+    for wrong in [folder.path().to_owned(), path("a-file"), path("foreign.db"), path("a-file/ledger.db")] {
+        let checked = run("check", &wrong);
+        let said = String::from_utf8(checked.stderr).unwrap();
+        assert_eq!(checked.status.code(), Some(64), "{}: {said}", wrong.display());
+        assert!(said.contains("ledger.path"), "{said}");
+        assert!(!run("serve", &wrong).status.success(), "{}", wrong.display());
+    }
+    let checked = run("check", &path("new/ledger.db"));
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success() && said.contains("new/ledger.db, which is not there yet"), "{said}");
+    assert!(!path("new").exists(), "it writes nothing");
+}
+
+#[test]
 fn a_new_key_fits_into_the_configuration_it_is_printed_for() {
     let output = binary().args(["key", "new", "--team", "growth", "--expires", "90d"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

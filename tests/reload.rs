@@ -149,6 +149,27 @@ async fn a_change_is_in_force_within_a_second() {
     watching.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_file_that_lost_every_team_is_refused_unless_that_is_what_it_says() {
+    let (rig, _) = Rig::with_simulator(&Setup::default());
+    let text = std::fs::read_to_string(rig.config_path()).unwrap();
+    let without_teams = text.split_once("[[team]]").unwrap().0;
+    for empty in ["", "\n", without_teams] {
+        std::fs::write(rig.config_path(), empty).unwrap();
+        let refused = rig.gateway.live.reload().unwrap_err().to_string();
+        let said = refused.contains("has no [[team]]") && refused.contains("write `team = []`");
+        assert!(said || refused.contains("upstream.api_key"), "{refused}");
+        assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 200);
+    }
+    assert_eq!(sample(&rig.metrics(), "mavera_gateway_config_reload_success"), 0.0);
+    std::fs::write(rig.config_path(), format!("team = []\n{without_teams}")).unwrap();
+    rig.gateway.live.reload().unwrap();
+    assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 401);
+    std::fs::write(rig.config_path(), text).unwrap();
+    rig.gateway.live.reload().unwrap();
+    assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 200);
+}
+
 #[tokio::test]
 async fn a_kubernetes_mount_swapped_by_symlink_is_picked_up() {
     let (_simulator, simulator_address) = start_simulator("");

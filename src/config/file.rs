@@ -33,7 +33,7 @@ pub struct File {
     /// Spans for a collector.
     pub(super) tracing: Tracing,
     /// One table per internal team.
-    pub(super) team: Vec<Team>,
+    pub(super) team: Option<Vec<Team>>,
 }
 
 /// The listener that internal teams call.

@@ -31,6 +31,8 @@ pub struct Config {
     pub credits: Credits,
     /// In the order of the file.
     pub teams: Vec<Team>,
+    /// The file says that there are none, where it could have said nothing.
+    pub is_meant_without_teams: bool,
     /// Diagnostics, beside the records.
     pub log_level: LogLevel,
     /// Where spans go; no spans without it.

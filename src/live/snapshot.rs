@@ -11,8 +11,8 @@ use rustls::ServerConfig;
 use super::directory::Directory;
 use super::tls;
 use crate::clock::Clock;
-use crate::config::problem::{Collector, Problems, whole_file};
-use crate::config::{Config, parse};
+use crate::config::Config;
+use crate::config::problem::{Collector, Problems};
 use crate::outbound::origin::{Origin, OriginError};
 use crate::record::series::TeamCounts;
 use crate::secret::{AdminToken, SecretError, SecretSource, UpstreamKey};
@@ -58,22 +58,16 @@ pub(super) fn fingerprint<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Fing
 }
 
 impl Snapshot {
-    /// Reads everything the start-up needs: the file, the key, the certificates and roots it names.
-    pub(super) fn load(
-        path: &Path,
+    /// Makes a snapshot of a configuration and all that it names: the key, the certificates, the roots. `text` is what the
+    /// configuration was read from, for the places of problems.
+    pub(super) fn of(
+        config: Config,
+        (path, text): (&Path, &str),
         previous: Option<&Self>,
         clock: Clock,
         series: impl Fn(&str) -> Arc<TeamCounts>,
     ) -> Result<Self, Problems> {
-        let text = fs::read_to_string(path).map_err(|error| {
-            whole_file(
-                path,
-                format!("cannot be read: {error}"),
-                "name another file with --config, or start from config/gateway.toml of the distribution",
-            )
-        })?;
-        let config = parse(path, &text)?;
-        let mut problems = Collector::new(path, &text);
+        let mut problems = Collector::new(path, text);
         let mut unread = |key: &str, source: &SecretSource, error: SecretError| {
             problems.add(key, error.to_string(), source.remedy(key));
         };

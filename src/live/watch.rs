@@ -11,7 +11,7 @@ use prometheus::{Gauge, IntGauge};
 
 use super::snapshot::{Fingerprint, Snapshot, fingerprint};
 use crate::clock::Clock;
-use crate::config::problem::{Problem, Problems};
+use crate::config::problem::{Problem, Problems, whole_file};
 use crate::config::{Config, parse};
 use crate::metrics::{self, Metrics};
 use crate::record::series::TeamCounts;
@@ -81,10 +81,10 @@ impl Live {
     /// Every problem of the file and of what it names.
     pub fn load(path: &Path, metrics: &Metrics, clock: Clock) -> Result<Arc<Self>, Problems> {
         let counts = Counts::new(metrics);
-        let files = files_named_by(path).unwrap_or_else(|| vec![path.to_owned()]);
-        let fingerprint = fingerprint(files.iter().map(PathBuf::as_path));
-        let snapshot = Snapshot::load(path, None, clock, |name| counts.team(name))?;
-        let seen = Mutex::new(Seen { files, fingerprint });
+        let mut seen = Seen::of(path);
+        let (text, config) = seen.read(path)?;
+        let snapshot = Snapshot::of(config, (path, &text), None, clock, |name| counts.team(name))?;
+        let seen = Mutex::new(seen);
         let current = ArcSwap::from_pointee(snapshot);
         let live = Self { path: path.to_owned(), clock, counts, current, seen };
         live.report(true);
@@ -123,10 +123,11 @@ impl Live {
     pub fn reload(&self) -> Result<(), Problems> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current();
-        // The files as they are before they are read: what changes meanwhile is the next change.
-        seen.files = files_named_by(&self.path).unwrap_or_else(|| files_of(&before.config, &self.path));
-        seen.fingerprint = fingerprint(seen.files.iter().map(PathBuf::as_path));
-        let loaded = Snapshot::load(&self.path, Some(&before), self.clock, |name| self.counts.team(name));
+        let loaded = seen.read(&self.path).and_then(|(text, config)| {
+            let series = |name: &str| self.counts.team(name);
+            refuse_to_lose_every_team(&before.config, &config, &self.path)?;
+            Snapshot::of(config, (&self.path, &text), Some(&before), self.clock, series)
+        });
         self.report(loaded.is_ok());
         match loaded {
             Ok(snapshot) => {
@@ -182,11 +183,45 @@ impl Live {
     }
 }
 
-/// The files that the configuration at `path` names, if it is valid in itself: also those that are not there
-/// yet, whose coming is a change.
-fn files_named_by(path: &Path) -> Option<Vec<PathBuf>> {
-    let config = parse(path, &fs::read_to_string(path).ok()?).ok()?;
-    Some(files_of(&config, path))
+impl Seen {
+    /// The configuration alone: what it names is not known yet.
+    fn of(path: &Path) -> Self {
+        Self { files: vec![path.to_owned()], fingerprint: fingerprint([path]) }
+    }
+
+    /// Reads the configuration, once: it may be a pipe, and half of one that is being written must not be taken for another
+    /// that is whole. Each file is noted as it is before it is read: what changes meanwhile is the next change.
+    fn read(&mut self, path: &Path) -> Result<(String, Config), Problems> {
+        let before = fingerprint([path]);
+        let read = fs::read_to_string(path).map_err(|error| {
+            whole_file(
+                path,
+                format!("cannot be read: {error}"),
+                "name another file with --config, or start from config/gateway.toml of the distribution",
+            )
+        });
+        let parsed = read.and_then(|text| parse(path, &text).map(|config| (text, config)));
+        if let Ok((_, config)) = &parsed {
+            self.files = files_of(config, path);
+        }
+        // Those that are not there yet are noted as well: their coming is a change.
+        self.fingerprint = fingerprint(self.files.iter().map(PathBuf::as_path));
+        self.fingerprint[..1].clone_from_slice(&before);
+        parsed
+    }
+}
+
+/// An empty file is a valid configuration, and the likeliest way to write one is by mistake.
+fn refuse_to_lose_every_team(before: &Config, after: &Config, path: &Path) -> Result<(), Problems> {
+    if before.teams.is_empty() || !after.teams.is_empty() || after.is_meant_without_teams {
+        return Ok(());
+    }
+    let teams = before.teams.len();
+    Err(whole_file(
+        path,
+        format!("it has no [[team]], and the running configuration has {teams}"),
+        "write `team = []` as its first line if nobody is to call any more",
+    ))
 }
 
 fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {

@@ -105,7 +105,8 @@ impl Validator<'_, '_> {
                 durability: self.value("ledger.durability", ledger.durability, Durability::Fsync, ""),
             },
             credits: self.credits(credits),
-            teams: self.teams(team, defaults),
+            is_meant_without_teams: team.as_ref().is_some_and(Vec::is_empty),
+            teams: self.teams(team.unwrap_or_default(), defaults),
             log_level: self.value("log.level", log.level, LogLevel::Info, ""),
             tracing: self.tracing(tracing),
         }

@@ -12,6 +12,6 @@ mod upkeep;
 pub mod writer;
 mod open;
 
-pub use self::open::{backup, catch_up, open, reading, reads, upkeep};
+pub use self::open::{backup, catch_up, open, reading, reads, try_out, upkeep};
 pub use self::store::Store;
 pub use self::writer::SqliteLedger;

@@ -41,6 +41,11 @@ pub fn open(
     back: LookBack,
 ) -> Result<(Arc<dyn Ledger>, Opening), LedgerError> {
     let Settings { path, durability } = settings;
+    if !path.exists() {
+        // Also what a wrong path looks like: every budget is whole again.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        tracing::warn!(path = %path.display(), "there is no ledger yet: a new one is made, and no budget is spent in it");
+    }
     let mut store = Store::open(path, *durability)?;
     let lock = lock_soon(path)?;
     take_up_journal(&mut store, clock)?;
@@ -58,6 +63,33 @@ pub fn open(
 pub fn reading(settings: &Settings) -> Result<Box<dyn Reading>, LedgerError> {
     catch_up(settings)?;
     Ok(Box::new(Reader::open(&settings.path)?))
+}
+
+/// Whether a gateway could open the ledger, as far as can be told without writing anything; and whether there is one yet.
+///
+/// # Errors
+/// In words for the operator.
+pub fn try_out(settings: &Settings) -> Result<bool, LedgerError> {
+    let path = &settings.path;
+    match Reader::open(path) {
+        Err(LedgerError::Missing { .. }) => {}
+        // A start brings it up to date.
+        Ok(_) | Err(LedgerError::Older { .. }) => return Ok(true),
+        Err(LedgerError::Foreign { .. }) if path.metadata().is_ok_and(|file| file.len() == 0) => {
+            return Ok(true);
+        }
+        Err(error) => return Err(error),
+    }
+    let here = Path::new(".");
+    let mut folders =
+        path.ancestors().skip(1).map(|folder| if folder.as_os_str().is_empty() { here } else { folder });
+    match folders.find(|folder| folder.exists()) {
+        Some(folder) if !folder.is_dir() => {
+            let what = format!("{} is no folder", folder.display());
+            Err(LedgerError::Failed { path: path.clone(), what })
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Reads a ledger that a gateway of this process writes.
