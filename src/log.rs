@@ -1,7 +1,7 @@
 //! Where lines are written: one background thread takes them from a bounded buffer, so that no
 //! request ever waits for a slow terminal or pipe.
 //!
-//! A line that finds the buffer full is dropped and counted (`mavera_gateway_log_lines_dropped_total`);
+//! A line that finds the buffer full, or that the output does not take, is dropped and counted (`mavera_gateway_log_lines_dropped_total`);
 //! logs are for people, and what must never be lost does not go through here.
 
 use std::io::{self, Write};
@@ -48,7 +48,7 @@ impl Log {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(out: impl Write + Send + 'static, metrics: &Metrics) -> io::Result<Self> {
-        let help = "Log lines dropped because the output was too slow.";
+        let help = "Log lines dropped because the output was too slow, or did not take them.";
         let dropped = metrics.counter("log_lines_dropped_total", help);
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), dropped });
         let log = Self { shared: Arc::clone(&shared) };
@@ -107,8 +107,10 @@ impl Shared {
             std::mem::swap(&mut batch, &mut state.waiting);
             state.writing = true;
             drop(state);
-            // A closed pipe must not stop the gateway; there is nobody left to tell.
-            let _ = out.write_all(&batch).and_then(|()| out.flush());
+            // A closed pipe or a full disk must not stop the gateway; who reads the metrics is told.
+            if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
+                self.dropped.inc_by(memchr::memchr_iter(b'\n', &batch).count() as u64);
+            }
             batch.clear();
             state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.writing = false;
@@ -151,6 +153,25 @@ impl<'a> MakeWriter<'a> for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_that_the_output_does_not_take_are_counted() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = Log::start(Full, &Metrics::new()).unwrap();
+        for _ in 0..100 {
+            log.write(b"{}\n{}\n");
+        }
+        log.flush();
+        assert_eq!(log.shared.dropped.get(), 200);
+    }
 
     #[test]
     fn flush_waits_for_every_line_in_order() {

@@ -39,15 +39,18 @@ impl fmt::Display for SecretSource {
 impl SecretSource {
     fn read(&self) -> Result<Zeroizing<String>, SecretError> {
         let text = match self {
-            Self::Env(name) => {
-                Zeroizing::new(std::env::var(name).map_err(|_| SecretError::Unset(name.clone()))?)
-            }
+            Self::Env(name) => Zeroizing::new(std::env::var(name).map_err(|error| match error {
+                std::env::VarError::NotPresent => SecretError::Unset(name.clone()),
+                // It holds the value: what is told has none of it.
+                std::env::VarError::NotUnicode(_) => SecretError::NotText(name.clone()),
+            })?),
             Self::File(path) => Zeroizing::new(
                 std::fs::read_to_string(path)
                     .map_err(|error| SecretError::Unreadable { path: path.clone(), error })?,
             ),
         };
-        Ok(Zeroizing::new(text.trim().to_owned()))
+        // Some editors put a byte order mark in front.
+        Ok(Zeroizing::new(text.trim_start_matches('\u{feff}').trim().to_owned()))
     }
 
     /// The file, if it is one.
@@ -72,9 +75,12 @@ impl SecretSource {
 /// Why a secret could not be read. Says where it was looked for and never quotes what was found.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The variable is not set, or is not Unicode.
+    /// The variable is not set.
     #[error("environment variable {0} is not set")]
     Unset(String),
+    /// The variable holds something else.
+    #[error("environment variable {0} holds bytes that are no text")]
+    NotText(String),
     /// The file cannot be read.
     #[error("cannot read {path}: {error}", path = path.display())]
     Unreadable {
@@ -209,8 +215,11 @@ mod tests {
             let error = UpstreamKey::read(&SecretSource::File(path.clone())).unwrap_err().to_string();
             assert!(text.is_empty() || !error.contains(text), "{error}");
         }
-        std::fs::write(&path, format!("{PLAIN}\n")).unwrap();
-        assert!(UpstreamKey::read(&SecretSource::File(path.clone())).is_ok());
+        for text in [format!("{PLAIN}\n"), format!("\u{feff}{PLAIN}\r\n")] {
+            std::fs::write(&path, text).unwrap();
+            let read = UpstreamKey::read(&SecretSource::File(path.clone())).unwrap();
+            assert_eq!(read.reveal(), PLAIN.as_bytes());
+        }
         std::fs::remove_file(path).unwrap();
     }
 }

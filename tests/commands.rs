@@ -1,5 +1,8 @@
 //! Commands around the gateway: health, completions, the manual.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use crate::support::process::{Pair, PairSetup, binary};
 
 #[test]
@@ -64,6 +67,29 @@ fn a_reader_that_stops_reading_ends_a_command_quietly() {
         drop(reader);
         let done = binary().args(arguments).stdout(writer).output().unwrap();
         assert!(done.status.success() && done.stderr.is_empty(), "{arguments:?}: {done:?}");
+    }
+}
+
+#[test]
+fn what_a_command_cannot_do_is_said_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("gateway.toml");
+    std::fs::write(&config, "[upstream]\napi_key = { env = \"NOT_TEXT\" }\n").unwrap();
+    let config = config.to_str().unwrap();
+    let not_text = <OsStr as OsStrExt>::from_bytes(b"mvra_live_\xff");
+    let report = ["credits", "report", "--config", config, "--since", "2026-02-01", "--until", "2026-01-01"];
+    for (arguments, expected) in [
+        (&["key", "new", "--team", "organisation"][..], "means something else in metrics"),
+        (&["key", "new", "--team", "No"], "use 1 to 64 of a-z"),
+        (&["key", "new", "--team", "a", "--expires", "90"], "write it like \"90d\" or \"12h\""),
+        (&["key", "new", "--team", "a", "--expires", "0s"], "is not a time to come"),
+        (&report, "--since 2026-02-01 is after --until 2026-01-01"),
+        (&["check", "--config", config], "NOT_TEXT holds bytes that are no text"),
+    ] {
+        let refused = binary().args(arguments).env("NOT_TEXT", not_text).output().unwrap();
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(64), "{arguments:?}: {said}");
+        assert!(said.contains(expected) && refused.stdout.is_empty(), "{arguments:?}: {said}");
     }
 }
 

@@ -1,14 +1,56 @@
 //! SIGTERM: not ready, no new calls, streams to their end within the grace, and a word on what was cut.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
 use crate::support::chat_body;
 use crate::support::http::chat;
-use crate::support::process::{Pair, PairSetup, get};
+use crate::support::process::{Pair, PairSetup, Process, binary, get};
 use crate::support::rig::sample;
+
+/// Puts a pipe that nobody feeds where a file is.
+fn pipe_at(path: &Path) {
+    let pipe = path.with_extension("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::rename(pipe, path).unwrap();
+}
+
+#[test]
+fn a_start_that_waits_for_a_file_ends_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, config) = (folder.path().join("key"), folder.path().join("gateway.toml"));
+    pipe_at(&key);
+    std::fs::write(&config, format!("[upstream]\napi_key = {{ file = '{}' }}\n", key.display())).unwrap();
+    let mut gateway = Process::start(binary().arg("serve").arg("--config").arg(&config));
+    // As the first process of a container, which no signal ends that it does not catch.
+    let status = format!("/proc/{}/status", gateway.id());
+    let catches_term = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << 14) != 0
+    };
+    while !catches_term() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_file_that_does_not_come_keeps_nobody_waiting() {
+    let mut pair = Pair::start(&PairSetup::default());
+    pipe_at(&pair.folder.path().join("key"));
+    pair.gateway.wait_for(|line| line.contains("takes long: is one of them a pipe").then_some(()));
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(get(pair.admin, path).0, 200, "{path}");
+    }
+    assert_eq!(chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status, 200);
+    pair.stop();
+}
 
 fn in_flight(pair: &Pair) -> f64 {
     sample(&get(pair.admin, "/metrics").1, "mavera_gateway_requests_in_flight")

@@ -26,6 +26,9 @@ pub(super) enum KeyCommand {
 
 pub(super) fn run(command: &KeyCommand) -> Result<(), Failure> {
     let KeyCommand::New { team, expires } = command;
+    if crate::config::is_reserved(team) {
+        return Err(Failure::Usage(format!("{team:?} means something else in metrics; choose another name")));
+    }
     if !crate::config::is_team_name(team) {
         return Err(Failure::Usage(format!(
             "{team:?} is not a team name: use 1 to 64 of a-z, 0-9, \"-\" and \"_\", a letter first"
@@ -51,9 +54,14 @@ pub(super) fn run(command: &KeyCommand) -> Result<(), Failure> {
 }
 
 fn expiry(text: &str) -> Result<jiff::Timestamp, Failure> {
-    let DurationText(time) = text.parse().map_err(Failure::Usage)?;
+    let wrong =
+        || Failure::Usage(format!("{text:?} is not a time to come; write it like \"90d\" or \"12h\""));
+    let DurationText(time) = text.parse().map_err(|_| wrong())?;
+    if time < Duration::from_secs(1) {
+        return Err(wrong());
+    }
     Clock::system()
         .wall()
-        .checked_add(time.max(Duration::from_secs(1)))
+        .checked_add(time)
         .map_err(|_| Failure::Usage(format!("{text} from now is beyond the calendar")))
 }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -23,27 +25,61 @@ use crate::trace::Tracer;
 /// For the ledger, the log, the admin port and the like.
 const SPARE_DESCRIPTORS: u64 = 512;
 
+/// For what waits on other threads when all is over.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
     // First of all: it changes the environment, which no other thread may be reading.
     let inherited = Inherited::take()?;
+    let runtime = server::event_loop()?;
+    // Before anything that takes time: as the first process of a container one without them would not end at all.
+    let signals = runtime.block_on(async { Signals::new() })?;
+    let served = runtime.block_on(run_until_told(config, inherited, signals));
+    // Something may wait for a file that never comes.
+    runtime.shutdown_timeout(LAST_WAIT);
+    served
+}
+
+async fn run_until_told(config: &Path, inherited: Inherited, mut signals: Signals) -> Result<(), Failure> {
     let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
-    let live = Live::load(config, &metrics, clock)?;
-    let log = Log::start(std::io::stdout(), &metrics)?;
-    diagnostics(&log, live.current().config.log_level);
-    let books = Books::open(&live.current().config, clock, live.ledger());
-    let served = books.map_err(Failure::from).and_then(|books| {
-        let runtime = server::event_loop()?;
-        let settings = live.current().config.tracing.clone();
-        let tracer = settings.map(|settings| Tracer::start(&settings, runtime.handle().clone()));
-        let tracer = tracer.transpose().map_err(Failure::Usage)?;
-        let recorder = Recorder::new(clock, Arc::clone(live.calls()), log.clone()).with_tracer(tracer);
-        let gateway = Gateway::new(metrics, live, Arc::new(recorder), books);
-        let served = runtime.block_on(serve(&gateway, inherited));
-        gateway.books.accounts.flush();
-        served
-    });
+    let opening = {
+        let (config, metrics) = (config.to_owned(), Arc::clone(&metrics));
+        tokio::task::spawn_blocking(move || Opened::open(&config, &metrics, clock))
+    };
+    // A ledger of another release, or a file that does not come, may take long. What was written is whole at any moment.
+    let Opened { live, log, books } = tokio::select! {
+        opened = opening => opened.map_err(std::io::Error::other)??,
+        () = signals.end.next() => return Ok(()),
+    };
+    let settings = live.current().config.tracing.clone();
+    let tracer = settings.map(|settings| Tracer::start(&settings, Handle::current()));
+    let tracer = tracer.transpose().map_err(Failure::Usage)?;
+    let recorder = Recorder::new(clock, Arc::clone(live.calls()), log.clone()).with_tracer(tracer);
+    let gateway = Gateway::new(metrics, live, Arc::new(recorder), books);
+    let served = serve(&gateway, inherited, signals).await;
+    gateway.books.accounts.flush();
     log.flush();
     served
+}
+
+/// What must be there before anything is served.
+struct Opened {
+    live: Arc<Live>,
+    log: Log,
+    books: Books,
+}
+
+impl Opened {
+    fn open(config: &Path, metrics: &Metrics, clock: Clock) -> Result<Self, Failure> {
+        let live = Live::load(config, metrics, clock)?;
+        let log = Log::start(std::io::stdout(), metrics)?;
+        diagnostics(&log, live.current().config.log_level);
+        let books = Books::open(&live.current().config, clock, live.ledger());
+        if books.is_err() {
+            log.flush();
+        }
+        Ok(Self { live, log, books: books? })
+    }
 }
 
 /// Sends what `tracing` has to say to `log`, as JSON lines beside the records.
@@ -63,8 +99,7 @@ pub(super) fn diagnostics(log: &Log, level: LogLevel) {
         .try_init();
 }
 
-async fn serve(gateway: &Gateway, inherited: Inherited) -> Result<(), Failure> {
-    let mut signals = Signals::new()?;
+async fn serve(gateway: &Gateway, inherited: Inherited, mut signals: Signals) -> Result<(), Failure> {
     let listeners = Listeners::bind(gateway, inherited)?;
     let snapshot = gateway.live.current();
     tracing::info!(
@@ -111,7 +146,7 @@ async fn reload_on_hangup(mut hangup: Signal, live: Arc<Live>) {
     while hangup.recv().await.is_some() {
         systemd::reloading();
         // What is wrong with it has been logged.
-        let reloaded = live.reload();
+        let reloaded = live.reload_aside().await;
         let refused = if reloaded.is_err() { "; the last reload was refused, see the log" } else { "" };
         systemd::ready(&format!("{}{refused}", status(&live)));
     }

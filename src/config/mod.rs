@@ -16,4 +16,4 @@ pub use self::valid::{
     Admin, Analyses, CallerKey, Config, Credits, Ledger, Limits, Reserve, Server, Team, Timeouts, TlsFiles,
     Tracing, Upstream,
 };
-pub use self::validate::{is_team_name, parse};
+pub use self::validate::{is_reserved, is_team_name, parse};

@@ -21,6 +21,9 @@ use crate::{ledger, record};
 /// How often the files are looked at. A change is taken once it has stood still for one look.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Reading some small files takes no longer.
+const LONG: Duration = Duration::from_secs(5);
+
 /// What reloads are counted in, and what gets series with each team.
 struct Counts {
     calls: Arc<record::counts::Counts>,
@@ -152,27 +155,40 @@ impl Live {
         }
     }
 
+    /// As [`Live::reload`], on another thread: a file may be a pipe that nobody feeds, or on a network that is away, and
+    /// whoever asks for health, or for the end, must not wait for that.
+    ///
+    /// # Errors
+    /// Every problem of the new configuration.
+    pub async fn reload_aside(self: &Arc<Self>) -> Result<(), Problems> {
+        let live = Arc::clone(self);
+        aside(move || live.reload()).await
+    }
+
     /// Watches the files and reloads when one has changed. Never returns.
-    pub async fn watch(&self) {
-        let mut pending: Option<Fingerprint> = None;
+    pub async fn watch(self: &Arc<Self>) {
+        let mut pending = None;
         loop {
             tokio::time::sleep(LOOK).await;
-            let (now, changed) = {
-                let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                let now = fingerprint(seen.files.iter().map(PathBuf::as_path));
-                let changed = now != seen.fingerprint;
-                (now, changed)
-            };
-            if !changed {
-                pending = None;
-            } else if pending.as_ref() == Some(&now) {
-                pending = None;
-                // What is wrong with it has been logged; the next change is the next attempt.
-                let _ = self.reload();
-            } else {
-                pending = Some(now);
-            }
+            let (live, before) = (Arc::clone(self), pending.take());
+            pending = aside(move || live.look(before.as_ref())).await;
         }
+    }
+
+    /// Looks whether the files have changed, and reloads if they have stood still since. Returns how they are if they must
+    /// stand still yet.
+    fn look(&self, pending: Option<&Fingerprint>) -> Option<Fingerprint> {
+        let now = {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = fingerprint(seen.files.iter().map(PathBuf::as_path));
+            (now != seen.fingerprint).then_some(now)?
+        };
+        if pending != Some(&now) {
+            return Some(now);
+        }
+        // What is wrong with it has been logged; the next change is the next attempt.
+        let _ = self.reload();
+        None
     }
 
     fn report(&self, success: bool) {
@@ -181,6 +197,21 @@ impl Live {
             self.counts.timestamp.set(metrics::seconds(self.clock.wall()));
         }
     }
+}
+
+/// Runs what may wait for a file where nothing else waits for it, with a word if that takes long.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let mut working = tokio::task::spawn_blocking(work);
+    let done = if let Ok(done) = tokio::time::timeout(LONG, &mut working).await {
+        done
+    } else {
+        tracing::warn!(
+            "reading the configuration, or a file that it names, takes long: is one of them a pipe, or on a network that is \
+             away? The running configuration is kept meanwhile"
+        );
+        working.await
+    };
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 impl Seen {

@@ -79,6 +79,13 @@ impl Line {
 }
 
 pub(super) fn run(arguments: &ReportArguments) -> Result<(), Failure> {
+    if let (Some(since), Some(until)) = (arguments.since, arguments.until)
+        && since > until
+    {
+        return Err(Failure::Usage(format!(
+            "--since {since} is after --until {until}: there are no such days"
+        )));
+    }
     let config = read_config(&arguments.config)?;
     let span = Span {
         since: arguments.since.unwrap_or(Span::ALL.since),

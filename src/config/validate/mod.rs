@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use serde_ignored::Path as Place;
 
 use self::sections::{ADDRESS, loopback};
-pub use self::teams::is_team_name;
+pub use self::teams::{is_reserved, is_team_name};
 use self::validator::Validator;
 use super::file::{Durability, File, LogLevel};
 use super::problem::{Collector, Problems};

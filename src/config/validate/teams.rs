@@ -100,7 +100,7 @@ impl Validator<'_, '_> {
     pub(super) fn team_name(&mut self, key: &str, leaf: Leaf<String>) -> String {
         let remedy = "use 1 to 64 of a-z, 0-9, \"-\" and \"_\", a letter first";
         let name = self.required(key, leaf, remedy);
-        if RESERVED_TEAMS.contains(&name.as_str()) {
+        if is_reserved(&name) {
             self.problems.add(
                 key,
                 format!("{name:?} means something else in metrics"),
@@ -185,11 +185,17 @@ impl Validator<'_, '_> {
     }
 }
 
+/// Whether metrics use `name` for something else.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED_TEAMS.contains(&name)
+}
+
 /// Whether `name` can be a team's.
 #[must_use]
 pub fn is_team_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
-        && !RESERVED_TEAMS.contains(&name)
+        && !is_reserved(name)
 }
