@@ -109,7 +109,7 @@ pub struct Upstream {
     pub(super) connect_timeout: Leaf<DurationText>,
     /// How long the upstream may take from the request to the head of its answer. Default "2m".
     pub(super) first_byte_timeout: Leaf<DurationText>,
-    /// How long the upstream may pause between two reads of an answer. Default "60s".
+    /// How long the upstream may pause between two reads of an answer. Default "2m".
     pub(super) idle_timeout: Leaf<DurationText>,
     /// How long one exchange may take in all. Default "10m".
     pub(super) total_timeout: Leaf<DurationText>,
