@@ -79,8 +79,7 @@ static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
         key.display()
     );
     std::fs::write(&file, text).expect("the configuration is written");
-    let live =
-        Live::load(&file, Arc::new(Metrics::new()), Clock::system()).expect("the configuration is valid");
+    let live = Live::load(&file, &Metrics::new(), Clock::system()).expect("the configuration is valid");
     std::fs::remove_dir_all(&folder).expect("the folder is removed");
     live.current()
 });

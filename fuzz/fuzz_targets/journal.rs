@@ -162,7 +162,7 @@ impl<'a> Script<'a> {
         (0..=self.byte().unwrap_or_default() % 4).map(|_| self.entry()).collect()
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "any number will do")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "any number will do")]
     fn entry(&mut self) -> Entry<'a> {
         if self.byte().unwrap_or_default().is_multiple_of(2) {
             return Entry::Hold(HoldEntry {
