@@ -57,8 +57,8 @@ const MEMORY: &[Aim] = &[Aim { figure: Figure::Memory, os: 1.0, fsync: None }];
 
 /// A little above what they take, so that a change which costs is seen; lowered as they fall. The release before took 137,100
 /// and 548,700, counted in the same way.
-const JSON_INSTRUCTIONS: u32 = 126_000;
-const STREAM_INSTRUCTIONS: u32 = 530_000;
+const JSON_INSTRUCTIONS: u32 = 130_000;
+const STREAM_INSTRUCTIONS: u32 = 540_000;
 
 const CHAT: Lane = Lane {
     name: "",
