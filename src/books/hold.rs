@@ -70,12 +70,17 @@ impl Accounts {
         let (other, taken) = loop {
             // Before the look: what is freed behind it is not missed.
             let freed = self.freed.notified();
-            let taken = other()?;
             let standing = match self.try_take(&asked, reserve, &settings.zone) {
-                Ok(credits) => break (taken, credits),
+                // Credits first: who is woken in vain does not even touch the rest.
+                Ok(credits) => match other() {
+                    Ok(other) => break (other, credits),
+                    Err(refusal) => {
+                        self.release(&credits, Credits::ZERO, None);
+                        return Err(refusal);
+                    }
+                },
                 Err(standing) => standing,
             };
-            drop(taken);
             let refusal = || Refusal::of_budget(&standing, reserve, &settings.zone);
             let now = self.clock.now();
             let begins_anew = now + self.until(standing.resets);
