@@ -34,13 +34,23 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let runtime = server::event_loop()?;
     // Before anything that takes time: as the first process of a container one without them would not end at all.
     let signals = runtime.block_on(async { Signals::new() })?;
-    let served = runtime.block_on(run_until_told(config, inherited, signals));
+    let mut log = None;
+    let served = runtime.block_on(run_until_told(config, inherited, signals, &mut log));
     // Something may wait for a file that never comes.
     runtime.shutdown_timeout(LAST_WAIT);
+    // Behind the last task, and with it the ledger, whose closing may have had something to say.
+    if let Some(log) = log {
+        log.flush();
+    }
     served
 }
 
-async fn run_until_told(config: &Path, inherited: Inherited, mut signals: Signals) -> Result<(), Failure> {
+async fn run_until_told(
+    config: &Path,
+    inherited: Inherited,
+    mut signals: Signals,
+    told: &mut Option<Log>,
+) -> Result<(), Failure> {
     let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
     let opening = {
         let (config, metrics) = (config.to_owned(), Arc::clone(&metrics));
@@ -51,14 +61,14 @@ async fn run_until_told(config: &Path, inherited: Inherited, mut signals: Signal
         opened = opening => opened.map_err(std::io::Error::other)??,
         () = signals.end.next() => return Ok(()),
     };
+    *told = Some(log.clone());
     let settings = live.current().config.tracing.clone();
     let tracer = settings.map(|settings| Tracer::start(&settings, Handle::current()));
     let tracer = tracer.transpose().map_err(Failure::Usage)?;
-    let recorder = Recorder::new(clock, Arc::clone(live.calls()), log.clone()).with_tracer(tracer);
+    let recorder = Recorder::new(clock, Arc::clone(live.calls()), log).with_tracer(tracer);
     let gateway = Gateway::new(metrics, live, Arc::new(recorder), books);
     let served = serve(&gateway, inherited, signals).await;
     gateway.books.accounts.flush();
-    log.flush();
     served
 }
 
