@@ -3,10 +3,12 @@
 //! Credits are counted when their ending is written, not before: a counter never shows what a crash could take back.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use prometheus::{Counter, CounterVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
+use super::disk::Disk;
 use super::facts::{Basis, Command, Ending};
 use super::reading::Total;
 use crate::credits::Credits;
@@ -33,6 +35,10 @@ pub struct Counts {
     /// How long the ledger's transactions take.
     pub(super) commit: Histogram,
     closed: IntGauge,
+    /// It was tried and failed.
+    fails: AtomicBool,
+    /// Whether what is tried comes back.
+    pub(super) disk: Disk,
     /// What only the journal has.
     pub(super) unmerged: IntGauge,
     /// Holds without an ending.
@@ -110,6 +116,8 @@ impl Counts {
                 "How long the ledger took to write one group of entries at its durability.",
                 &COMMIT_BUCKETS,
             ),
+            disk: Disk::default(),
+            fails: AtomicBool::new(false),
             closed: metrics.level(
                 "ledger_closed",
                 "1 while the ledger cannot be written and nothing that costs is forwarded.",
@@ -149,14 +157,22 @@ impl Counts {
         Arc::clone(teams.entry(team.into()).or_insert(series))
     }
 
-    /// Whether the ledger cannot be written.
+    /// Whether the ledger cannot be written: it was tried and failed, or it is being tried and does not come back.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.closed.get() != 0
+        let closed = self.hangs() || self.fails.load(Ordering::Relaxed);
+        self.closed.set(i64::from(closed));
+        closed
     }
 
     pub(super) fn set_closed(&self, closed: bool) {
+        self.fails.store(closed, Ordering::Relaxed);
         self.closed.set(i64::from(closed));
+    }
+
+    /// Whether a write is stuck, told when that begins and when it is over.
+    pub fn hangs(&self) -> bool {
+        self.disk.look()
     }
 
     /// So many damaged files of the journal lie beside the ledger.

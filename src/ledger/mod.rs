@@ -12,6 +12,7 @@
 pub mod error;
 pub mod facts;
 pub mod reading;
+mod disk;
 pub mod counts;
 pub mod write;
 pub mod reads;

@@ -3,7 +3,8 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::{RETRY, Shared, State};
+use super::state::State;
+use super::{RETRY, Shared};
 use crate::config::Durability;
 use crate::ledger::entry::Entry;
 use crate::ledger::file::store::Store;

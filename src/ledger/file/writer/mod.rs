@@ -2,7 +2,8 @@
 //! database is filled from the journal behind everybody's back.
 //!
 //! At `os` durability a write is a copy into the system's memory, and the event loop that asks for a hold does it itself:
-//! handing it to a thread would cost far more than the write. At `fsync` a thread writes whatever has gathered and waits
+//! handing it to a thread would cost far more than the write. Should the disk hang in the midst of it, that one loop hangs
+//! with it; the others leave their holds to the writer, are refused after a moment, and go on. At `fsync` a thread writes whatever has gathered and waits
 //! for the disk once for all of it: the slower the disk, the larger the groups. Endings, which nobody waits
 //! for, go with the next hold or after a moment.
 //!
@@ -13,6 +14,7 @@
 //! makes the ledger recover by itself when, say, a full disk has room again.
 
 mod merger;
+mod state;
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
@@ -22,13 +24,14 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use self::state::{Asker, State, Waiting};
 use super::store::Store;
 use crate::clock::Clock;
 use crate::config::Durability;
 use crate::ledger::counts::Counts;
 use crate::ledger::entry::Entry;
 use crate::ledger::error::LedgerError;
-use crate::ledger::facts::{CallId, Command, NewEnding, NewHold};
+use crate::ledger::facts::{Command, NewEnding, NewHold};
 use crate::ledger::journal::{Journal, Position, Unmerged};
 use crate::ledger::write::{Ledger, Receipt, Unavailable};
 
@@ -38,6 +41,11 @@ const GROUP: usize = 1024;
 const RETRY: Duration = Duration::from_secs(1);
 /// How long the file may take to be made whole at the end. A reader may be in the way for some seconds.
 const MERGE: Duration = Duration::from_secs(10);
+/// How long the end waits for the last entries to be written. A disk that hangs must not keep a process from ending.
+const LAST_WRITE: Duration = Duration::from_secs(10);
+/// How long an event loop waits for another that writes, before it leaves its hold to the writer: far longer than a write takes
+/// that does not hang.
+const TURN: Duration = Duration::from_millis(5);
 /// How long endings wait for a hold to go with.
 const LINGER: Duration = Duration::from_millis(20);
 /// How long a group waits for company, where the one before had more than one asker: so many callers are at work, and
@@ -56,8 +64,10 @@ pub struct SqliteLedger {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// Taken with the state held, or alone; never the other way about.
+    /// Waited for without the state, which may be taken while this is held.
     journal: Mutex<Journal>,
+    /// For askers: the one that wrote has.
+    free: Condvar,
     /// There is something to write.
     asked: Condvar,
     /// There is something to merge.
@@ -67,38 +77,6 @@ struct Shared {
     durability: Durability,
     clock: Clock,
     counts: Arc<Counts>,
-}
-
-/// Who waits for a hold to be written.
-type Asker = oneshot::Sender<Result<(), Unavailable>>;
-/// A command on its way to the journal.
-type Waiting = (Command, Option<Asker>);
-
-#[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its own reader")]
-struct State {
-    waiting: VecDeque<Waiting>,
-    /// A group is being written.
-    writing: bool,
-    /// The journal could not be written when that was last tried.
-    failing: bool,
-    /// Holds that were asked for and not refused, and have no ending yet: only those can be ended.
-    open: HashSet<CallId>,
-    /// Somebody waits for a hold among what waits.
-    urgent: bool,
-    /// Somebody waits for everything to be written.
-    flushing: bool,
-    /// Written to the journal, and not taken by the merger.
-    unmerged: Unmerged,
-    /// What the merger has taken and not brought into the database, in bytes.
-    merging: usize,
-    /// How far the database is.
-    merged: Position,
-    /// Somebody waits for everything to be in the database file itself.
-    closing: bool,
-    /// The writer, or the merger, waits to be woken. Waking one that does not would cost a system call for nothing.
-    writer_rests: bool,
-    merger_rests: bool,
 }
 
 impl SqliteLedger {
@@ -122,7 +100,7 @@ impl SqliteLedger {
 }
 
 impl Ledger for SqliteLedger {
-    fn hold(&self, hold: NewHold) -> Receipt {
+    fn hold(&self, mut hold: NewHold) -> Receipt {
         let shared = &self.shared;
         let mut state = shared.state();
         if state.unmerged.entries.len() + state.merging > MAX_UNMERGED {
@@ -130,8 +108,15 @@ impl Ledger for SqliteLedger {
             shared.counts.set_closed(true);
             return Receipt::Refused(Unavailable("the database takes no entries".into()));
         }
-        if shared.durability == Durability::Os && !state.writing {
-            return shared.write_now(&mut state, hold);
+        if shared.counts.hangs() {
+            return Receipt::Refused(Unavailable("the disk does not take what is written to it".into()));
+        }
+        if shared.durability == Durability::Os {
+            match shared.write_now(state, hold) {
+                Ok(receipt) => return receipt,
+                // Somebody else is at it, for longer than such a write takes: the thread waits for the disk, and not this one.
+                Err(back) => (state, hold) = back,
+            }
         }
         let (answer, receiver) = oneshot::channel();
         let first = !std::mem::replace(&mut state.urgent, true);
@@ -163,8 +148,16 @@ impl Ledger for SqliteLedger {
         // Whatever the last attempt came to, there is one more.
         state.failing = false;
         shared.asked.notify_one();
-        while (!state.waiting.is_empty() || state.writing) && !state.failing {
-            state = shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let unwritten = |state: &mut State| {
+            (!state.waiting.is_empty() || state.writing || state.inline) && !state.failing
+        };
+        let waited = shared.done.wait_timeout_while(state, LAST_WRITE, unwritten);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            tracing::error!(
+                "the ledger's disk hangs: the endings of the last calls are not written, and stay booked in doubt"
+            );
+            return;
         }
         state.flushing = false;
         state.closing = true;
@@ -184,6 +177,9 @@ impl Shared {
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 writing: false,
+                inline: false,
+                in_line: 0,
+                avoided: false,
                 failing: false,
                 open: HashSet::new(),
                 urgent: false,
@@ -196,6 +192,7 @@ impl Shared {
                 merger_rests: false,
             }),
             journal: Mutex::new(Journal::open(store.path(), progress)?),
+            free: Condvar::new(),
             asked: Condvar::new(),
             written: Condvar::new(),
             done: Condvar::new(),
@@ -213,24 +210,55 @@ impl Shared {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a hold, and the endings that wait in front of it, on the asker's own thread.
-    fn write_now(&self, state: &mut State, hold: NewHold) -> Receipt {
+    /// Writes a hold, and the endings that wait in front of it, on the asker's own thread, if nobody else is writing. The
+    /// state is free meanwhile: should the disk hang, it holds up this thread and no other.
+    fn write_now<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State>,
+        hold: NewHold,
+    ) -> Result<Receipt, (MutexGuard<'s, State>, NewHold)> {
+        while state.inline && !state.writing && !state.avoided {
+            state.in_line += 1;
+            let waited = self.free.wait_timeout(state, TURN);
+            let (taken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = taken;
+            state.in_line -= 1;
+            // Whoever comes after this one does not even wait, until that write has come back.
+            state.avoided = state.inline && waited.timed_out();
+        }
+        if state.inline || state.writing {
+            return Err((state, hold));
+        }
         let mut group: Vec<Waiting> = state.waiting.drain(..).collect();
         state.urgent = false;
+        state.inline = true;
         state.open.insert(hold.call);
         group.push((Command::Hold(hold), None));
+        let (merged, failing) = (state.merged, state.failing);
+        drop(state);
+
+        // Nobody else has it while this one writes, but for the writer, which waits for it.
         let mut journal = self.journal();
-        let written = self.write_group(&mut journal, &group, state.merged, state.failing);
+        let written = self.write_group(&mut journal, &group, merged, failing);
         let refused = written.as_ref().err().map(|error| Unavailable(error.to_string().into()));
+        let mut state = self.state();
+        (state.inline, state.avoided) = (false, false);
+        let others = state.in_line > 0;
         // Among what waited there may be holds, of those who came while the writer was at work.
-        let answers = self.wrote(state, &mut journal, group, written);
+        let answers = self.wrote(&mut state, &mut journal, group, written);
         drop(journal);
-        self.tell(state.flushing, answers);
+        let flushing = state.flushing;
         // Should it have been refused: the writer tries again what waits, or whether it could.
-        if refused.is_some() && std::mem::take(&mut state.writer_rests) {
+        let wakes = refused.is_some() && std::mem::take(&mut state.writer_rests);
+        drop(state);
+        if others {
+            self.free.notify_one();
+        }
+        self.tell(flushing, answers);
+        if wakes {
             self.asked.notify_one();
         }
-        refused.map_or(Receipt::Written, Receipt::Refused)
+        Ok(refused.map_or(Receipt::Written, Receipt::Refused))
     }
 
     /// The thread that writes what nobody writes at once.
@@ -266,11 +294,10 @@ impl Shared {
 
             let mut journal = self.journal();
             let written = self.write_group(&mut journal, &group, merged, failing);
-            drop(journal);
-
             let mut state = self.state();
             state.writing = false;
-            let answers = self.wrote(&mut state, &mut self.journal(), group, written);
+            let answers = self.wrote(&mut state, &mut journal, group, written);
+            drop(journal);
             let flushing = state.flushing;
             drop(state);
             askers = answers.len();
@@ -300,14 +327,16 @@ impl Shared {
     ) -> io::Result<()> {
         let sync = self.durability == Durability::Fsync;
         journal.turn(merged, failing);
-        if group.is_empty() {
-            return journal.probe(sync);
-        }
+        self.counts.disk.begins(self.clock);
         let began = self.clock.now();
         for (command, _) in group {
             journal.stage(&Entry::from(command));
         }
-        let written = journal.write(sync);
+        let written = if group.is_empty() { journal.probe(sync) } else { journal.write(sync) };
+        self.counts.disk.ends();
+        if group.is_empty() {
+            return written;
+        }
         self.counts.commit.observe((self.clock.now() - began).as_secs_f64());
         written
     }
@@ -351,29 +380,6 @@ impl Shared {
     fn show_unmerged(&self, state: &State) {
         let bytes = state.unmerged.entries.len() + state.merging;
         self.counts.unmerged.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-    }
-}
-
-impl State {
-    /// The disk does not take what was asked: every hold is refused, those that wait too; endings go back in
-    /// front, in order, but for those of the holds that were just refused.
-    fn refuse_holds(&mut self, group: Vec<Waiting>, reason: &Arc<str>) {
-        let mut refused = HashSet::new();
-        let mut endings = VecDeque::new();
-        for (command, answer) in group.into_iter().chain(self.waiting.drain(..)) {
-            match (command, answer) {
-                (Command::Hold(hold), answer) => {
-                    refused.insert(hold.call);
-                    self.open.remove(&hold.call);
-                    // Whoever asked may have left.
-                    answer.map(|answer| answer.send(Err(Unavailable(Arc::clone(reason)))));
-                }
-                (Command::End(ending), _) if refused.contains(&ending.call) => {}
-                (ending, _) => endings.push_back((ending, None)),
-            }
-        }
-        self.waiting = endings;
-        self.urgent = false;
     }
 }
 

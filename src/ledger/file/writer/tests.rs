@@ -47,11 +47,40 @@ async fn a_hold_that_another_takes_along_is_answered() {
     let receipt = {
         let mut state = ledger.shared.state();
         state.waiting.push_back((Command::Hold(hold(1)), Some(asker)));
-        ledger.shared.write_now(&mut state, hold(2))
+        ledger.shared.write_now(state, hold(2)).unwrap_or_else(|_| panic!("nobody else writes"))
     };
     assert!(matches!(receipt, Receipt::Written));
     answer.await.expect("it is answered").expect("it is written");
     ledger.flush();
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::await_holding_lock, reason = "it stands for a write that does not come back")]
+async fn a_disk_that_hangs_holds_up_who_writes_and_no_other_and_it_is_told() {
+    for durability in [Durability::Os, Durability::Fsync] {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = start(folder.path(), durability);
+        ledger.hold(hold(1)).await.unwrap();
+        assert!(!ledger.shared.counts.is_closed());
+        // As if a write did not come back.
+        let journal = ledger.shared.journal();
+        ledger.shared.state().inline = true;
+        ledger.shared.counts.disk.begins(ledger.shared.clock);
+        let first = ledger.hold(hold(2));
+        assert!(matches!(first, Receipt::Waiting(_)), "it does not wait for the disk itself");
+        ledger.end(ending(1));
+        tokio::time::advance(crate::ledger::disk::STUCK * 2).await;
+        assert!(ledger.shared.counts.is_closed());
+        assert!(matches!(ledger.hold(hold(3)), Receipt::Refused(_)), "told at once");
+        ledger.shared.counts.disk.ends();
+        let mut state = ledger.shared.state();
+        (state.inline, state.avoided) = (false, false);
+        drop((state, journal));
+        first.await.unwrap();
+        assert!(!ledger.shared.counts.is_closed());
+        ledger.hold(hold(4)).await.unwrap();
+        ledger.flush();
+    }
 }
 
 #[test]
