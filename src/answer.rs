@@ -102,6 +102,7 @@ where
                     .response(this.context.recorder.clock())
                     .map(|body| AnsweredBody::Own(body.into()));
                 fields::tell_credits_left(response.headers_mut(), exchange.credits_left());
+                fields::tell_queued(response.headers_mut(), exchange.time_queued());
                 exchange.refused(&refusal);
                 response
             }

@@ -78,7 +78,19 @@ impl Clock {
     /// Time since this clock was made.
     #[must_use]
     pub fn since_origin(&self) -> Duration {
-        self.now().saturating_duration_since(self.origin)
+        self.since_origin_of(self.now())
+    }
+
+    /// Time from when this clock was made to a moment.
+    #[must_use]
+    pub fn since_origin_of(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.origin)
+    }
+
+    /// The moment so long after this clock was made.
+    #[must_use]
+    pub fn after_origin(&self, time: Duration) -> Instant {
+        self.origin + time
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -13,7 +12,7 @@ use tower::{Service, ServiceBuilder};
 
 use crate::admit::body::ReadBody;
 use crate::admit::concurrency::Concurrency;
-use crate::admit::desk::Desk;
+use crate::admit::desk::DeskLayer;
 use crate::admit::rate::Rate;
 use crate::answer::{AnswerLayer, AnsweredBody};
 use crate::arrival::Call;
@@ -23,7 +22,6 @@ use crate::forward::body::AnswerBody;
 use crate::forward::drain::Drain;
 use crate::identify::Identify;
 use crate::inject::Inject;
-use crate::limit::window::Window;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::outbound::connect::Connect;
@@ -48,16 +46,12 @@ pub struct Gateway {
     pub books: Books,
     /// What the upstream said last of what was spent.
     pub bill: Arc<Bill>,
-    /// The organisation's window.
-    pub window: Arc<Window>,
     /// When the gateway began.
     pub started: Timestamp,
     /// How it ends.
     pub shutdown: Shutdown,
     /// Where calls go on whose caller has left.
     pub drain: Drain,
-    /// Calls in flight by route.
-    concurrency: Concurrency,
     /// Connections of all its pools.
     upstream_connections: IntGauge,
 }
@@ -71,14 +65,11 @@ impl Gateway {
     pub fn new(metrics: Arc<Metrics>, live: Arc<Live>, recorder: Arc<Recorder>, books: Books) -> Self {
         let shutdown = Shutdown::default();
         let started = recorder.clock().wall();
-        let window = Window::new(recorder.clock());
-        let age = |sent: &Timestamp| Duration::try_from(started.duration_since(*sent)).unwrap_or_default();
-        window.take_up(books.sent_before.iter().map(age));
+        let desk = Arc::clone(&books.desk);
+        live.on_reload(move |snapshot| desk.reconfigure(&snapshot.config));
         Self {
-            window: Arc::new(window),
             drain: Drain::new(shutdown.clone(), &metrics),
             bill: Arc::new(Bill::new(&metrics)),
-            concurrency: Concurrency::new(),
             upstream_connections: open_connections(&metrics),
             metrics,
             recorder,
@@ -114,16 +105,13 @@ impl Gateway {
             // The cheapest limit first; a caller in a loop costs no more than this.
             .layer(check(Rate))
             // Within the rate, and short of all that guards the upstream: what the gateway answers itself.
-            .layer(OwnLayer { books: self.books.clone(), window: Arc::clone(&self.window) })
+            .layer(OwnLayer { books: self.books.clone() })
             // Before the body, so that a team's bodies in memory are bounded too.
-            .layer(check(self.concurrency.clone()))
+            .layer(check(Concurrency))
             // Only for callers within their limits: reads the body, and refuses what could not succeed.
             .layer(wait(ReadBody))
             // After every limit that could still refuse: what is given here, a place and credits, others go without.
-            .layer(wait(Desk {
-                window: Arc::clone(&self.window),
-                accounts: Arc::clone(&self.books.accounts),
-            }))
+            .layer(DeskLayer(Arc::clone(&self.books.desk)))
             // As late as can be: the key exists in no request that might still be refused.
             .layer(check(Inject))
             .service(Forward::new(Arc::clone(pool), self.drain.clone()))

@@ -6,33 +6,25 @@ use http::header;
 use http::request::Parts;
 use http::{HeaderMap, Request, Version};
 use http_body_util::Full;
-use std::sync::Arc;
 
-use crate::admit::concurrency::Permits;
+use crate::admit::body::Judged;
 use crate::admit::desk::Admitted;
 use crate::arrival::Refused;
+use crate::books::place::Place;
 use crate::head::{RequestId, fields};
-use crate::limit::window::Slot;
 use crate::live::Snapshot;
-use crate::record::Exchange;
 use crate::refuse::Refusal;
-use crate::route::{Route, Target};
+use crate::route::Target;
 use crate::stage::Check;
 
 /// A request of ours, with the organisation's key in its head.
 pub struct Outbound {
-    /// Goes with the call to its end.
-    pub exchange: Exchange,
-    /// The configuration this call is served under.
-    pub snapshot: Arc<Snapshot>,
-    /// Which route it is for.
-    pub route: Route,
+    /// What came before.
+    pub judged: Box<Judged>,
     /// What is written upstream.
     pub request: Request<Full<Bytes>>,
-    /// Held until the last byte of the answer.
-    pub permits: Permits,
     /// Its place in the window.
-    pub slot: Slot,
+    pub place: Place,
 }
 
 /// The stage that swaps the caller's key, which ends here, for the organisation's.
@@ -72,7 +64,7 @@ impl Check<Admitted> for Inject {
     type Out = Outbound;
 
     fn check(&self, admitted: Admitted) -> Result<Outbound, Refused> {
-        let Admitted { judged, slot } = admitted;
+        let Admitted { judged, place } = admitted;
         let Some(mut head) = head(&judged.snapshot, &judged.head, judged.exchange.id(), &judged.target)
         else {
             let reason = "its target cannot be written below the upstream's base URL";
@@ -81,14 +73,7 @@ impl Check<Admitted> for Inject {
         if let Some(trace) = judged.exchange.trace() {
             trace.propagate(head.headers_mut());
         }
-        let request = head.map(|()| Full::new(judged.body));
-        Ok(Outbound {
-            exchange: judged.exchange,
-            snapshot: judged.snapshot,
-            route: judged.target.route,
-            request,
-            permits: judged.permits,
-            slot,
-        })
+        let request = head.map(|()| Full::new(judged.body.clone()));
+        Ok(Outbound { judged, request, place })
     }
 }

@@ -4,7 +4,7 @@
 //!  caller ─► server ─► answer ─► routing ─► identify ─► admit ──────────► inject ─► forward ─► upstream
 //!            accept    record    a row of   whose       rate · concurrency   swap     pooled      │
 //!            TLS       refusal   the table  key is      body · its rules     the key  HTTP/1.1    │
-//!            h1, h2    → words              this?       desk: window, credits                     │
+//!            h1, h2    → words              this?       desk: turn, place, credits                │
 //!  caller ◄─ record ◄────────────────────── meter: look at each frame, change none ◄──────────────┘
 //!            one line and one set of metrics per request
 //! ```
@@ -24,8 +24,9 @@ pub mod metrics;
 pub mod log;
 pub mod refuse;
 
-// Mechanisms: what limits, and what reads a cost.
+// Mechanisms: what limits, who is let through, and what reads a cost.
 pub mod limit;
+pub mod desk;
 pub mod meter;
 
 // From text to what is valid.

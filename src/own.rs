@@ -15,14 +15,15 @@ use serde_json::{Value, json};
 use tower::{Layer, Service};
 
 use crate::admit::body;
+use crate::admit::desk::ask;
 use crate::answer::AnsweredBody;
 use crate::arrival::{Arrival, Refused};
 use crate::books::open::Books;
 use crate::clock::ceil_seconds;
 use crate::config::{Analyses, Config};
 use crate::credits::budget::{Standing, Whose};
+use crate::desk::Ask;
 use crate::identify::Identified;
-use crate::limit::window::Window;
 use crate::live::directory::Caller;
 use crate::refuse::Refusal;
 use crate::route::{Class, Own as Question, Route, schema};
@@ -38,7 +39,6 @@ const AT_ONCE: usize = 4;
 #[derive(Clone, Debug)]
 pub struct OwnLayer {
     pub(crate) books: Books,
-    pub(crate) window: Arc<Window>,
 }
 
 impl<S> Layer<S> for OwnLayer {
@@ -122,11 +122,16 @@ where
         let refusal = Refusal::ConcurrencyLimited { team: team.name.to_string(), limit: AT_ONCE, of };
         return Err(Refused::new(exchange, refusal));
     };
+    // How a chat with this head would be asked for.
+    let ask = match ask(&knows.books.desk, &snapshot, &caller, Route::explained(), &head.headers) {
+        Ok(ask) => ask,
+        Err(refusal) => return Err(Refused::new(exchange, refusal)),
+    };
     let document = if question == Question::Me {
-        me(&knows, config, &caller).await
+        me(&knows, &caller, &ask).await
     } else {
         match body::upload(&mut exchange, &snapshot, &head, body, &caller).await {
-            Ok(body) => explain(&knows, config, &caller, rate_left, &body),
+            Ok(body) => explain(&knows, config, &caller, &ask, rate_left, &body),
             Err(refusal) => return Err(Refused::new(exchange, refusal)),
         }
     };
@@ -138,7 +143,7 @@ where
 }
 
 /// How a caller stands: its team, limits, budgets and latest charges.
-async fn me(knows: &OwnLayer, config: &Config, caller: &Caller) -> Value {
+async fn me(knows: &OwnLayer, caller: &Caller, ask: &Ask) -> Value {
     let team = &caller.team;
     let name = Arc::clone(&team.name);
     let charges = knows.books.reads.look(move |reading| reading.recent_charges(&name, CHARGES)).await;
@@ -156,19 +161,27 @@ async fn me(knows: &OwnLayer, config: &Config, caller: &Caller) -> Value {
             "all_analyses": matches!(team.analyses, Analyses::All),
         },
         "calls_in_flight": team.calls_in_flight(),
-        "budgets": standings(knows, config, caller).iter().map(budget).collect::<Vec<_>>(),
+        "queue": queue(knows, ask).0,
+        "budgets": standings(knows, caller).iter().map(budget).collect::<Vec<_>>(),
         "last_charges": charges.ok(),
     })
 }
 
 /// Whether a chat would be admitted now, and every limit that has a say.
-fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, rate_left: u32, body: &[u8]) -> Value {
+fn explain(
+    knows: &OwnLayer,
+    config: &Config,
+    caller: &Caller,
+    ask: &Ask,
+    rate_left: u32,
+    body: &[u8],
+) -> Value {
     let team = &caller.team;
-    let reserve = knows.books.accounts.reserve(&config.credits, Route::explained());
+    let reserve = ask.reserve;
     let in_flight = team.calls_in_flight();
     let window_limit = config.upstream.requests_per_minute.get();
-    let window = knows.window.look(window_limit);
-    let standings = standings(knows, config, caller);
+    let (queue, full) = queue(knows, ask);
+    let standings = standings(knows, caller);
 
     let mut refusals = Vec::new();
     let rules = Route::explained().row().body.unwrap_or_default();
@@ -186,25 +199,39 @@ fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, rate_left: u32, b
             of: "calls",
         });
     }
-    refusals.extend(window.err().map(Refusal::from));
+    refusals.extend(full);
     let tight = standings.iter().filter(|standing| standing.tally.left() < reserve);
     refusals.extend(tight.map(|standing| Refusal::of_budget(standing, reserve, &config.credits.zone)));
 
     json!({
         "admitted": refusals.is_empty(),
         "holds": reserve,
+        "queue": queue,
         "refusals": refusals.iter().map(refused).collect::<Vec<_>>(),
         "limits": {
             "rate": { "requests_per_minute": team.limits.requests_per_minute, "left_at_once": rate_left },
             "concurrency": { "limit": team.limits.concurrency, "in_flight": in_flight },
-            "upstream_window": { "requests_per_minute": window_limit, "used": knows.window.used() },
+            "upstream_window": { "requests_per_minute": window_limit, "used": knows.books.desk.window_used() },
             "budgets": standings.iter().map(budget).collect::<Vec<_>>(),
         },
     })
 }
 
-fn standings(knows: &OwnLayer, config: &Config, caller: &Caller) -> Vec<Standing> {
-    knows.books.accounts.standings(&caller.budgets, &config.credits.zone)
+fn standings(knows: &OwnLayer, caller: &Caller) -> Vec<Standing> {
+    knows.books.desk.standings(&caller.budgets)
+}
+
+/// Where a chat would stand in the order of turns, and why it would be refused there.
+fn queue(knows: &OwnLayer, ask: &Ask) -> (Value, Option<Refusal>) {
+    let (position, at_least, refusal) = knows.books.desk.look(ask);
+    let (waiting, _) = knows.books.desk.waiting(&ask.team);
+    let queue = json!({
+        "waiting": waiting,
+        "position": position,
+        "at_least_seconds": at_least.as_secs_f64(),
+        "waits_seconds": ask.patience.turn.as_secs_f64(),
+    });
+    (queue, refusal)
 }
 
 fn budget(standing: &Standing) -> Value {

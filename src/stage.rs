@@ -48,20 +48,20 @@ pub struct Checked<C, S> {
 impl<C, S, In> Service<In> for Checked<C, S>
 where
     C: Check<In>,
-    S: Service<C::Out, Error = Refused>,
+    S: Service<C::Out, Error: From<Refused>>,
 {
     type Response = S::Response;
-    type Error = Refused;
-    type Future = Fork<S::Future, Ready<Result<S::Response, Refused>>>;
+    type Error = S::Error;
+    type Future = Fork<S::Future, Ready<Result<S::Response, S::Error>>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: In) -> Self::Future {
         match self.check.check(request) {
             Ok(request) => Fork::Onward { future: self.inner.call(request) },
-            Err(refused) => Fork::Here { future: ready(Err(refused)) },
+            Err(refused) => Fork::Here { future: ready(Err(refused.into())) },
         }
     }
 }

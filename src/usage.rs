@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use prometheus::{Gauge, GaugeVec};
 use serde::Deserialize;
 
+use crate::books::local::LocalDesk;
 use crate::credits::Credits;
 use crate::credits::period::day_of;
 use crate::inject;
 use crate::ledger::{LedgerError, Reads, Span, Spend};
-use crate::limit::window::Window;
 use crate::live::{Live, Snapshot};
 use crate::metrics::{self, Metrics};
 use crate::outbound::ask::{AskError, Bounds, ask};
@@ -38,6 +38,8 @@ pub struct UpstreamUsage {
     pub remaining: Credits,
     /// Spent by API calls alone.
     pub api_used: Credits,
+    /// Whether more is bought when nothing is left.
+    pub recharges: bool,
 }
 
 /// The ledger beside it, for the same days.
@@ -98,6 +100,14 @@ struct Document {
     billing_period: Billing,
     credits: Pooled,
     api_requests: Api,
+    #[serde(default)]
+    auto_recharge: Option<Recharge>,
+}
+
+#[derive(Deserialize)]
+struct Recharge {
+    #[serde(default)]
+    enabled: bool,
 }
 
 #[derive(Deserialize)]
@@ -120,7 +130,7 @@ struct Api {
 
 impl UpstreamUsage {
     fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let Document { billing_period, credits, api_requests } = serde_json::from_slice(body)?;
+        let Document { billing_period, credits, api_requests, auto_recharge } = serde_json::from_slice(body)?;
         // What cannot be booked, a negative balance say, is none.
         let amount =
             |number: serde_json::Number| Credits::from_json_number(&number.to_string()).unwrap_or_default();
@@ -131,6 +141,7 @@ impl UpstreamUsage {
             used: amount(credits.used),
             remaining: amount(credits.remaining),
             api_used: amount(api_requests.credits_used),
+            recharges: auto_recharge.is_some_and(|recharge| recharge.enabled),
         })
     }
 }
@@ -223,7 +234,7 @@ pub async fn watch<C: Connect>(
     live: Arc<Live>,
     reads: Reads,
     bill: Arc<Bill>,
-    window: Arc<Window>,
+    desk: Arc<LocalDesk>,
 ) {
     loop {
         let snapshot = live.current();
@@ -233,10 +244,14 @@ pub async fn watch<C: Connect>(
             continue;
         }
         // It counts against the window like any call; callers come first.
-        let place = window.take(snapshot.config.upstream.requests_per_minute.get());
-        if place.is_ok_and(|mut slot| slot.sent().is_ok()) {
+        let place = desk.spare_place();
+        if place.is_some_and(|mut place| place.sent().is_ok()) {
             match compare_with(&connect, &snapshot, &reads).await {
-                Ok(comparison) => bill.read(UpstreamReading { at: live.clock().wall(), comparison }),
+                Ok(comparison) => {
+                    let theirs = comparison.theirs;
+                    desk.pool(theirs.recharges || theirs.remaining > Credits::ZERO, theirs.end);
+                    bill.read(UpstreamReading { at: live.clock().wall(), comparison });
+                }
                 Err(error) => tracing::warn!(%error, "cannot compare the ledger with the upstream's usage"),
             }
         }
@@ -268,6 +283,7 @@ mod tests {
             used: Credits::ZERO,
             remaining: Credits::ZERO,
             api_used: Credits::whole(api),
+            recharges: false,
         };
         for (api, drift) in [(100, 0.0), (105, 0.0), (110, 0.0), (112, 2.0), (97, -3.0)] {
             let comparison = Comparison {

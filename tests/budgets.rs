@@ -1,19 +1,24 @@
 //! Budgets: never overspent, never refused wrongly, explained when they bind.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use mavera_gateway::books::accounts::{Accounts, Asked};
+use mavera_gateway::books::admission::Asked;
 use mavera_gateway::books::hold::{Closing, Hold};
+use mavera_gateway::books::local::LocalDesk;
+use mavera_gateway::books::queue_counts::QueueCounts;
 use mavera_gateway::clock::Clock;
-use mavera_gateway::config::{Credits as Settings, Reserve};
+use mavera_gateway::config::{Credits as Settings, Reserve, parse};
 use mavera_gateway::credits::Credits;
 use mavera_gateway::credits::budget::{Budget, Budgets, Grant, Whose};
 use mavera_gateway::credits::period::Period;
-use mavera_gateway::ledger::{self, Basis, Ending, Ledger, NewEnding, NewHold, Receipt};
+use mavera_gateway::desk::{Ask, Patience};
+use mavera_gateway::ledger::{Basis, Ending, Ledger, NewEnding, NewHold, Receipt};
 use mavera_gateway::meter::Usage;
+use mavera_gateway::metrics::Metrics;
 use mavera_gateway::refuse::Refusal;
 use mavera_gateway::route::Route;
 use tokio::sync::oneshot;
@@ -61,15 +66,26 @@ fn asked(team: &str, budgets: &[(Whose, u64, Period)]) -> Asked {
     let budgets = budgets.iter().map(|(whose, credits, period)| {
         (whose.clone(), Budget { credits: Credits::whole(*credits), period: *period })
     });
-    Asked {
-        account: ledger::Account {
-            team: team.into(),
-            key_id: "k7f3a9c2".into(),
-            route: Route::named("video_chat"),
-        },
-        request_id: "r".into(),
+    let turn = Duration::from_secs(20);
+    let ask = Ask {
+        team: team.into(),
+        weight: NonZeroU32::MIN,
+        key_id: "k7f3a9c2".into(),
+        costs: true,
+        reserve: Credits::ZERO,
         budgets: Budgets(budgets.collect()),
-    }
+        cap: None,
+        patience: Patience { turn, credits: Duration::ZERO, most: Duration::MAX },
+    };
+    Asked { ask, route: Route::explained(), request_id: "r".into() }
+}
+
+/// Holds credits, as a call under these settings would.
+async fn hold_for(desk: &Arc<LocalDesk>, mut asked: Asked, settings: &Settings) -> Result<Hold, Refusal> {
+    asked.ask.reserve = desk.reserve(settings, asked.route);
+    asked.ask.patience.credits = settings.wait;
+    let admission = desk.admit(asked, None).await.map_err(|denied| denied.refusal)?;
+    Ok(admission.hold.expect("it costs"))
 }
 
 fn settle(hold: Hold, credits: u64) {
@@ -83,14 +99,16 @@ fn settle(hold: Hold, credits: u64) {
     });
 }
 
-fn accounts_at(wall: &str, pushed: &'static AtomicI64) -> (Arc<Accounts>, Arc<Counting>) {
+fn accounts_at(wall: &str, pushed: &'static AtomicI64) -> (Arc<LocalDesk>, Arc<Counting>) {
     let clock = Clock::starting_at(wall.parse().unwrap()).pushed_by(pushed);
     let ledger = Arc::new(Counting::default());
-    let zone = TimeZone::get("Europe/Berlin").unwrap();
-    (Accounts::new(Arc::clone(&ledger) as _, clock, &zone, 0, &[]), ledger)
+    let text = "[upstream]\nrequests_per_minute = 100000000\n[credits]\ntime_zone = \"Europe/Berlin\"\n";
+    let config = parse(std::path::Path::new("gateway.toml"), text).unwrap();
+    let counts = QueueCounts::new(&Metrics::new());
+    (LocalDesk::new(Arc::clone(&ledger) as _, clock, &config, counts, 0, &[]), ledger)
 }
 
-fn accounts() -> (Arc<Accounts>, Arc<Counting>) {
+fn accounts() -> (Arc<LocalDesk>, Arc<Counting>) {
     static STILL: AtomicI64 = AtomicI64::new(0);
     accounts_at("2030-01-15T12:00:00Z", &STILL)
 }
@@ -108,7 +126,7 @@ async fn a_budget_for_a_hundred_calls_admits_exactly_a_hundred_of_a_thousand_at_
                 let (accounts, asked) = (Arc::clone(&accounts), asked("growth", &budgets));
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis((n * (seed + 1) % 17) as u64)).await;
-                    let hold = accounts.hold(asked, &settings(3, 2)).await.ok()?;
+                    let hold = hold_for(&accounts, asked, &settings(3, 2)).await.ok()?;
                     tokio::time::sleep(Duration::from_millis((n * 31 % 23) as u64)).await;
                     settle(hold, 3);
                     Some(())
@@ -130,20 +148,20 @@ async fn a_budget_for_a_hundred_calls_admits_exactly_a_hundred_of_a_thousand_at_
 async fn a_call_waits_for_what_others_hold_and_is_not_refused_wrongly() {
     let (accounts, _) = accounts();
     let budget = [(Whose::Team("growth".into()), 6, Period::Day)];
-    let first = accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap();
+    let first = hold_for(&accounts, asked("growth", &budget), &settings(5, 10)).await.unwrap();
     let waiting = tokio::spawn({
         let (accounts, asked) = (Arc::clone(&accounts), asked("growth", &budget));
-        async move { accounts.hold(asked, &settings(5, 10)).await.map(drop) }
+        async move { hold_for(&accounts, asked, &settings(5, 10)).await.map(drop) }
     });
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(!waiting.is_finished(), "one credit is free, five are held: it may yet fit");
     settle(first, 1);
     assert_eq!(waiting.await.unwrap(), Ok(()));
     // Spent, and nothing held: refused at once, with the numbers.
-    let hold = accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap();
+    let hold = hold_for(&accounts, asked("growth", &budget), &settings(5, 10)).await.unwrap();
     settle(hold, 4);
     let before = tokio::time::Instant::now();
-    let refusal = accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap_err();
+    let refusal = hold_for(&accounts, asked("growth", &budget), &settings(5, 10)).await.unwrap_err();
     assert_eq!(before.elapsed(), Duration::ZERO);
     assert_eq!(
         refusal.message(),
@@ -156,9 +174,9 @@ async fn a_call_waits_for_what_others_hold_and_is_not_refused_wrongly() {
 async fn waiting_has_its_bound() {
     let (accounts, _) = accounts();
     let budget = [(Whose::Organisation, 5, Period::Day)];
-    let _held = accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap();
+    let _held = hold_for(&accounts, asked("growth", &budget), &settings(5, 10)).await.unwrap();
     let before = tokio::time::Instant::now();
-    let refusal = accounts.hold(asked("research", &budget), &settings(5, 10)).await.unwrap_err();
+    let refusal = hold_for(&accounts, asked("research", &budget), &settings(5, 10)).await.unwrap_err();
     assert!(matches!(refusal, Refusal::CreditsHeld { .. }));
     assert_eq!(before.elapsed(), Duration::from_secs(10));
 }
@@ -169,11 +187,14 @@ async fn who_waits_is_admitted_when_the_period_begins_anew() {
     // Four seconds before midnight in Berlin.
     let (accounts, _) = accounts_at("2030-01-15T22:59:56Z", &STILL);
     let budget = [(Whose::Team("growth".into()), 5, Period::Day)];
-    settle(accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap(), 5);
+    settle(hold_for(&accounts, asked("growth", &budget), &settings(5, 10)).await.unwrap(), 5);
     let before = tokio::time::Instant::now();
-    assert!(accounts.hold(asked("growth", &budget), &settings(5, 3)).await.is_err(), "not within its wait");
+    assert!(
+        hold_for(&accounts, asked("growth", &budget), &settings(5, 3)).await.is_err(),
+        "not within its wait"
+    );
     assert_eq!(before.elapsed(), Duration::ZERO);
-    let _held = accounts.hold(asked("growth", &budget), &settings(5, 10)).await.unwrap();
+    let _held = hold_for(&accounts, asked("growth", &budget), &settings(5, 10)).await.unwrap();
     assert_eq!(before.elapsed().as_secs(), 4);
     // What an earlier period holds is in nobody's way.
     assert_eq!(accounts.held(&Whose::Organisation), Credits::whole(5));
@@ -183,10 +204,10 @@ async fn who_waits_is_admitted_when_the_period_begins_anew() {
 async fn a_budget_that_is_spent_is_told_before_one_that_others_hold() {
     let (accounts, _) = accounts();
     let budgets = [(Whose::Organisation, 10, Period::Day), (Whose::Team("growth".into()), 5, Period::Day)];
-    settle(accounts.hold(asked("growth", &budgets), &settings(5, 10)).await.unwrap(), 5);
-    let _held = accounts.hold(asked("research", &budgets[..1]), &settings(5, 10)).await.unwrap();
+    settle(hold_for(&accounts, asked("growth", &budgets), &settings(5, 10)).await.unwrap(), 5);
+    let _held = hold_for(&accounts, asked("research", &budgets[..1]), &settings(5, 10)).await.unwrap();
     let before = tokio::time::Instant::now();
-    let refusal = accounts.hold(asked("growth", &budgets), &settings(5, 10)).await.unwrap_err();
+    let refusal = hold_for(&accounts, asked("growth", &budgets), &settings(5, 10)).await.unwrap_err();
     assert_eq!(before.elapsed(), Duration::ZERO, "waiting could not help");
     assert!(refusal.message().starts_with("Team growth has used 5 of 5"), "{}", refusal.message());
 }
@@ -242,7 +263,7 @@ async fn dropped_at_any_await_a_hold_ends_once_and_frees_what_it_took() {
         let (accounts, ledger) = accounts();
         let budget = [(Whose::Organisation, 5, Period::Day)];
         let settings_in_force = settings(5, 10);
-        let mut holding = Box::pin(accounts.hold(asked("growth", &budget), &settings_in_force));
+        let mut holding = Box::pin(hold_for(&accounts, asked("growth", &budget), &settings_in_force));
         for _ in 0..polls {
             if let std::task::Poll::Ready(held) = futures_poll(&mut holding) {
                 drop(held);
@@ -258,7 +279,7 @@ async fn dropped_at_any_await_a_hold_ends_once_and_frees_what_it_took() {
         );
         let (holds, endings) = (ledger.holds.load(Ordering::Relaxed), ledger.endings.load(Ordering::Relaxed));
         assert_eq!(holds, endings, "after {polls} polls");
-        assert!(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.is_ok());
+        assert!(hold_for(&accounts, asked("growth", &budget), &settings(5, 0)).await.is_ok());
     }
 }
 
@@ -275,7 +296,7 @@ async fn periods_follow_the_calendar_forwards_and_never_back() {
     let month = [(Whose::Organisation, 10, Period::Month)];
     let day = [(Whose::Organisation, 10, Period::Day)];
     let spend = async |budget: &[(Whose, u64, Period)], credits: u64| {
-        let hold = accounts.hold(asked("growth", budget), &settings(5, 0)).await?;
+        let hold = hold_for(&accounts, asked("growth", budget), &settings(5, 0)).await?;
         settle(hold, credits);
         Ok::<_, Refusal>(())
     };
@@ -305,10 +326,10 @@ async fn a_call_that_ends_after_midnight_is_booked_on_the_day_it_was_held() {
     static PUSHED: AtomicI64 = AtomicI64::new(0);
     let (accounts, _) = accounts_at("2028-01-31T22:59:00Z", &PUSHED);
     let month = [(Whose::Organisation, 10, Period::Month)];
-    let january = accounts.hold(asked("growth", &month), &settings(5, 0)).await.unwrap();
+    let january = hold_for(&accounts, asked("growth", &month), &settings(5, 0)).await.unwrap();
     PUSHED.store(3600, Ordering::Relaxed);
     settle(january, 9);
-    let standing = &accounts.standings(&asked("growth", &month).budgets, &settings(5, 0).zone)[0];
+    let standing = &accounts.standings(&asked("growth", &month).ask.budgets)[0];
     let tally = standing.tally;
     assert_eq!((tally.used, tally.held), (Credits::ZERO, Credits::ZERO), "February is untouched");
 }
@@ -325,12 +346,15 @@ async fn a_grant_raises_a_budget_while_it_lasts() {
         from: today,
         until: today,
     }]);
-    settle(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.unwrap(), 5);
-    settle(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.unwrap(), 5);
-    assert!(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.is_err());
+    settle(hold_for(&accounts, asked("growth", &budget), &settings(5, 0)).await.unwrap(), 5);
+    settle(hold_for(&accounts, asked("growth", &budget), &settings(5, 0)).await.unwrap(), 5);
+    assert!(hold_for(&accounts, asked("growth", &budget), &settings(5, 0)).await.is_err());
     PUSHED.store(86_400, Ordering::Relaxed);
-    settle(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.unwrap(), 5);
-    assert!(accounts.hold(asked("growth", &budget), &settings(5, 0)).await.is_err(), "the grant is over");
+    settle(hold_for(&accounts, asked("growth", &budget), &settings(5, 0)).await.unwrap(), 5);
+    assert!(
+        hold_for(&accounts, asked("growth", &budget), &settings(5, 0)).await.is_err(),
+        "the grant is over"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -339,7 +363,7 @@ async fn a_learned_reserve_is_what_the_dearest_recent_calls_cost() {
     let learned = Settings { reserve: Reserve::Learned { floor: Credits::whole(2) }, ..settings(0, 0) };
     assert_eq!(accounts.reserve(&learned, Route::explained()), Credits::whole(2), "nothing learned yet");
     for n in 0..200 {
-        let hold = accounts.hold(asked("growth", &[]), &learned).await.unwrap();
+        let hold = hold_for(&accounts, asked("growth", &[]), &learned).await.unwrap();
         settle(hold, if n % 10 == 0 { 4 } else { 1 });
     }
     assert_eq!(accounts.reserve(&learned, Route::explained()), Credits::whole(4));
@@ -384,11 +408,10 @@ async fn a_spent_budget_is_a_402_with_the_numbers_and_what_is_left_is_told_on_ev
 async fn a_threshold_is_passed_when_its_percentage_is_spent() {
     let (accounts, _) = accounts();
     let budget = [(Whose::Team("growth".into()), 100, Period::Month)];
-    let threshold =
-        || accounts.standings(&asked("growth", &budget).budgets, &settings(1, 0).zone)[0].tally.threshold();
+    let threshold = || accounts.standings(&asked("growth", &budget).ask.budgets)[0].tally.threshold();
     let mut passed = Vec::new();
     for _ in 0..100 {
-        settle(accounts.hold(asked("growth", &budget), &settings(1, 0)).await.unwrap(), 1);
+        settle(hold_for(&accounts, asked("growth", &budget), &settings(1, 0)).await.unwrap(), 1);
         passed.push(threshold());
     }
     for (spent, expected) in [(49, 0), (50, 50), (74, 50), (75, 75), (90, 90), (99, 90), (100, 100)] {

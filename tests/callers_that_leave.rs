@@ -86,7 +86,7 @@ async fn leaving_while_a_connection_is_being_made_sends_nothing() {
     rig.settle().await;
     let sent = received.requests().len();
     assert_eq!(
-        rig.gateway.window.used() as usize,
+        rig.gateway.books.desk.window_used() as usize,
         sent,
         "a place in the window is taken only by what was sent"
     );

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use mavera_gateway::desk::State;
+use mavera_gateway::refuse::Code;
 use serde_json::{Value, json};
 
 use crate::support::chat_body;
@@ -67,6 +69,7 @@ async fn it_says_what_the_ledger_says_before_and_after_a_restart() {
     assert!(growth["standing"]["per_day"].as_f64().unwrap() >= sum);
     assert_eq!(overview["refusals"], json!([{"team": "other", "code": "invalid_api_key", "count": 1}]));
     assert_eq!(overview["window"]["limit"], 1_000_000);
+    assert_eq!((&overview["upstream_state"], &growth["waiting"]), (&json!("serving"), &json!(0)));
 
     for per in ["day", "week", "month"] {
         let spend = document(pair.admin, &format!("/credits/spend?per={per}"));
@@ -83,6 +86,17 @@ async fn it_says_what_the_ledger_says_before_and_after_a_restart() {
     let overview = document(admin, "/credits/overview");
     assert_eq!(overview["teams"][0]["standing"]["used"].as_f64(), Some(sum));
     assert_eq!(overview["refusals"], json!([]), "counted since the start");
+}
+
+#[test]
+fn it_has_words_for_every_refusal_and_for_every_state_of_the_upstream_that_needs_some() {
+    let words = include_str!("../src/admin/page/words.js");
+    for code in Code::ALL {
+        assert!(words.contains(&format!("\n  {}: \"", code.as_str())), "{code:?}");
+    }
+    for state in State::ALL.into_iter().filter(|state| *state != State::Serving) {
+        assert!(words.contains(&format!("\n  {}: [\"", state.as_str())), "{state:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mavera_gateway::books::open::Books;
+use mavera_gateway::books::queue_counts::QueueCounts;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::parse;
 use mavera_gateway::key::NewKey;
@@ -18,7 +19,8 @@ use serde_json::Value;
 
 use crate::support::http::chat;
 use crate::support::process::{
-    PATIENCE, Pair, PairSetup, Process, binary, config, get, start_gateway, start_simulator, team,
+    PATIENCE, Pair, PairSetup, Process, binary, config, get, start_gateway, start_simulator,
+    start_simulator_with, team,
 };
 use crate::support::{CANARY, chat_body, checker};
 
@@ -483,13 +485,27 @@ fn rounds() -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chaos_never_loses_a_credit() {
-    let (_simulator, simulator_address) = start_simulator("");
+    chaos(rounds(), &PairSetup::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chaos_while_calls_wait_their_turn_never_loses_a_credit() {
+    // Beyond a tenth of the window, every twentieth of a second one.
+    let upstream = "[queue]\nreserve = 0.9";
+    chaos(rounds() / 2, &PairSetup { requests_per_minute: Some(1200), upstream, ..PairSetup::default() })
+        .await;
+}
+
+/// Kills a gateway so many times under load, and holds its ledger against the upstream's books.
+async fn chaos(rounds: usize, setup: &PairSetup<'_>) {
+    let plan = setup.requests_per_minute.unwrap_or(1_000_000).to_string();
+    let (_simulator, simulator_address) = start_simulator_with(&["--requests-per-minute", &plan]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gateway.toml");
     std::fs::write(folder.path().join("key"), CANARY).unwrap();
     let keys = [NewKey::generate().unwrap(), NewKey::generate().unwrap()];
     // One team has plenty, the other races on a budget that it spends before the end.
-    let budgets = [("growth", 100_000 * rounds()), ("research", 30 * rounds())];
+    let budgets = [("growth", 100_000 * rounds), ("research", 30 * rounds)];
     let teams: Vec<_> = keys
         .iter()
         .zip(budgets)
@@ -505,11 +521,11 @@ async fn chaos_never_loses_a_credit() {
             .into(),
     };
     let base_url = format!("base_url = \"http://{simulator_address}/api/v1\"");
-    std::fs::write(&path, config(folder.path(), &PairSetup::default(), &base_url, &teams)).unwrap();
+    std::fs::write(&path, config(folder.path(), setup, &base_url, &teams)).unwrap();
     let books = || -> Value { serde_json::from_str(&get(simulator_address, "/sim/books").1).unwrap() };
     let ledger = folder.path().join("ledger.db");
     let mut gateway: Option<Process> = None;
-    for round in 0..rounds() {
+    for round in 0..rounds {
         let (mut started, address, _) = start_gateway(&path);
         checker::check(&ledger, &budgets);
         let stop = Arc::new(AtomicBool::new(false));
@@ -562,6 +578,7 @@ async fn chaos_never_loses_a_credit() {
         assert!(booked.insert(id, (state, credits, basis)).is_none(), "a request id twice");
     }
     let books = books();
+    assert_eq!(books["over_window"], 0, "the window is what it was, also over a kill");
     let (mut billed, mut settled, mut doubt, mut seen) = (0.0, 0.0, 0.0, HashSet::new());
     for received in books["received"]
         .as_array()
@@ -592,7 +609,7 @@ async fn chaos_never_loses_a_credit() {
         }
     }
     assert!(settled <= billed && billed <= settled + doubt, "{settled} ≤ {billed} ≤ {settled} + {doubt}");
-    assert!(seen.len() > rounds() * 3, "only {} calls came through", seen.len());
+    assert!(seen.len() > rounds * 3, "only {} calls came through", seen.len());
     drop(last);
 }
 
@@ -635,7 +652,11 @@ fn a_start_reads_sums_and_not_five_million_entries() {
     // Work is counted, not time: what the start reads does not grow with the entries, and of the days' sums each is read
     // once ever, by the first start that looks back no further.
     let config = parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
-    let open = || Books::open(&config, Clock::system(), &Arc::new(Counts::new(&Metrics::new()))).unwrap();
+    let open = || {
+        let metrics = Metrics::new();
+        let (counts, queue) = (Arc::new(Counts::new(&metrics)), QueueCounts::new(&metrics));
+        Books::open(&config, Clock::system(), &counts, queue).unwrap()
+    };
     drop(open());
     let before = bytes_read();
     let books = open();

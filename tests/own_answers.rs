@@ -107,7 +107,7 @@ async fn a_call_dropped_at_any_await_of_the_whole_path_ends_its_hold_once() {
         finished += usize::from(done);
         drop(call);
         rig.settle().await;
-        assert_eq!(rig.gateway.books.accounts.open_holds(), 0, "after {polls} polls");
+        assert_eq!(rig.gateway.books.desk.open_holds(), 0, "after {polls} polls");
     }
     assert!(finished > 5 && finished < 60, "{finished}");
     let sent = simulator.books(|books| books.received.len());

@@ -89,7 +89,7 @@ async fn what_cannot_be_served_is_refused_in_the_upstreams_own_envelope() {
         assert_eq!((got_status, got_code.as_str()), (status, code), "{what}: {:?}", answer.body);
     }
     assert_eq!(simulator.books(|books| books.received.len()), 0, "the upstream saw none of it");
-    assert_eq!((rig.connections_made(), rig.gateway.window.used()), (0, 0));
+    assert_eq!((rig.connections_made(), rig.gateway.books.desk.window_used()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -243,7 +243,7 @@ async fn what_has_accrued_survives_a_reload() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let refused = rig.send(rig.chat(chat_body(false, ""))).await;
     assert_eq!(refused.code(), "concurrency_limit_exceeded", "calls in flight still count");
-    assert_eq!(rig.gateway.window.used(), 3);
+    assert_eq!(rig.gateway.books.desk.window_used(), 3);
     drop(streaming);
 }
 

@@ -153,7 +153,7 @@ async fn a_traced_call_has_a_span_for_itself_its_stages_and_its_exchange() {
             assert_eq!(span.parent_span_id, server.span_id, "{}", span.name);
         }
     }
-    for stage in ["read body", "hold credits", "connect"] {
+    for stage in ["read body", "wait for a turn", "connect"] {
         assert_eq!(collector.span(stage).kind, SpanKind::Internal as i32);
     }
     let expected = format!("00-{TRACE}-{}-01", hex::encode(&client.span_id));

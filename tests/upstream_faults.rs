@@ -191,7 +191,7 @@ async fn an_unreachable_upstream_costs_nothing_and_says_so() {
     let answer = rig.send(rig.chat(chat_body(false, ""))).await;
     assert_eq!((answer.status().as_u16(), answer.code().as_str()), (502, "upstream_unreachable"));
     assert_eq!(answer.header("x-should-retry"), "", "a retry is safe");
-    assert_eq!(rig.gateway.window.used(), 0, "it took no place in the window");
+    assert_eq!(rig.gateway.books.desk.window_used(), 0, "it took no place in the window");
     let record = rig.record().await;
     assert!(record["upstream_seconds"].is_null());
 }

@@ -13,7 +13,8 @@ fn clock() -> Clock {
 }
 
 fn wide_team(window: u32) -> Setup {
-    Setup { upstream: format!("requests_per_minute = {window}"), ..Setup::default() }
+    let queue = "wait = \"0s\"".into();
+    Setup { upstream: format!("requests_per_minute = {window}"), queue, ..Setup::default() }
 }
 
 #[tokio::test(start_paused = true)]

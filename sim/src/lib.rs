@@ -152,6 +152,16 @@ impl Simulator {
         self.state().settings.quirks = quirks;
     }
 
+    /// Buys credits for the month, as somebody in the dashboard would.
+    pub fn buy(&self, credits: u64) {
+        self.state().pool.included += credits;
+    }
+
+    /// Sets a limit for the workspace, or lifts it, as somebody in the dashboard would.
+    pub fn set_workspace_budget(&self, budget: Option<u64>) {
+        self.state().settings.workspace_budget = budget;
+    }
+
     /// Changes the state of its keys, as somebody in the dashboard would.
     pub fn set_keys(&self, keys: Vec<SimKey>) {
         let mut state = self.state();

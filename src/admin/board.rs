@@ -7,9 +7,9 @@ use prometheus::{Gauge, GaugeVec, IntGauge};
 
 use crate::books::open::Books;
 use crate::credits::budget::{Budgets, Standing, Whose};
+use crate::desk::State;
 use crate::forward::drain::Drain;
 use crate::gateway::Gateway;
-use crate::limit::window::Window;
 use crate::live::Live;
 use crate::metrics::{Metrics, seconds};
 use crate::record::Recorder;
@@ -25,7 +25,6 @@ pub struct Board {
     pub(super) live: Arc<Live>,
     pub(super) books: Books,
     pub(super) bill: Arc<Bill>,
-    pub(super) window: Arc<Window>,
     pub(super) drain: Drain,
     pub(super) shutdown: Shutdown,
     pub(super) started: Timestamp,
@@ -40,6 +39,9 @@ struct Gauges {
     threshold: GaugeVec,
     used: GaugeVec,
     resets: GaugeVec,
+    upstream_state: GaugeVec,
+    queue_waiting: GaugeVec,
+    queue_lag: GaugeVec,
     /// What a call holds at present.
     reserve: Gauge,
     window_used: IntGauge,
@@ -50,7 +52,7 @@ impl Board {
     /// Over the parts of a gateway. Once for each, because it declares metrics.
     #[must_use]
     pub fn new(gateway: &Gateway) -> Self {
-        let Gateway { metrics, recorder, live, books, bill, window, drain, shutdown, started, .. } = gateway;
+        let Gateway { metrics, recorder, live, books, bill, drain, shutdown, started, .. } = gateway;
         Self {
             gauges: Gauges::new(metrics),
             metrics: Arc::clone(metrics),
@@ -58,7 +60,6 @@ impl Board {
             live: Arc::clone(live),
             books: books.clone(),
             bill: Arc::clone(bill),
-            window: Arc::clone(window),
             drain: drain.clone(),
             shutdown: shutdown.clone(),
             started: *started,
@@ -75,22 +76,34 @@ impl Board {
     pub fn scrape(&self) -> (String, Vec<u8>) {
         let (snapshot, gauges) = (self.live.current(), &self.gauges);
         let limit = snapshot.config.upstream.requests_per_minute.get();
-        gauges.window_used.set(i64::from(self.window.used()));
+        let desk = &self.books.desk;
+        gauges.window_used.set(i64::from(desk.window_used()));
         gauges.window_limit.set(i64::from(limit));
         let credits = &snapshot.config.credits;
-        let accounts = &self.books.accounts;
+        // What nobody has come to find out is told too.
+        let _ = self.books.counts.is_closed();
         // Teams and budgets that a reload took away have no standing any more.
         gauges.forget();
-        gauges.reserve.set(accounts.reserve(credits, Route::explained()).as_f64());
+        gauges.reserve.set(desk.reserve(credits, Route::explained()).as_f64());
         let teams = snapshot
             .directory
             .teams()
             .iter()
             .map(|team| (&*team.name, Whose::Team(Arc::clone(&team.name)), team.budget));
+        let upstream = desk.upstream();
+        for state in State::ALL {
+            let is = if state == upstream { 1.0 } else { 0.0 };
+            gauges.upstream_state.with_label_values(&[state.as_str()]).set(is);
+        }
+        for team in snapshot.directory.teams() {
+            let (waiting, lag) = desk.waiting(&team.name);
+            gauges.queue_waiting.with_label_values(&[&team.name]).set(f64::from(waiting));
+            gauges.queue_lag.with_label_values(&[&team.name]).set(lag);
+        }
         for (name, whose, budget) in teams.chain([("organisation", Whose::Organisation, credits.budget)]) {
-            gauges.held.with_label_values(&[name]).set(accounts.held(&whose).as_f64());
+            gauges.held.with_label_values(&[name]).set(desk.held(&whose).as_f64());
             let budgets = Budgets(budget.map(|budget| (whose, budget)).into_iter().collect());
-            for standing in accounts.standings(&budgets, &credits.zone) {
+            for standing in desk.standings(&budgets) {
                 gauges.stands(name, &standing);
             }
         }
@@ -119,6 +132,16 @@ impl Gauges {
                 "budget_reset_timestamp_seconds",
                 "When the running period of the budget ends, in seconds since the epoch.",
             ),
+            upstream_state: metrics.gauges(
+                "upstream_state",
+                "How the upstream is, as far as it has told by its answers and its usage: 1 for the one state it is in.",
+                &["state"],
+            ),
+            queue_waiting: by_team("queue_waiting", "Calls that wait for their turn or for credits, by team."),
+            queue_lag: by_team(
+                "queue_service_lag_places",
+                "Places that a team whose calls wait is behind its fair share since they do.",
+            ),
             reserve: metrics.gauge(
                 "credits_reserve",
                 "Credits that a call holds until its cost is known; with less left in a budget it is refused.",
@@ -136,7 +159,15 @@ impl Gauges {
 
     /// Before all that stand now are told: what is not among them is gone.
     fn forget(&self) {
-        for gauges in [&self.held, &self.budget, &self.threshold, &self.used, &self.resets] {
+        for gauges in [
+            &self.held,
+            &self.budget,
+            &self.threshold,
+            &self.used,
+            &self.resets,
+            &self.queue_waiting,
+            &self.queue_lag,
+        ] {
             gauges.reset();
         }
     }

@@ -7,11 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::board::Board;
-use crate::books::accounts::Accounts;
+use crate::books::local::LocalDesk;
 use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Standing as Account, Tally, Whose};
 use crate::credits::period::Period;
-use crate::live::Snapshot;
 use crate::metrics::OTHER;
 use crate::record::series::TeamCounts;
 use crate::route::Route;
@@ -25,6 +24,7 @@ pub(super) struct Overview {
     version: &'static str,
     time_zone: String,
     draining: bool,
+    upstream_state: &'static str,
     ledger: Ledger,
     reserve: Credits,
     organisation: Standing,
@@ -47,6 +47,7 @@ struct Team {
     name: String,
     calls_in_flight: usize,
     concurrency: usize,
+    waiting: u32,
     standing: Standing,
 }
 
@@ -103,9 +104,9 @@ struct Refusals {
 /// Asks everything that knows.
 pub(super) fn of(board: &Board) -> Overview {
     let snapshot = board.live.current();
-    let (config, accounts, calls) = (&snapshot.config, &board.books.accounts, board.recorder.counts());
+    let (config, desk, calls) = (&snapshot.config, &board.books.desk, board.recorder.counts());
     let now = board.now();
-    let standing = |whose, budget| Standing::of(accounts, &snapshot, whose, budget, now);
+    let standing = |whose, budget| Standing::of(desk, whose, budget, now);
     let teams = snapshot.directory.teams().iter();
     let known = teams.clone().map(|team| (&*team.name, &*team.counts));
     Overview {
@@ -114,28 +115,26 @@ pub(super) fn of(board: &Board) -> Overview {
         version: env!("CARGO_PKG_VERSION"),
         time_zone: config.credits.zone.iana_name().unwrap_or("UTC").to_owned(),
         draining: board.shutdown.draining.is_cancelled(),
-        ledger: Ledger { closed: board.books.counts.is_closed(), open_holds: accounts.open_holds() },
-        reserve: accounts.reserve(&config.credits, Route::explained()),
+        upstream_state: desk.upstream().as_str(),
+        ledger: Ledger { closed: board.books.counts.is_closed(), open_holds: desk.open_holds() },
+        reserve: desk.reserve(&config.credits, Route::explained()),
         organisation: standing(Whose::Organisation, config.credits.budget),
         teams: teams
             .map(|team| Team {
                 name: team.name.to_string(),
                 calls_in_flight: team.calls_in_flight(),
                 concurrency: team.limits.concurrency,
+                waiting: desk.waiting(&team.name).0,
                 standing: standing(Whose::Team(Arc::clone(&team.name)), team.budget),
             })
             .collect(),
-        upstream: board
-            .bill
-            .latest()
-            .as_deref()
-            .map(|reading| Upstream::of(reading, accounts, &snapshot, now)),
+        upstream: board.bill.latest().as_deref().map(|reading| Upstream::of(reading, desk, now)),
         usage_interval_seconds: config.upstream.usage_interval.as_secs(),
-        window: Window { used: board.window.used(), limit: config.upstream.requests_per_minute.get() },
+        window: Window { used: desk.window_used(), limit: config.upstream.requests_per_minute.get() },
         in_flight: InFlight {
             requests: calls.in_flight(),
             draining: board.drain.count(),
-            held: accounts.held(&Whose::Organisation),
+            held: desk.held(&Whose::Organisation),
         },
         refusals: known.chain([(OTHER, &**calls.strangers())]).flat_map(refusals).collect(),
     }
@@ -147,18 +146,11 @@ fn refusals<'m>((team, counts): (&'m str, &'m TeamCounts)) -> impl Iterator<Item
 }
 
 impl Standing {
-    fn of(
-        accounts: &Accounts,
-        snapshot: &Snapshot,
-        whose: Whose,
-        budget: Option<Budget>,
-        now: Timestamp,
-    ) -> Self {
-        let zone = &snapshot.config.credits.zone;
-        let pace = accounts.pace(&whose, zone);
+    fn of(desk: &LocalDesk, whose: Whose, budget: Option<Budget>, now: Timestamp) -> Self {
+        let pace = desk.pace(&whose);
         // What is spent without a budget is told by the month, as it is billed.
         let counted = budget.unwrap_or(Budget { credits: Credits::ZERO, period: Period::Month });
-        let standing = accounts.standings(&Budgets([(whose, counted)].into()), zone).remove(0);
+        let standing = desk.standings(&Budgets([(whose, counted)].into())).remove(0);
         let Account { tally, resets, .. } = standing;
         let (left, Tally { granted, used, held, .. }) = (tally.left(), tally);
         Self {
@@ -176,10 +168,10 @@ impl Standing {
 }
 
 impl Upstream {
-    fn of(reading: &UpstreamReading, accounts: &Accounts, snapshot: &Snapshot, now: Timestamp) -> Self {
+    fn of(reading: &UpstreamReading, desk: &LocalDesk, now: Timestamp) -> Self {
         let UpstreamReading { at, comparison } = *reading;
         let Comparison { theirs, settled, in_doubt } = comparison;
-        let pace = accounts.pace(&Whose::Organisation, &snapshot.config.credits.zone);
+        let pace = desk.pace(&Whose::Organisation);
         Self {
             read_at: at,
             period_start: theirs.start,

@@ -47,15 +47,15 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: std::fmt::Display,
 {
-    type Out = Judged;
+    type Out = Box<Judged>;
 
-    async fn wait(&self, permitted: Permitted<B>) -> Result<Judged, Refused> {
+    async fn wait(&self, permitted: Permitted<B>) -> Result<Box<Judged>, Refused> {
         judge(permitted).await
     }
 }
 
 /// Cancel-safe: dropped while it waits, it ends the record and gives the permits back.
-async fn judge<B>(permitted: Permitted<B>) -> Result<Judged, Refused>
+async fn judge<B>(permitted: Permitted<B>) -> Result<Box<Judged>, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -73,7 +73,8 @@ where
         // What a caller may send along with a GET has no meaning (RFC 9110 §9.3.1) and goes nowhere.
         None => Bytes::new(),
     };
-    Ok(Judged { exchange, snapshot, head, target, caller, body, permits })
+    // In one place from here on: it goes through many hands.
+    Ok(Box::new(Judged { exchange, snapshot, head, target, caller, body, permits }))
 }
 
 /// Reads a caller's body, and notes how long that took.

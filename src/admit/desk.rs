@@ -1,70 +1,147 @@
-//! The desk: a place in the organisation's window and the credits that a call may cost are given in one step, or neither is.
-//! Who waits for credits that other calls hold has no place meanwhile that others could use.
+//! The desk, as a stage: everything that a call takes from others, its turn, a place in the organisation's window, what the
+//! upstream takes of its route at once and the credits it may cost, is given here in one step, or nothing is.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower::{Layer, Service};
 
 use super::body::Judged;
+use super::patience::patience;
 use crate::arrival::Refused;
-use crate::books::accounts::{Accounts, Asked};
-use crate::ledger;
-use crate::limit::window::{Slot, Window};
+use crate::books::admission::{Admission, Asked, Denied};
+use crate::books::local::LocalDesk;
+use crate::books::place::{Came, Place};
+use crate::credits::budget::Budgets;
+use crate::desk::{Ask, Cap};
+use crate::live::Snapshot;
+use crate::live::directory::Caller;
 use crate::refuse::Refusal;
-use crate::stage::Wait;
+use crate::route::Route;
 
 /// A request that may be sent.
 pub struct Admitted {
     /// What came before.
-    pub judged: Judged,
+    pub judged: Box<Judged>,
     /// Its place in the window.
-    pub slot: Slot,
+    pub place: Place,
 }
 
-/// The stage that holds all teams together to the organisation's window, and each to its budgets.
+/// What becomes of a request that may be sent and is not answered.
+pub enum Declined {
+    /// It is refused.
+    Refused(Refused),
+    /// The upstream had no place for it: it was refused before any work, and waits for another turn where it stood.
+    PutBack(Box<Judged>, Came),
+}
+
+impl From<Refused> for Declined {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// The layer of the desk.
 #[derive(Clone, Debug)]
-pub struct Desk {
-    /// The organisation's window.
-    pub window: Arc<Window>,
-    /// Who may spend how much.
-    pub accounts: Arc<Accounts>,
-}
+pub struct DeskLayer(pub Arc<LocalDesk>);
 
-impl Wait<Judged> for Desk {
-    type Out = Admitted;
+impl<S> Layer<S> for DeskLayer {
+    type Service = AtDesk<S>;
 
-    async fn wait(&self, judged: Judged) -> Result<Admitted, Refused> {
-        self.admit(judged).await
+    fn layer(&self, inner: S) -> AtDesk<S> {
+        AtDesk { desk: Arc::clone(&self.0), inner }
     }
 }
 
-impl Desk {
-    /// Cancel-safe: see [`Accounts::hold_with`].
-    async fn admit(&self, mut judged: Judged) -> Result<Admitted, Refused> {
-        let limit = judged.snapshot.config.upstream.requests_per_minute.get();
-        let place = || self.window.take(limit).map_err(Refusal::from);
-        if !judged.target.route.row().costs() {
-            return match place() {
-                Ok(slot) => Ok(Admitted { judged, slot }),
-                Err(refusal) => Err(Refused::new(judged.exchange, refusal)),
-            };
-        }
-        let asked = Asked {
-            account: ledger::Account {
-                team: Arc::clone(&judged.caller.who.team),
-                key_id: Arc::clone(&judged.caller.who.key_id),
-                route: Some(judged.target.route),
-            },
-            request_id: judged.exchange.id().to_string(),
-            budgets: judged.caller.budgets.clone(),
-        };
-        let began = judged.exchange.clock().now();
-        let outcome = self.accounts.hold_with(asked, &judged.snapshot.config.credits, place).await;
-        judged.exchange.stage("hold credits", began);
-        match outcome {
-            Ok((slot, hold)) => {
-                judged.exchange.hold(hold);
-                Ok(Admitted { judged, slot })
+/// A service behind the desk. Cloned for every request.
+#[derive(Clone, Debug)]
+pub struct AtDesk<S> {
+    desk: Arc<LocalDesk>,
+    inner: S,
+}
+
+impl<S> Service<Box<Judged>> for AtDesk<S>
+where
+    S: Service<Admitted, Error = Declined, Future: Send, Response: Send> + Clone + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = Refused;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Refused>> + Send>>;
+
+    /// What is behind it is always ready, also a second time.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, judged: Box<Judged>) -> Self::Future {
+        let (desk, mut inner) = (Arc::clone(&self.desk), self.inner.clone());
+        Box::pin(async move {
+            let (mut judged, mut again) = (judged, None);
+            loop {
+                let admitted = admit(&desk, judged, again).await?;
+                match inner.call(admitted).await {
+                    Ok(response) => return Ok(response),
+                    Err(Declined::Refused(refused)) => return Err(refused),
+                    // Once: who was put back has a place that does not say where it stood.
+                    Err(Declined::PutBack(back, came)) => {
+                        (judged, again) = (back, Some(came));
+                        // Who waits has nothing that others could use.
+                        judged.permits.route = None;
+                    }
+                }
             }
-            Err(refusal) => Err(Refused::new(judged.exchange, refusal)),
+        })
+    }
+}
+
+/// Cancel-safe: see [`LocalDesk::admit`].
+async fn admit(
+    desk: &Arc<LocalDesk>,
+    mut judged: Box<Judged>,
+    again: Option<Came>,
+) -> Result<Admitted, Refused> {
+    let route = judged.target.route;
+    let ask = match ask(desk, &judged.snapshot, &judged.caller, route, &judged.head.headers) {
+        Ok(ask) => ask,
+        Err(refusal) => return Err(Refused::new(judged.exchange, refusal)),
+    };
+    let request_id = judged.exchange.id().to_string();
+    judged.exchange.queues();
+    match desk.admit(Asked { ask, route, request_id }, again).await {
+        Ok(Admission { place, hold, permit, queued }) => {
+            judged.exchange.queued(queued);
+            judged.permits.route = permit;
+            if let Some(hold) = hold {
+                judged.exchange.hold(hold);
+            }
+            Ok(Admitted { judged, place })
+        }
+        Err(Denied { refusal, queued }) => {
+            judged.exchange.queued(queued);
+            Err(Refused::new(judged.exchange, refusal))
         }
     }
+}
+
+/// What a caller's call of a route asks the desk for.
+pub(crate) fn ask(
+    desk: &LocalDesk,
+    snapshot: &Snapshot,
+    caller: &Caller,
+    route: Route,
+    headers: &http::HeaderMap,
+) -> Result<Ask, Refusal> {
+    let row = route.row();
+    Ok(Ask {
+        team: Arc::clone(&caller.who.team),
+        weight: caller.team.weight,
+        key_id: Arc::clone(&caller.who.key_id),
+        costs: row.costs(),
+        reserve: desk.reserve(&snapshot.config.credits, route),
+        budgets: if row.costs() { caller.budgets.clone() } else { Budgets::default() },
+        cap: row.cap.map(|calls| Cap { route: route.index(), calls }),
+        patience: patience(&snapshot.config, &caller.team, headers)?,
+    })
 }

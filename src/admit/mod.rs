@@ -5,4 +5,5 @@
 pub mod concurrency;
 pub mod body;
 pub mod rate;
+mod patience;
 pub mod desk;

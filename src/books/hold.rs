@@ -1,16 +1,16 @@
 //! Credits held for one call, and their one ending.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::accounts::{Accounts, Asked, Taken};
-use crate::config::Credits as Settings;
+use super::local::LocalDesk;
+use super::state::Given;
 use crate::credits::Credits;
-use crate::ledger::{Basis, Ending, NewEnding, NewHold};
+use crate::desk::Granted;
+use crate::ledger::{Account, Basis, Ending, NewEnding, NewHold};
 use crate::meter::Usage;
-use crate::refuse::Refusal;
+use crate::route::Route;
 
 /// How a call ended, for the ledger.
 #[derive(Clone, Debug)]
@@ -32,110 +32,28 @@ pub struct Closing {
 /// Credits held for one call. Ends once: by [`Hold::end`], or, if it is simply dropped, by rule.
 #[derive(Debug)]
 pub struct Hold {
-    accounts: Arc<Accounts>,
-    taken: Taken,
-    /// How long the call waited for what others held.
-    waited: Duration,
+    desk: Arc<LocalDesk>,
+    given: Given,
+    route: Route,
     sent: bool,
     ended: bool,
 }
 
-impl Accounts {
-    /// Holds credits for a call, as [`Accounts::hold_with`] that needs nothing else.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn hold(self: &Arc<Self>, asked: Asked, settings: &Settings) -> Result<Hold, Refusal> {
-        self.hold_with(asked, settings, || Ok(())).await.map(|((), hold)| hold)
-    }
-
-    /// Holds credits for a call, in all budgets or in none, durably in the ledger before it returns, together with whatever
-    /// else it needs, which `other` takes: both in one step, or neither. Where only the holds of other calls are in the way,
-    /// or the period is about to end, waits for that up to `settings.wait`; and who waits has nothing that others could use.
-    ///
-    /// Cancel-safe: dropped while it waits, it holds nothing; dropped while the ledger writes, what it held
-    /// is given back.
-    ///
-    /// # Errors
-    /// Whose budget is spent or held, why there is nothing else, or that the ledger cannot write.
-    pub async fn hold_with<T>(
-        self: &Arc<Self>,
-        asked: Asked,
-        settings: &Settings,
-        other: impl Fn() -> Result<T, Refusal>,
-    ) -> Result<(T, Hold), Refusal> {
-        let reserve = asked.account.route.map_or(Credits::ZERO, |route| self.reserve(settings, route));
-        let began = self.clock.now();
-        let deadline = began + settings.wait;
-        let (other, taken) = loop {
-            // Before the look: what is freed behind it is not missed.
-            let freed = self.freed.notified();
-            let standing = match self.try_take(&asked, reserve, &settings.zone) {
-                // Credits first: who is woken in vain does not even touch the rest.
-                Ok(credits) => match other() {
-                    Ok(other) => break (other, credits),
-                    Err(refusal) => {
-                        self.release(&credits, Credits::ZERO, None);
-                        return Err(refusal);
-                    }
-                },
-                Err(standing) => standing,
-            };
-            let refusal = || Refusal::of_budget(&standing, reserve, &settings.zone);
-            let now = self.clock.now();
-            let begins_anew = now + self.until(standing.resets);
-            if now >= deadline
-                || !(standing.tally.would_fit_without_holds(reserve) || begins_anew <= deadline)
-            {
-                return Err(refusal());
-            }
-            let _ = tokio::time::timeout_at(deadline.min(begins_anew), freed).await;
-        };
-        let waited = self.clock.now().saturating_duration_since(began);
-        let mut hold = Hold { accounts: Arc::clone(self), taken, waited, sent: false, ended: false };
-        let written = self.ledger.hold(NewHold {
-            call: hold.taken.call,
-            account: hold.taken.account.clone(),
-            request_id: asked.request_id,
-            reserve,
-            at: self.clock.wall(),
-            day: hold.taken.day,
-        });
-        if written.await.is_ok() {
-            return Ok((other, hold));
-        }
-        // It is not there, so there is nothing to end but what is held in memory.
-        hold.ended = true;
-        self.release(&hold.taken, Credits::ZERO, None);
-        Err(Refusal::LedgerUnavailable)
-    }
-}
-
-impl Accounts {
-    /// How long until that moment by the wall clock, and a little more.
-    fn until(&self, at: Timestamp) -> Duration {
-        let left = Duration::try_from(at.duration_since(self.clock.wall())).unwrap_or_default();
-        left + Duration::from_millis(1)
-    }
-}
-
 impl Hold {
+    pub(super) fn new(desk: Arc<LocalDesk>, given: Given, route: Route) -> Self {
+        Self { desk, given, route, sent: false, ended: false }
+    }
+
     /// What is held.
     #[must_use]
     pub fn reserve(&self) -> Credits {
-        self.taken.reserve
+        self.given.granted.ask.reserve
     }
 
     /// What the tightest budget has left with this hold counted; `None` where no budget binds.
     #[must_use]
     pub fn left(&self) -> Option<Credits> {
-        self.taken.left
-    }
-
-    /// How long the call waited for what other calls held.
-    #[must_use]
-    pub fn waited(&self) -> Duration {
-        self.waited
+        self.given.granted.left
     }
 
     /// Whether the request may have reached the upstream: what a drop makes of the hold.
@@ -148,6 +66,24 @@ impl Hold {
         self.close(closing);
     }
 
+    fn account(&self) -> Account {
+        let ask = &self.given.granted.ask;
+        Account { team: Arc::clone(&ask.team), key_id: Arc::clone(&ask.key_id), route: Some(self.route) }
+    }
+
+    /// For the ledger.
+    pub(super) fn entry(&self, request_id: String) -> NewHold {
+        let Granted { ask, day, .. } = &*self.given.granted;
+        let (account, at) = (self.account(), self.desk.clock.wall());
+        NewHold { call: self.given.call, account, request_id, reserve: ask.reserve, at, day: *day }
+    }
+
+    /// The ledger could not write it: it is not there, so there is nothing to end but what is held in memory.
+    pub(super) fn not_written(mut self) {
+        self.ended = true;
+        self.release(Credits::ZERO, None);
+    }
+
     fn close(&mut self, closing: Closing) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -158,13 +94,13 @@ impl Hold {
             Ending::Settled { credits, .. } => (credits, None),
             Ending::Voided { .. } => (Credits::ZERO, None),
         };
-        let Taken { call, account, reserve, .. } = &self.taken;
         // The ledger first: whoever is admitted on what this frees stands behind it there, so that no prefix of the
         // entries, and no crash between two of them, shows more taken than a budget has.
-        self.accounts.ledger.end(NewEnding {
-            call: *call,
-            account: account.clone(),
-            reserve: *reserve,
+        let (call, account, reserve) = (self.given.call, self.account(), self.reserve());
+        self.desk.ledger.end(NewEnding {
+            call,
+            account,
+            reserve,
             at,
             sent_at,
             outcome,
@@ -172,7 +108,20 @@ impl Hold {
             usage,
             ending,
         });
-        self.accounts.release(&self.taken, spent, final_cost);
+        self.release(spent, final_cost);
+    }
+
+    /// What was held is spent or free.
+    fn release(&self, spent: Credits, final_cost: Option<Credits>) {
+        let Granted { ask, day, .. } = &*self.given.granted;
+        let mut state = self.desk.state();
+        state.desk.end(ask, *day, spent);
+        state.open = state.open.saturating_sub(1);
+        if let Some(cost) = final_cost {
+            state.learned.cost(self.route, cost);
+        }
+        state.notice_thresholds(&ask.budgets);
+        self.desk.turn(&mut state);
     }
 }
 
@@ -183,11 +132,11 @@ impl Drop for Hold {
         }
         let (ending, outcome) = if self.sent {
             let reason = "dropped";
-            (Ending::Settled { credits: self.taken.reserve, basis: Basis::Estimated, reason }, "cut")
+            (Ending::Settled { credits: self.reserve(), basis: Basis::Estimated, reason }, "cut")
         } else {
             (Ending::Voided { reason: "never_sent" }, "refused")
         };
-        let (usage, at) = (Usage::default(), self.accounts.clock.wall());
+        let (usage, at) = (Usage::default(), self.desk.clock.wall());
         self.close(Closing { ending, outcome, response_id: None, usage, at, sent_at: None });
     }
 }

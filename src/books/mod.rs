@@ -1,7 +1,14 @@
-//! The books: who may spend how much, what is held, and what is spent, kept beside the ledger that they are rebuilt from.
+//! The books: where the desk's state lives, and how what it gives is written down and ends, kept beside the ledger that they are
+//! rebuilt from.
 
 pub mod ending;
 pub mod pace;
-pub mod accounts;
+mod days;
+mod learned;
+pub mod queue_counts;
+mod state;
+pub mod local;
+pub mod place;
 pub mod hold;
+pub mod admission;
 pub mod open;

@@ -5,29 +5,28 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 
-use super::accounts::{Accounts, KEPT_DAYS, LEARNED_FROM};
+use super::learned::LEARNED_FROM;
+use super::local::LocalDesk;
+use super::queue_counts::QueueCounts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::credits::period::day_of;
+use crate::desk::{ARRIVAL, KEPT_DAYS, WINDOW};
 use crate::ledger::counts::Counts;
 use crate::ledger::{Adjusted, Changes, Ledger, LedgerError, LookBack, Opening, Reading, Reads, file};
-use crate::limit::window::Window;
 
 /// How often grants and corrections of the command line are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Accounts, and the ledger they are booked in.
+/// The desk, and the ledger that what it gives is booked in.
 #[derive(Clone, Debug)]
 pub struct Books {
-    /// Who may spend how much.
-    pub accounts: Arc<Accounts>,
+    /// Who may send what, and when.
+    pub desk: Arc<LocalDesk>,
     /// For reports of the running gateway.
     pub reads: Reads,
     /// How the ledger does.
     pub counts: Arc<Counts>,
-    /// When earlier processes sent calls upstream that are booked, within the last minute. Reads are not booked; what
-    /// the upstream has counted of those, its first answer tells.
-    pub sent_before: Arc<[Timestamp]>,
     /// The last correction that the accounts know of.
     last_change: i64,
 }
@@ -42,7 +41,7 @@ pub fn look_back(config: &Config, clock: Clock) -> LookBack {
         today,
         since: today.checked_sub(KEPT_DAYS.days()).unwrap_or(today),
         costs: LEARNED_FROM,
-        sent_since: now.saturating_sub(Window::MEMORY).unwrap_or(now),
+        sent_since: now.saturating_sub(WINDOW + ARRIVAL).unwrap_or(now),
     }
 }
 
@@ -51,9 +50,14 @@ impl Books {
     ///
     /// # Errors
     /// In words for the operator.
-    pub fn open(config: &Config, clock: Clock, counts: &Arc<Counts>) -> Result<Self, LedgerError> {
+    pub fn open(
+        config: &Config,
+        clock: Clock,
+        counts: &Arc<Counts>,
+        queue: QueueCounts,
+    ) -> Result<Self, LedgerError> {
         let (ledger, opening) = file::open(&config.ledger, clock, counts, look_back(config, clock))?;
-        Ok(Self::over(config, clock, counts, ledger, opening))
+        Ok(Self::over(config, clock, counts, queue, ledger, opening))
     }
 
     /// The books over a ledger, as it was when it was opened.
@@ -62,6 +66,7 @@ impl Books {
         config: &Config,
         clock: Clock,
         counts: &Arc<Counts>,
+        queue: QueueCounts,
         ledger: Arc<dyn Ledger>,
         opening: Opening,
     ) -> Self {
@@ -71,18 +76,17 @@ impl Books {
             counts.team(&total.team);
             counts.continue_from(total);
         }
-        let accounts = Accounts::new(ledger, clock, &config.credits.zone, last_call, &spent);
+        let desk = LocalDesk::new(ledger, clock, config, queue, last_call, &spent);
         for (route, costs) in costs {
-            accounts.learn_from(route, costs);
+            desk.learn_from(route, costs);
         }
-        accounts.set_grants(grants);
-        Self {
-            accounts,
-            reads: file::reads(&config.ledger),
-            counts: Arc::clone(counts),
-            sent_before: sent.into(),
-            last_change,
-        }
+        desk.set_grants(grants);
+        // Calls that earlier processes sent within the last minute, as far as they are booked. Reads are not; what the
+        // upstream has counted of those, its first answer tells.
+        let now = clock.wall();
+        let age = |sent: &Timestamp| Duration::try_from(now.duration_since(*sent)).unwrap_or_default();
+        desk.take_up(sent.iter().map(age));
+        Self { desk, reads: file::reads(&config.ledger), counts: Arc::clone(counts), last_change }
     }
 
     /// Takes up grants and corrections that the command line has written. Never returns. Reads on a connection and a
@@ -92,9 +96,9 @@ impl Books {
         let mut watch = start(self.last_change);
         loop {
             tokio::time::sleep(LOOK).await;
-            let (accounts, now, last) = (Arc::clone(&self.accounts), clock.wall(), watch.last);
+            let (desk, now, last) = (Arc::clone(&self.desk), clock.wall(), watch.last);
             let looked = tokio::task::spawn_blocking(move || {
-                if let Err(error) = watch.look(&accounts, now) {
+                if let Err(error) = watch.look(&desk, now) {
                     tracing::warn!(%error, "cannot read new entries of the ledger");
                     watch.reading = None;
                 }
@@ -118,7 +122,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn look(&mut self, accounts: &Accounts, now: Timestamp) -> Result<(), LedgerError> {
+    fn look(&mut self, desk: &LocalDesk, now: Timestamp) -> Result<(), LedgerError> {
         let reading = match &mut self.reading {
             Some(reading) => reading,
             none => {
@@ -133,9 +137,9 @@ impl Watch {
         // A day early, so that no zone is left out; whether a grant is in force is decided at each call.
         let since = now.to_zoned(jiff::tz::TimeZone::UTC).date();
         let Changes { grants, adjusted } = reading.changes(since.yesterday().unwrap_or(since), self.last)?;
-        accounts.set_grants(grants);
+        desk.set_grants(grants);
         for Adjusted { seq, day, team, key_id, millionths } in adjusted {
-            accounts.adjust(day, &team.into(), &key_id.into(), millionths);
+            desk.adjust(day, &team.into(), &key_id.into(), millionths);
             self.last = seq;
         }
         self.seen = Some(version);
@@ -159,8 +163,9 @@ mod tests {
             folder.path().join("ledger.db").display()
         );
         let config = parse(std::path::Path::new("gateway.toml"), &text).unwrap();
-        let (clock, counts) = (Clock::system(), Arc::new(Counts::new(&Metrics::new())));
-        let mut books = Books::open(&config, clock, &counts).unwrap();
+        let (clock, metrics) = (Clock::system(), Metrics::new());
+        let (counts, queue) = (Arc::new(Counts::new(&metrics)), QueueCounts::new(&metrics));
+        let mut books = Books::open(&config, clock, &counts, queue).unwrap();
         let looks = Arc::new(AtomicUsize::new(0));
         let (counted, settings) = (Arc::clone(&looks), config.ledger.clone());
         books.reads = Reads::new(move || {

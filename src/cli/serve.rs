@@ -11,6 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::failure::{Failure, count};
 use super::limits;
 use crate::books::open::Books;
+use crate::books::queue_counts::QueueCounts;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
@@ -68,7 +69,7 @@ async fn run_until_told(
     let recorder = Recorder::new(clock, Arc::clone(live.calls()), log).with_tracer(tracer);
     let gateway = Gateway::new(metrics, live, Arc::new(recorder), books);
     let served = serve(&gateway, inherited, signals).await;
-    gateway.books.accounts.flush();
+    gateway.books.desk.flush();
     served
 }
 
@@ -84,7 +85,7 @@ impl Opened {
         let live = Live::load(config, metrics, clock)?;
         let log = Log::start(std::io::stdout(), metrics)?;
         diagnostics(&log, live.current().config.log_level);
-        let books = Books::open(&live.current().config, clock, live.ledger());
+        let books = Books::open(&live.current().config, clock, live.ledger(), QueueCounts::new(metrics));
         if books.is_err() {
             log.flush();
         }

@@ -28,6 +28,8 @@ pub struct File {
     pub(super) limits: Limits,
     /// Holds and the organisation's budget.
     pub(super) credits: Credits,
+    /// How calls wait for a place in the organisation's window.
+    pub(super) queue: Queue,
     /// What is written to standard output besides the record of each request.
     pub(super) log: Log,
     /// Spans for a collector.
@@ -200,6 +202,20 @@ pub struct Credits {
     pub(super) budget: Option<Budget>,
 }
 
+/// How calls wait for a place in the organisation's window.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Queue {
+    /// How long a call waits for its turn when the window is full, before it is refused. A caller can ask for less with
+    /// `x-gateway-max-wait`. "0s": refused at once. Default "20s".
+    pub(super) wait: Leaf<DurationText>,
+    /// Calls of one team that may wait at the same time. Default 64.
+    pub(super) waiting: Leaf<u32>,
+    /// The part of the window that is kept for whoever comes anew: 0 to 0.9. Default 0.1.
+    pub(super) reserve: Leaf<f64>,
+}
+
 /// So many credits per calendar period.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -267,6 +283,11 @@ pub struct Team {
     pub(super) concurrency: Leaf<u32>,
     /// Overrides `limits.max_body`.
     pub(super) max_body: Leaf<SizeText>,
+    /// The team's share of the organisation's window beside the others': one of weight 2 has twice what one of weight 1
+    /// has. 1 to 1000. Default 1.
+    pub(super) weight: Leaf<u32>,
+    /// How long the team's calls wait for their turn, if less than `queue.wait`.
+    pub(super) max_wait: Leaf<DurationText>,
     /// The team's budget, like { credits = 1500, period = "month" }. Default: none but the organisation's.
     pub(super) budget: Option<Budget>,
     /// What the team may use, by the names that metrics and logs have: `"video_chat"`, `"video_list"`, `"video_get"`; or

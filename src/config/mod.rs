@@ -13,7 +13,15 @@ mod validate;
 pub use self::file::{Durability, LogLevel, OnDisconnect};
 pub use self::schema::schema;
 pub use self::valid::{
-    Admin, Analyses, CallerKey, Config, Credits, Ledger, Limits, Reserve, Server, Team, Timeouts, TlsFiles,
-    Tracing, Upstream,
+    Admin, Analyses, CallerKey, Config, Credits, Ledger, Limits, Queue, Reserve, Server, Team, Timeouts,
+    TlsFiles, Tracing, Upstream,
 };
 pub use self::validate::{is_reserved, is_team_name, parse};
+
+/// A length of time as the file has it, like `30s` or `1h 30m`.
+///
+/// # Errors
+/// In words.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    text.parse().map(|values::DurationText(duration)| duration)
+}

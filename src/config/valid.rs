@@ -29,6 +29,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// Holds and the organisation's budget.
     pub credits: Credits,
+    /// How calls wait for a place in the organisation's window.
+    pub queue: Queue,
     /// In the order of the file.
     pub teams: Vec<Team>,
     /// The file says that there are none, where it could have said nothing.
@@ -151,6 +153,17 @@ pub struct Credits {
     pub budget: Option<Budget>,
 }
 
+/// How calls wait for a place in the organisation's window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Queue {
+    /// How long; zero for not at all.
+    pub wait: Duration,
+    /// Calls of one team that may.
+    pub waiting: usize,
+    /// The part of the window that is kept for whoever comes anew.
+    pub reserve: f64,
+}
+
 /// What is held for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserve {
@@ -172,6 +185,10 @@ pub struct Team {
     pub keys: Vec<CallerKey>,
     /// What it may do.
     pub limits: Limits,
+    /// Its claim to the organisation's window beside the others'.
+    pub weight: NonZeroU32,
+    /// How long its calls wait for their turn at most.
+    pub max_wait: Duration,
     /// Which routes it may use.
     pub routes: Routes,
     /// Which analyses it may ask about.

@@ -17,21 +17,21 @@ use super::body::read_on::ReadOn;
 use super::body::told::{Telling, Told};
 use super::deadline::Deadline;
 use super::drain::Drain;
-use crate::admit::concurrency::Permits;
+use super::why::{Why, seen};
+use crate::admit::body::Judged;
 use crate::arrival::Refused;
+use crate::books::place::{Came, Place};
 use crate::config::OnDisconnect;
+use crate::desk::Seen;
 use crate::head::fields;
+use crate::head::said::said;
 use crate::head::trailers::trailers_announced;
-use crate::limit::window::Slot;
-use crate::live::Snapshot;
 use crate::mask::Mask;
 use crate::meter::{Meter, is_event_stream};
 use crate::outbound::connect::Connect;
 use crate::outbound::connection::{Connection, SendError};
 use crate::outbound::pool::Pool;
-use crate::record::Exchange;
 use crate::refuse::Refusal;
-use crate::route::Route;
 
 /// What all exchanges of a worker have in common: one count of owners goes with each.
 pub(super) struct Shared<C: Connect> {
@@ -41,11 +41,8 @@ pub(super) struct Shared<C: Connect> {
 
 /// What an exchange carries on its way.
 pub(super) struct Cargo {
-    pub(super) exchange: Exchange,
-    pub(super) snapshot: Arc<Snapshot>,
-    pub(super) route: Route,
-    pub(super) permits: Permits,
-    pub(super) slot: Slot,
+    pub(super) judged: Box<Judged>,
+    pub(super) place: Place,
 }
 
 /// How an exchange ended without a response to pass on.
@@ -54,6 +51,8 @@ pub(super) enum Flown {
     Refused(Refused),
     /// Not at all: the request was not written, and everything is here to try again.
     NotWritten(Box<(Cargo, Request<Full<Bytes>>)>),
+    /// The upstream had no place for it, and it can wait for another turn.
+    PutBack(Box<Judged>, Came),
 }
 
 /// How it ended.
@@ -100,8 +99,8 @@ impl<C: Connect> Drop for Flight<'_, C> {
                     refused.exchange.refused(&refused.refusal);
                     None
                 }
-                // It was not written, and nobody waits for it any more: the record ends with the drop.
-                Err(Flown::NotWritten(_)) => None,
+                // It cost nothing, and nobody waits for it any more: the record ends with the drop.
+                Err(Flown::NotWritten(_) | Flown::PutBack(..)) => None,
             }
         });
     }
@@ -114,45 +113,53 @@ pub(super) async fn fly<C: Connect>(
     mut cargo: Cargo,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<AnswerBody<C>>, Flown> {
-    let mut timeouts = cargo.snapshot.config.upstream.timeouts;
-    if let Some(bound) = cargo.route.row().first_byte {
+    let mut timeouts = cargo.judged.snapshot.config.upstream.timeouts;
+    if let Some(bound) = cargo.judged.target.route.row().first_byte {
         timeouts.first_byte = timeouts.first_byte.min(bound);
     }
-    if let Err(no_place) = cargo.slot.sent() {
-        return Err(Flown::Refused(Refused::new(cargo.exchange, no_place.into())));
+    if let Err(refusal) = cargo.place.sent() {
+        return Err(Flown::Refused(Refused::new(cargo.judged.exchange, refusal)));
     }
-    cargo.exchange.sent(&cargo.snapshot.origin);
-    let mut deadline = Deadline::new(cargo.exchange.clock(), timeouts);
+    cargo.judged.exchange.sent(&cargo.judged.snapshot.origin);
+    let clock = cargo.judged.exchange.clock();
+    let mut deadline = Deadline::new(clock, timeouts);
     let sent = tokio::select! {
         biased;
         sent = connection.send(request) => sent,
         bound = std::future::poll_fn(|cx| deadline.poll(cx)) => {
-            return Err(Flown::Refused(Refused::new(cargo.exchange, Refusal::UpstreamTimeout { after: bound })));
+            cargo.place.desk().see(Seen::NoAnswer);
+            return Err(Flown::Refused(Refused::new(cargo.judged.exchange, Refusal::UpstreamTimeout { after: bound })));
         }
     };
     let response = match sent {
         Ok(response) => response,
         Err(SendError::NotWritten(request)) => {
-            cargo.exchange.unsent();
-            cargo.slot.unsent();
+            cargo.judged.exchange.unsent();
+            cargo.place.unsent();
             return Err(Flown::NotWritten(Box::new((cargo, *request))));
         }
         Err(SendError::Broken(error)) => {
-            tracing::warn!(request_id = %cargo.exchange.id(), %error, "the upstream gave no usable answer");
-            return Err(Flown::Refused(Refused::new(cargo.exchange, Refusal::UpstreamProtocol)));
+            tracing::warn!(request_id = %cargo.judged.exchange.id(), %error, "the upstream gave no usable answer");
+            return Err(Flown::Refused(Refused::new(cargo.judged.exchange, Refusal::UpstreamProtocol)));
         }
     };
     deadline.progressed();
-    let Cargo { mut exchange, snapshot, permits, slot, .. } = cargo;
+    let Cargo { mut judged, place } = cargo;
     let (head, incoming) = response.into_parts();
-    exchange.answered(head.status, is_event_stream(&head.headers));
-    slot.answered(head.status, &head.headers);
+    let is_stream = is_event_stream(&head.headers);
+    judged.exchange.answered(head.status, is_stream);
+    let said = said(head.status, &head.headers, clock.wall());
+    let came = said.closed_for.and_then(|closed_for| place.came(closed_for));
+    let seen = seen(head.status, judged.target.route.row().costs());
+    // Which of the three reasons it is, the body says.
+    let why = (head.status == StatusCode::PAYMENT_REQUIRED).then(|| Why::new(place.desk()));
+    place.answered(said, seen);
+    if let Some(came) = came {
+        judged.exchange.put_back();
+        return Err(Flown::PutBack(judged, came));
+    }
+    let Judged { exchange, snapshot, permits, .. } = *judged;
     if head.status == StatusCode::UNAUTHORIZED {
-        tracing::error!(
-            request_id = %exchange.id(),
-            source = %snapshot.config.upstream.api_key,
-            "the upstream refused the organisation's key: renew it at its source and the gateway will pick it up"
-        );
         return Err(Flown::Refused(Refused::new(exchange, Refusal::UpstreamCredentials)));
     }
     if !fields::is_final_answer(head.status) || !fields::has_plain_framing(&head.headers) {
@@ -163,15 +170,16 @@ pub(super) async fn fly<C: Connect>(
     let mut answer = Response::new(());
     *answer.status_mut() = head.status;
     *answer.headers_mut() = fields::back(&head.headers, &mask);
-    if is_event_stream(&head.headers) {
+    if is_stream {
         fields::forbid_buffering(answer.headers_mut());
     }
     fields::tell_credits_left(answer.headers_mut(), exchange.credits_left());
+    fields::tell_queued(answer.headers_mut(), exchange.time_queued());
     let drain = (snapshot.config.upstream.on_disconnect == OnDisconnect::Drain).then(|| shared.drain.clone());
     let meter = Some(Meter::for_head(&head.headers));
     let body = Driven::new(incoming, Lent { connection, pool: Arc::clone(&shared.pool) }, deadline);
     let body = Cleared::new(body, mask, trailers_announced(&head.headers));
-    let body = Told::new(body, Box::new(Telling { meter, exchange, permits }));
+    let body = Told::new(body, Box::new(Telling { meter, exchange, permits, why }));
     let body = Box::new(Late::new(ReadOn::new(body, drain)));
     Ok(answer.map(|()| body))
 }

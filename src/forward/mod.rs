@@ -1,10 +1,12 @@
 //! Forwarding: one exchange with the upstream, from a connection to the last byte of the answer.
 //!
-//! Never a blind retry: a request is sent a second time only if the first provably was not written.
+//! Never a blind retry: a request is sent a second time only if the first provably was not written, or was refused by the
+//! upstream for want of a place, and then only after another turn at the desk.
 
 mod deadline;
 pub mod drain;
 pub mod body;
+mod why;
 mod flight;
 
 use std::pin::Pin;
@@ -17,8 +19,10 @@ use tower::Service;
 use self::body::AnswerBody;
 use self::drain::Drain;
 use self::flight::{Cargo, Flight, Flown, Shared, fly};
+use crate::admit::desk::Declined;
 use crate::arrival::Refused;
 use crate::config::OnDisconnect;
+use crate::desk::Seen;
 use crate::inject::Outbound;
 use crate::outbound::connect::Connect;
 use crate::outbound::pool::{Obtained, Pool};
@@ -46,10 +50,10 @@ impl<C: Connect> Forward<C> {
 
 impl<C: Connect> Service<Outbound> for Forward<C> {
     type Response = Response<AnswerBody<C>>;
-    type Error = Refused;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Refused>> + Send>>;
+    type Error = Declined;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Declined>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Declined>> {
         Poll::Ready(Ok(()))
     }
 
@@ -63,38 +67,39 @@ impl<C: Connect> Service<Outbound> for Forward<C> {
 async fn forward<C: Connect>(
     shared: Arc<Shared<C>>,
     outbound: Outbound,
-) -> Result<Response<AnswerBody<C>>, Refused> {
-    let Outbound { exchange, snapshot, route, request, permits, slot } = outbound;
-    let mut cargo = Cargo { exchange, snapshot, route, permits, slot };
-    let mut request = request;
+) -> Result<Response<AnswerBody<C>>, Declined> {
+    let Outbound { judged, mut request, place } = outbound;
+    let mut cargo = Cargo { judged, place };
     let mut attempts = 0;
     loop {
         let fresh = attempts >= REUSE_ATTEMPTS;
-        let began = cargo.exchange.clock().now();
+        let began = cargo.judged.exchange.clock().now();
         let Obtained { connection, reused } = match shared
             .pool
-            .obtain(&cargo.snapshot.origin, &cargo.snapshot.config.upstream, fresh)
+            .obtain(&cargo.judged.snapshot.origin, &cargo.judged.snapshot.config.upstream, fresh)
             .await
         {
             Ok(obtained) => obtained,
             Err(error) => {
-                tracing::warn!(request_id = %cargo.exchange.id(), %error, "no connection to the upstream");
-                return Err(Refused::new(cargo.exchange, Refusal::UpstreamUnreachable));
+                tracing::warn!(request_id = %cargo.judged.exchange.id(), %error, "no connection to the upstream");
+                cargo.place.desk().see(Seen::NoConnection);
+                return Err(Refused::new(cargo.judged.exchange, Refusal::UpstreamUnreachable).into());
             }
         };
         attempts += 1;
         if !reused {
-            cargo.exchange.connected(began);
+            cargo.judged.exchange.connected(began);
         }
-        let cancels = cargo.snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel;
+        let cancels = cargo.judged.snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel;
         let flight = fly(Arc::clone(&shared), connection, cargo, request);
         match Flight::new(flight, (!cancels).then_some(&shared.drain)).await {
             Ok(response) => return Ok(response),
-            Err(Flown::Refused(refused)) => return Err(refused),
+            Err(Flown::Refused(refused)) => return Err(refused.into()),
+            Err(Flown::PutBack(back, came)) => return Err(Declined::PutBack(back, came)),
             // An idle connection that had died. A new one that dies is the upstream's state.
             Err(Flown::NotWritten(back)) if reused => (cargo, request) = *back,
             Err(Flown::NotWritten(back)) => {
-                return Err(Refused::new(back.0.exchange, Refusal::UpstreamUnreachable));
+                return Err(Refused::new(back.0.judged.exchange, Refusal::UpstreamUnreachable).into());
             }
         }
     }

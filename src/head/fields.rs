@@ -1,5 +1,7 @@
 //! What of a head goes on, in both directions: made here from lists of names, never copied.
 
+use std::time::Duration;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
@@ -19,6 +21,7 @@ pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// What tells nginx, and those that took it over from it, not to keep an answer until it is whole (source: nginx' manual of
 /// `proxy_buffering`).
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const X_CREDITS_REMAINING: HeaderName = HeaderName::from_static("x-credits-remaining");
 
 /// What of an upstream head reaches the caller. Framing is ours; the rest describes the content or
@@ -86,6 +89,17 @@ pub(crate) fn forbid_buffering(headers: &mut HeaderMap) {
 pub(crate) fn tell_credits_left(headers: &mut HeaderMap, left: Option<Credits>) {
     if let Some(left) = left.and_then(|left| HeaderValue::from_str(&left.to_string()).ok()) {
         headers.insert(X_CREDITS_REMAINING, left);
+    }
+}
+
+/// Tells the caller how long its call waited for its turn, if it did, as `Server-Timing` has it (W3C).
+pub(crate) fn tell_queued(headers: &mut HeaderMap, queued: Duration) {
+    if queued.is_zero() {
+        return;
+    }
+    let timing = format!("queue;dur={:.1}", queued.as_secs_f64() * 1000.0);
+    if let Ok(timing) = HeaderValue::from_str(&timing) {
+        headers.append(SERVER_TIMING, timing);
     }
 }
 

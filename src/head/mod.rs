@@ -6,6 +6,7 @@
 pub mod request_id;
 pub mod fields;
 pub mod trailers;
+pub mod said;
 
 use http::header::{self, HeaderName};
 use http::request::Parts;

@@ -1,6 +1,4 @@
-//! The limits themselves, without the stages that ask them: a team's rate, its calls in flight, and the window of the
-//! organisation's key.
+//! A team's own limits, without the stages that ask them: its rate, and its calls in flight. What teams share is the desk's.
 
 pub mod in_flight;
 pub mod rate;
-pub mod window;

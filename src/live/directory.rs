@@ -1,7 +1,9 @@
 //! Who calls: teams, and the directory that finds a caller by a key.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -23,6 +25,10 @@ pub struct Team {
     pub name: Arc<str>,
     /// Limits as configured now.
     pub limits: config::Limits,
+    /// Its claim to the organisation's window beside the others'.
+    pub weight: NonZeroU32,
+    /// How long its calls wait for their turn at most.
+    pub max_wait: Duration,
     /// Routes it may use.
     pub routes: Routes,
     /// Analyses it may ask about.
@@ -87,6 +93,8 @@ impl Directory {
             let team = Arc::new(Team {
                 name: settings.name.as_str().into(),
                 limits: settings.limits,
+                weight: settings.weight,
+                max_wait: settings.max_wait,
                 routes: settings.routes,
                 analyses: settings.analyses.clone(),
                 budget: settings.budget,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -55,12 +55,17 @@ impl Counts {
     }
 }
 
+/// Whoever is told of a new configuration.
+type Told = dyn Fn(&Snapshot) + Send + Sync;
+
 /// The configuration in force.
 pub struct Live {
     path: PathBuf,
     clock: Clock,
     counts: Counts,
     current: ArcSwap<Snapshot>,
+    /// What is to be told of a new configuration at once.
+    told: OnceLock<Box<Told>>,
     /// The files as last loaded or refused. Its lock also keeps reloads one at a time.
     seen: Mutex<Seen>,
 }
@@ -89,7 +94,7 @@ impl Live {
         let snapshot = Snapshot::of(config, (path, &text), None, clock, |name| counts.team(name))?;
         let seen = Mutex::new(seen);
         let current = ArcSwap::from_pointee(snapshot);
-        let live = Self { path: path.to_owned(), clock, counts, current, seen };
+        let live = Self { path: path.to_owned(), clock, counts, current, told: OnceLock::new(), seen };
         live.report(true);
         Ok(Arc::new(live))
     }
@@ -118,6 +123,12 @@ impl Live {
         self.current.load_full()
     }
 
+    /// Has `tell` told of every new configuration as soon as it is in force. Once: there is one desk.
+    pub fn on_reload(&self, tell: impl Fn(&Snapshot) + Send + Sync + 'static) {
+        // A second gateway over the same configuration, in a test, is told nothing.
+        let _ = self.told.set(Box::new(tell));
+    }
+
     /// Loads the files again. Takes effect as a whole; on any problem the running configuration is
     /// kept.
     ///
@@ -137,6 +148,9 @@ impl Live {
                 warn_of_what_needs_a_restart(&before.config, &snapshot.config);
                 tracing::info!(file = %self.path.display(), teams = snapshot.config.teams.len(), "configuration reloaded");
                 self.current.store(Arc::new(snapshot));
+                if let Some(tell) = self.told.get() {
+                    tell(&self.current());
+                }
                 Ok(())
             }
             Err(problems) => {

@@ -6,8 +6,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, process_collector::ProcessCollector,
+    Counter, CounterVec, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
+    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
 /// The label of what belongs to no configured team, route or status.
@@ -38,6 +38,11 @@ impl Metrics {
     /// A counter of whole things.
     pub(crate) fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.register(IntCounter::with_opts(opts(name, help)))
+    }
+
+    /// A counter of seconds.
+    pub(crate) fn seconds_counter(&self, name: &str, help: &str) -> Counter {
+        self.register(Counter::with_opts(opts(name, help)))
     }
 
     /// Counters of whole things, by labels.

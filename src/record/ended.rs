@@ -68,8 +68,10 @@ pub struct Times {
     pub ended: Instant,
     /// Spent waiting for the caller's body.
     pub upload: Duration,
-    /// Spent waiting for credits that others held, and for connections to the upstream.
-    pub waited: Duration,
+    /// Spent waiting for a turn, and for credits that others held.
+    pub queued: Duration,
+    /// Spent waiting for connections to the upstream.
+    pub connecting: Duration,
 }
 
 impl Times {
@@ -92,10 +94,16 @@ impl Times {
         self.sent.map(|sent| until.saturating_duration_since(sent))
     }
 
+    /// Spent waiting for others: for a turn, for credits, for connections.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.queued + self.connecting
+    }
+
     /// What is left of the time to the head: the gateway's own.
     #[must_use]
     pub fn ours(&self) -> Duration {
-        self.head().saturating_sub(self.upload + self.waited + self.upstream().unwrap_or_default())
+        self.head().saturating_sub(self.upload + self.waited() + self.upstream().unwrap_or_default())
     }
 }
 

@@ -45,7 +45,8 @@ pub(super) fn write(ended: &Ended<'_>, out: &mut Vec<u8>) {
     seconds(out, "total_seconds", Some(times.total()));
     seconds(out, "first_byte_seconds", Some(times.head()));
     seconds(out, "upload_seconds", Some(times.upload));
-    seconds(out, "waited_seconds", Some(times.waited));
+    seconds(out, "queued_seconds", Some(times.queued));
+    seconds(out, "waited_seconds", Some(times.waited()));
     seconds(out, "upstream_seconds", times.upstream());
     seconds(out, "gateway_seconds", Some(times.ours()));
     out.extend_from_slice(b"}\n");
@@ -140,7 +141,7 @@ mod tests {
                 reading: &reading,
                 reserved: None,
                 ending: None,
-                times: Times { began, sent: None, answered: None, ended: over, upload: Duration::ZERO, waited: Duration::ZERO },
+                times: Times { began, sent: None, answered: None, ended: over, upload: Duration::ZERO, queued: Duration::ZERO, connecting: Duration::ZERO },
             };
             let mut out = Vec::new();
             write(&ended, &mut out);

@@ -11,79 +11,31 @@ pub mod ended;
 pub mod counts;
 mod line;
 mod spans;
+mod recorder;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
-use self::counts::Counts;
 use self::ended::{Ended, Times};
 use self::outcome::Outcome;
+pub use self::recorder::Recorder;
 use self::series::Who;
 use crate::books::ending;
-use crate::books::hold::Hold;
+use crate::books::hold::{Closing, Hold};
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::head::RequestId;
-use crate::log::Log;
 use crate::meter::Reading;
 use crate::outbound::origin::Origin;
 use crate::peer::Peer;
 use crate::refuse::{Code, Refusal};
 use crate::route::Target;
-use crate::trace::{Trace, Tracer};
-
-/// Where records go. Shared by all exchanges of a gateway.
-#[derive(Debug)]
-pub struct Recorder {
-    clock: Clock,
-    counts: Arc<Counts>,
-    log: Log,
-    tracer: Option<Tracer>,
-    /// Set when the drain deadline has passed: what ends from now on was cut by us.
-    cutting: AtomicBool,
-}
-
-impl Recorder {
-    /// A recorder that writes to `log` and counts into `counts`.
-    #[must_use]
-    pub fn new(clock: Clock, counts: Arc<Counts>, log: Log) -> Self {
-        Self { clock, counts, log, tracer: None, cutting: AtomicBool::new(false) }
-    }
-
-    /// This recorder with a tracer, if there is one.
-    #[must_use]
-    pub fn with_tracer(self, tracer: Option<Tracer>) -> Self {
-        Self { tracer, ..self }
-    }
-
-    /// Where spans go.
-    #[must_use]
-    pub fn tracer(&self) -> Option<&Tracer> {
-        self.tracer.as_ref()
-    }
-
-    /// The clock that records are timed by.
-    #[must_use]
-    pub fn clock(&self) -> Clock {
-        self.clock
-    }
-
-    /// What records are counted in.
-    #[must_use]
-    pub fn counts(&self) -> &Counts {
-        &self.counts
-    }
-
-    /// From now on, what is dropped was cut by the shutdown and not left by its caller.
-    pub fn cut_from_now_on(&self) {
-        self.cutting.store(true, Ordering::Relaxed);
-    }
-}
+use crate::trace::Trace;
 
 /// The record of a call in progress. Exactly one ending, whatever happens.
 #[derive(Debug)]
@@ -101,8 +53,12 @@ struct Draft {
     began: Instant,
     /// Time spent waiting for the caller's body.
     upload: Duration,
-    /// Time spent waiting for credits that others held, and for connections to the upstream.
-    waited: Duration,
+    /// Time spent waiting for a turn, and for credits that others held.
+    queued: Duration,
+    /// Since when it waits so, while it does.
+    queues: Option<Instant>,
+    /// Time spent waiting for connections to the upstream.
+    connecting: Duration,
     /// When the request was handed to an upstream connection.
     sent: Option<Instant>,
     /// When the head of the upstream's answer was there, and with which status.
@@ -134,7 +90,9 @@ impl Exchange {
             who: None,
             began: recorder.clock.now(),
             upload: Duration::ZERO,
-            waited: Duration::ZERO,
+            queued: Duration::ZERO,
+            queues: None,
+            connecting: Duration::ZERO,
             sent: None,
             answered: None,
             status: None,
@@ -186,15 +144,15 @@ impl Exchange {
     /// A connection to the upstream was waited for, since `began`.
     pub fn connected(&mut self, began: Instant) {
         let now = self.clock().now();
-        self.draft_mut().waited += now.saturating_duration_since(began);
+        self.draft_mut().connecting += now.saturating_duration_since(began);
         self.stage("connect", began);
     }
 
     /// A stage that waited is over.
     pub fn stage(&mut self, name: &'static str, began: Instant) {
-        let now = self.clock().now();
-        if let Some(trace) = &mut self.draft_mut().trace {
-            trace.stage(name, began, now);
+        let draft = self.draft_mut();
+        if let Some(trace) = &mut draft.trace {
+            trace.stage(name, began, draft.recorder.clock.now());
         }
     }
 
@@ -203,11 +161,51 @@ impl Exchange {
         self.draft().trace.as_deref()
     }
 
+    /// It asks the desk, and waits for its turn from now on if it must.
+    pub fn queues(&mut self) {
+        let now = self.clock().now();
+        self.draft_mut().queues = Some(now);
+    }
+
+    /// The desk has told it what becomes of it; it had to wait for so long.
+    pub fn queued(&mut self, time: Duration) {
+        let draft = self.draft_mut();
+        draft.queued += time;
+        if let Some(began) = draft.queues.take() {
+            self.stage("wait for a turn", began);
+        }
+    }
+
+    /// How long it has waited for its turn.
+    #[must_use]
+    pub fn time_queued(&self) -> Duration {
+        self.draft().queued
+    }
+
     /// Credits are held for the call; they end with it.
     pub fn hold(&mut self, hold: Hold) {
+        self.draft_mut().hold = Some(hold);
+    }
+
+    /// The upstream has refused the call for want of a place, which is free, and the call waits for another turn: what was
+    /// held for it ends here.
+    pub fn put_back(&mut self) {
         let draft = self.draft_mut();
-        draft.waited += hold.waited();
-        draft.hold = Some(hold);
+        let clock = draft.recorder.clock;
+        let (at, now) = (clock.wall(), clock.now());
+        let (sent, answered) = (draft.sent.take(), draft.answered.take());
+        (draft.status, draft.stream) = (None, false);
+        let Some(hold) = draft.hold.take() else { return };
+        let (status, reading) = (answered.map(|(_, status)| status), Reading::default());
+        let ending = ending::decide(hold.reserve(), sent.is_some(), status, true, &reading);
+        hold.end(Closing {
+            ending,
+            outcome: "put_back",
+            response_id: None,
+            usage: reading.usage,
+            at,
+            sent_at: sent.and_then(|sent| at.checked_sub(now.saturating_duration_since(sent)).ok()),
+        });
     }
 
     /// What the tightest budget has left with this call's hold counted, where a budget binds.
@@ -318,6 +316,8 @@ impl Draft {
         let (hold, trace) = (self.hold.take(), self.trace.take());
         let answered = self.answered.map(|(_, status)| status);
         let reserved = hold.as_ref().map(Hold::reserve);
+        // Of a caller that left while it waited.
+        let left_queue = self.queues.map_or(Duration::ZERO, |began| recorder.clock.now() - began);
         let ended = Ended {
             at: recorder.clock.wall(),
             request_id: self.id.as_str(),
@@ -342,7 +342,8 @@ impl Draft {
                 answered: self.answered.map(|(at, _)| at),
                 ended: recorder.clock.now(),
                 upload: self.upload,
-                waited: self.waited,
+                queued: self.queued + left_queue,
+                connecting: self.connecting,
             },
         };
         // The books first: nothing after this may keep a hold from its ending.

@@ -32,7 +32,15 @@ impl Refusal {
             Self::ConcurrencyLimited { team, limit, of } => format!("Team {team} has {limit} {of} in flight, as many as it may. Try again when one has ended."),
             Self::RouteFull { route, limit } => format!("The organisation has {limit} calls of {route} in flight, as many as Mavera takes at once. Try again when one has ended."),
             Self::RouteNotAllowed { team, route } => format!("Team {team} may not use {route}. Ask the gateway's operators to extend `routes`."),
-            Self::UpstreamWindowFull { per_minute, retry_after } => format!("The organisation has used its {per_minute} upstream requests per minute, shared by all teams. Try again in {}.", seconds(*retry_after)),
+            Self::UpstreamWindowFull { per_minute, position, waited, can_wait, retry_after } => {
+                let turn = match (waited.is_zero(), can_wait.is_zero()) {
+                    (true, true) => String::new(),
+                    (true, false) => format!(" This call would be number {position} in turn, later than the {} it can wait.", seconds(*can_wait)),
+                    (false, _) => format!(" This call has waited its turn for {} and is number {position} yet.", seconds(*waited)),
+                };
+                format!("The organisation has used its {per_minute} upstream requests per minute, shared by all teams.{turn} Try again in {}.", seconds(*retry_after))
+            }
+            Self::QueueFull { team, waiting, retry_after } => format!("Team {team} has {waiting} calls that wait for a place among the organisation's upstream requests per minute, as many as may. Try again in {}.", seconds(*retry_after)),
             Self::UpstreamWindowClosed { retry_after } => format!("Mavera has asked the organisation to wait. Try again in {}.", seconds(*retry_after)),
             Self::CreditsHeld { whose, left, held, reserve } => format!("{whose} has {left} credits free, and {held} are held for calls in flight; a call needs {reserve} to be free. Try again when some have ended."),
             Self::BudgetExceeded { whose, period, budget, used, held, reserve, resets } => format!(
@@ -40,6 +48,14 @@ impl Refusal {
                  a call needs {reserve} to be free. The budget resets at {resets}.",
                 period.noun()
             ),
+            Self::UpstreamCreditsExhausted { resets } => format!(
+                "The organisation's pool of credits at Mavera is empty, so nothing was sent and nothing was charged.{} \
+                 The gateway's operators see it too.",
+                resets.as_ref().map(|at| format!(" It is filled again at {at}.")).unwrap_or_default()
+            ),
+            Self::UpstreamWorkspaceLimit => "A usage limit that the organisation has set for a workspace at Mavera is reached, so nothing was sent and nothing was charged. Ask the gateway's operators to raise it.".into(),
+            Self::UpstreamSubscriptionLapsed => "The organisation's subscription at Mavera has lapsed, so nothing was sent and nothing was charged. The gateway's operators see it too.".into(),
+            Self::UpstreamDown { retry_after } => format!("The Mavera API cannot be reached at present. Nothing was sent and nothing was charged. Try again in {}.", seconds(*retry_after)),
             Self::LedgerUnavailable => {
                 "The gateway cannot write its ledger, so nothing was sent and nothing was charged. Try again.".into()
             }

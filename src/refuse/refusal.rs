@@ -15,6 +15,9 @@ use crate::credits::period::Period;
 const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
 /// How long a caller should wait for the ledger: it tries again every second.
 const LEDGER_RETRY: Duration = Duration::from_secs(2);
+/// The longest `Retry-After` that the OpenAI SDKs heed (source: their `_calculate_retry_timeout` and
+/// `retryRequest`).
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
 /// How long a caller should wait for another instance to take over.
 const DRAINING_RETRY: Duration = Duration::from_secs(2);
 
@@ -63,9 +66,17 @@ pub enum Refusal {
     /// The organisation has as many calls of a route in flight as the upstream takes.
     RouteFull { route: &'static str, limit: usize },
     /// The organisation's window at the upstream is full.
-    UpstreamWindowFull { per_minute: u32, retry_after: Duration },
+    UpstreamWindowFull {
+        per_minute: u32,
+        position: usize,
+        waited: Duration,
+        can_wait: Duration,
+        retry_after: Duration,
+    },
     /// The upstream has asked to wait.
     UpstreamWindowClosed { retry_after: Duration },
+    /// As many calls of the team wait for their turn as may.
+    QueueFull { team: String, waiting: usize, retry_after: Duration },
     /// Credits that would do are held for other calls.
     CreditsHeld { whose: String, left: Credits, held: Credits, reserve: Credits },
     /// A budget has not enough left for this call.
@@ -78,6 +89,14 @@ pub enum Refusal {
         reserve: Credits,
         resets: String,
     },
+    /// The organisation's pool at the upstream is empty.
+    UpstreamCreditsExhausted { resets: Option<String> },
+    /// A limit that the organisation has set for a workspace or a project of its own, at the upstream, is reached.
+    UpstreamWorkspaceLimit,
+    /// The subscription at the upstream has lapsed.
+    UpstreamSubscriptionLapsed,
+    /// No connection could be made for a while; nothing was sent.
+    UpstreamDown { retry_after: Duration },
     /// The ledger cannot write, so nothing is sent.
     LedgerUnavailable,
     /// No connection could be made; nothing was sent.
@@ -142,8 +161,14 @@ impl Refusal {
             Self::ConcurrencyLimited { .. } => Code::ConcurrencyLimitExceeded,
             Self::RouteFull { .. } => Code::JobLimitReached,
             Self::UpstreamWindowFull { .. } | Self::UpstreamWindowClosed { .. } => Code::UpstreamWindowFull,
+            Self::QueueFull { .. } => Code::QueueFull,
             Self::BudgetExceeded { .. } => Code::BudgetExceeded,
             Self::CreditsHeld { .. } => Code::CreditsHeld,
+            Self::UpstreamCreditsExhausted { .. } | Self::UpstreamWorkspaceLimit => {
+                Code::UpstreamCreditsExhausted
+            }
+            Self::UpstreamSubscriptionLapsed => Code::UpstreamSubscriptionLapsed,
+            Self::UpstreamDown { .. } => Code::UpstreamDown,
             Self::LedgerUnavailable => Code::LedgerUnavailable,
             Self::UpstreamUnreachable => Code::UpstreamUnreachable,
             Self::UpstreamProtocol => Code::UpstreamProtocolError,
@@ -176,13 +201,16 @@ impl Refusal {
             | Code::ConcurrencyLimitExceeded
             | Code::JobLimitReached
             | Code::UpstreamWindowFull
+            | Code::QueueFull
             | Code::CreditsHeld => StatusCode::TOO_MANY_REQUESTS,
             Code::UpstreamUnreachable | Code::UpstreamProtocolError | Code::UpstreamCredentialsRejected => {
                 StatusCode::BAD_GATEWAY
             }
             Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Code::BudgetExceeded => StatusCode::PAYMENT_REQUIRED,
-            Code::LedgerUnavailable | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Code::BudgetExceeded | Code::UpstreamCreditsExhausted | Code::UpstreamSubscriptionLapsed => {
+                StatusCode::PAYMENT_REQUIRED
+            }
+            Code::LedgerUnavailable | Code::UpstreamDown | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -217,7 +245,9 @@ impl Refusal {
         match self {
             Self::RateLimited { retry_after, .. }
             | Self::UpstreamWindowFull { retry_after, .. }
-            | Self::UpstreamWindowClosed { retry_after } => Some(*retry_after),
+            | Self::UpstreamWindowClosed { retry_after }
+            | Self::UpstreamDown { retry_after }
+            | Self::QueueFull { retry_after, .. } => Some(*retry_after),
             Self::ConcurrencyLimited { .. } | Self::RouteFull { .. } | Self::CreditsHeld { .. } => {
                 Some(CONCURRENCY_RETRY)
             }
@@ -229,15 +259,20 @@ impl Refusal {
 
     /// `false` where a retry by the caller's SDK could be charged twice: the upstream may have done
     /// the work already, and it knows no idempotency keys. Also where no retry can help before a budget
-    /// resets.
-    pub(super) const fn is_worth_retrying(&self) -> bool {
-        !matches!(
-            self,
-            Self::UpstreamProtocol
-                | Self::UpstreamTimeout { .. }
-                | Self::UpstreamCredentials
-                | Self::BudgetExceeded { .. }
-        )
+    /// resets, or before a time that SDKs do not wait for: they would come back at once, and in vain.
+    pub(super) fn is_worth_retrying(&self) -> bool {
+        let too_long = self.retry_after().is_some_and(|wait| wait > LONGEST_RETRY);
+        !too_long
+            && !matches!(
+                self,
+                Self::UpstreamProtocol
+                    | Self::UpstreamTimeout { .. }
+                    | Self::UpstreamCredentials
+                    | Self::UpstreamCreditsExhausted { .. }
+                    | Self::UpstreamWorkspaceLimit
+                    | Self::UpstreamSubscriptionLapsed
+                    | Self::BudgetExceeded { .. }
+            )
     }
 
     /// Whether the connection ends with it, on HTTP/1.1: two hops may not agree on what such a request was or

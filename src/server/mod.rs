@@ -32,6 +32,8 @@ use crate::{admin, usage};
 /// How long after the drain has begun a request on an open connection is still served. Whoever has just written one
 /// cannot know; it is told with the answer that the connection closes.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
+/// How long what was told to end at once is waited for.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 /// How often idle upstream connections are looked over.
 const REAP_EVERY: Duration = Duration::from_secs(5);
 
@@ -126,7 +128,7 @@ pub async fn run(
         Arc::clone(&gateway.live),
         gateway.books.reads.clone(),
         Arc::clone(&gateway.bill),
-        Arc::clone(&gateway.window),
+        Arc::clone(&gateway.books.desk),
     ));
     let (books, clock) = (gateway.books.clone(), gateway.recorder.clock());
     let grants = tokio::spawn(async move { books.watch_entries(clock).await });
@@ -139,8 +141,11 @@ pub async fn run(
     stopped.cancel();
     let _ = admin.await;
     for worker in workers {
-        // A worker that panicked has said so; its calls have ended with it.
-        let _ = tokio::task::spawn_blocking(move || worker.join()).await;
+        // A worker that panicked has said so; its calls have ended with it. One that hangs in a write is left behind.
+        let joined = tokio::task::spawn_blocking(move || worker.join());
+        if tokio::time::timeout(LAST_WAIT, joined).await.is_err() {
+            tracing::error!("a worker does not end, and is left behind");
+        }
     }
     Ok(drained)
 }
@@ -150,6 +155,8 @@ async fn drain(gateway: &Gateway, hurry: impl Future<Output = ()>) -> Drained {
     let grace = gateway.live.current().config.server.drain_timeout;
     let (shutdown, recorder) = (&gateway.shutdown, &gateway.recorder);
     shutdown.draining.cancel();
+    // Another instance can serve those that wait; here they would only keep the others from ending.
+    gateway.books.desk.close();
     shutdown.tasks.close();
     tracing::info!(?grace, in_flight = recorder.counts().in_flight(), "draining");
     let closing = async {
@@ -169,7 +176,8 @@ async fn drain(gateway: &Gateway, hurry: impl Future<Output = ()>) -> Drained {
         cut = usize::try_from(recorder.counts().in_flight()).unwrap_or(0);
         recorder.cut_from_now_on();
         shutdown.cut.cancel();
-        shutdown.tasks.wait().await;
+        // They end at once, but for those of a worker that hangs in a write.
+        let _ = tokio::time::timeout(LAST_WAIT, shutdown.tasks.wait()).await;
     }
     if cut == 0 {
         tracing::info!("drained: every call has ended");

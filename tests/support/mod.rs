@@ -10,6 +10,7 @@ pub mod grammar;
 pub mod h2;
 pub mod http;
 pub mod process;
+pub mod queue;
 pub mod recorder;
 pub mod rig;
 pub mod script;

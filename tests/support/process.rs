@@ -150,17 +150,22 @@ pub struct PairSetup<'a> {
     pub server: &'a str,
     pub upstream: &'a str,
     pub quirks: &'a str,
+    /// The plan, where it is one that can be used up.
+    pub requests_per_minute: Option<u32>,
     /// Whether the gateway reads the upstream's usage, every second.
     pub reads_usage: bool,
     /// Whether what the gateway says from now on is let go unread.
     pub discards_output: bool,
 }
 
+const WIDE_PLAN: u32 = 1_000_000;
 pub const WIDE_LIMITS: &str = "requests_per_minute = 1000000\nburst = 100000\nconcurrency = 10000\n";
 
 impl Pair {
     pub fn start(setup: &PairSetup<'_>) -> Self {
-        let (simulator, simulator_address) = start_simulator(setup.quirks);
+        let plan = setup.requests_per_minute.unwrap_or(WIDE_PLAN).to_string();
+        let (simulator, simulator_address) =
+            start_simulator_with(&["--quirks", setup.quirks, "--requests-per-minute", &plan]);
         let folder = tempfile::tempdir().unwrap();
         let key = NewKey::generate().unwrap();
         std::fs::write(folder.path().join("key"), CANARY).unwrap();
@@ -219,7 +224,10 @@ pub fn start_simulator(quirks: &str) -> (Process, SocketAddr) {
 pub fn start_simulator_with(options: &[&str]) -> (Process, SocketAddr) {
     let mut command = binary();
     command.args(["sim", "--listen", "127.0.0.1:0", "--key", CANARY]);
-    command.args(["--requests-per-minute", "1000000", "--credits", "1000000"]);
+    command.args(["--credits", "1000000"]);
+    if !options.contains(&"--requests-per-minute") {
+        command.args(["--requests-per-minute", &WIDE_PLAN.to_string()]);
+    }
     let simulator = Process::start(command.args(options));
     let address = simulator.wait_for(|line| line.split("http://").nth(1)?.split('/').next()?.parse().ok());
     (simulator, address)
@@ -257,11 +265,12 @@ pub fn team(name: &str, key: &NewKey) -> String {
 }
 
 pub fn config(folder: &Path, setup: &PairSetup<'_>, base_url: &str, teams: &str) -> String {
-    let PairSetup { server, upstream, .. } = setup;
+    let PairSetup { server, upstream, requests_per_minute, .. } = setup;
+    let plan = requests_per_minute.unwrap_or(WIDE_PLAN);
     let usage_interval = if setup.reads_usage { "1s" } else { "0s" };
     format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n\
-         [upstream]\n{base_url}\napi_key = {{ file = '{}' }}\nrequests_per_minute = 1000000\nusage_interval = \"{usage_interval}\"\n{upstream}\n\n\
+         [upstream]\n{base_url}\napi_key = {{ file = '{}' }}\nrequests_per_minute = {plan}\nusage_interval = \"{usage_interval}\"\n{upstream}\n\n\
          [ledger]\npath = '{}'\ndurability = \"os\"\n\n{teams}",
         folder.join("key").display(),
         folder.join("ledger.db").display()

@@ -17,6 +17,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mavera_gateway::admin::board::Board;
 use mavera_gateway::books::open::{Books, look_back};
+use mavera_gateway::books::queue_counts::QueueCounts;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::Durability;
 use mavera_gateway::gateway::Gateway;
@@ -35,6 +36,7 @@ use mavera_gateway::record::Recorder;
 use mavera_gateway::server::connection;
 use mavera_sim::{DEMO_ANALYSIS, Settings, Simulator};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::io::DuplexStream;
 
 use super::script::{Received, json_answer, read_request, write};
@@ -141,8 +143,12 @@ pub struct Setup {
     pub upstream: String,
     /// Lines of `[credits]`.
     pub credits: String,
+    /// Lines of `[queue]`.
+    pub queue: String,
     /// Lines of the `[[team]]`.
     pub team: String,
+    /// Other teams, with lines of each.
+    pub others: Vec<(&'static str, String)>,
 }
 
 impl Default for Setup {
@@ -151,6 +157,8 @@ impl Default for Setup {
         Self {
             server: String::new(),
             credits: String::new(),
+            queue: String::new(),
+            others: Vec::new(),
             upstream: "requests_per_minute = 100000000".into(),
             team: "requests_per_minute = 100000000\nburst = 1000000\nconcurrency = 1000000".into(),
         }
@@ -232,7 +240,7 @@ impl Rig {
         let mut store = Store::open(&config.ledger.path, Durability::Os).unwrap();
         let opening = store.begin(look_back(config, clock)).unwrap();
         let ledger = Arc::new(Inline(Mutex::new(store), Arc::clone(live.ledger())));
-        let books = Books::over(config, clock, live.ledger(), ledger, opening);
+        let books = Books::over(config, clock, live.ledger(), QueueCounts::new(&metrics), ledger, opening);
         let recorder = Arc::new(Recorder::new(clock, Arc::clone(live.calls()), log.clone()));
         let gateway = Gateway::new(metrics, Arc::clone(&live), recorder, books);
         let board = Board::new(&gateway);
@@ -262,6 +270,11 @@ impl Rig {
         self.pipes.refuse.store(true, Ordering::Relaxed);
     }
 
+    /// Connections can be made again.
+    pub fn accept_connections(&self) {
+        self.pipes.refuse.store(false, Ordering::Relaxed);
+    }
+
     /// A connection of a caller, in bytes.
     pub fn raw(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(PIPE);
@@ -284,6 +297,14 @@ impl Rig {
     /// A chat request of the team.
     pub fn chat(&self, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         self.request(Method::POST, &chat_path(), body)
+    }
+
+    /// A chat request of another team.
+    pub fn chat_of(&self, team: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+        let mut request = self.chat(body);
+        let key = format!("Bearer {}", key_of(team).0).parse().unwrap();
+        request.headers_mut().insert("authorization", key);
+        request
     }
 
     pub fn request(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
@@ -379,12 +400,25 @@ fn clock() -> Clock {
     Clock::starting_at("2030-01-15T12:00:00Z".parse().unwrap())
 }
 
+/// The key of another team, the same in every rig, and its public id.
+fn key_of(team: &str) -> (String, String) {
+    let id = format!("{team:x<8}");
+    (format!("mvgw_{id}_plainly-fake-{team:x<40}"), id)
+}
+
 fn config(folder: &std::path::Path, key_line: &str, setup: &Setup) -> String {
-    let Setup { server, upstream, credits, team } = setup;
+    let Setup { server, upstream, credits, queue, team, others } = setup;
+    let others = others.iter().fold(String::new(), |text, (name, lines)| {
+        let (key, id) = key_of(name);
+        let sha256 = hex::encode(Sha256::digest(&key));
+        text + &format!(
+            "[[team]]\nname = \"{name}\"\nkeys = [{{ id = \"{id}\", sha256 = \"{sha256}\" }}]\n{lines}\n"
+        )
+    });
     format!(
         "[server]\n{server}\n\n[upstream]\nbase_url = \"http://127.0.0.1:1/api/v1\"\napi_key = {{ file = '{}' }}\n{upstream}\n\n\
-         [ledger]\npath = '{}'\n\n[credits]\n{credits}\n\n\
-         [[team]]\nname = \"growth\"\nkeys = [{key_line}]\n{team}\n",
+         [ledger]\npath = '{}'\n\n[credits]\n{credits}\n\n[queue]\n{queue}\n\n\
+         [[team]]\nname = \"growth\"\nkeys = [{key_line}]\n{team}\n{others}\n",
         folder.join("key").display(),
         folder.join("ledger.db").display()
     )

@@ -137,7 +137,7 @@ function renderUpstream({ upstream, usage_interval_seconds, at, time_zone }) {
   renderUpstreamAge({ upstream, usage_interval_seconds, at, time_zone }, 0);
 }
 
-function renderFlight({ in_flight, window: { used, limit }, ledger, reserve }) {
+function renderFlight({ in_flight, window: { used, limit }, teams, ledger, reserve }) {
   hero("flight.requests", in_flight.requests);
   say(field("flight.unit"), in_flight.requests === 1 ? "request" : "requests");
   say(
@@ -154,6 +154,7 @@ function renderFlight({ in_flight, window: { used, limit }, ledger, reserve }) {
     state: used >= 0.9 * limit ? "near" : "fine",
     text,
   });
+  say(field("flight.waiting"), f.amount(teams.reduce((sum, { waiting }) => sum + waiting, 0)));
   say(field("flight.held"), f.credits(in_flight.held));
   say(field("flight.open_holds"), f.amount(ledger.open_holds));
   say(field("flight.reserve"), f.credits(reserve));
@@ -204,7 +205,7 @@ function teamRow({ name }) {
   return make("tr", { role: "row", "data-team": name }, head, ...cells);
 }
 
-function fillTeam(row, { standing, calls_in_flight, concurrency, verdict }, { at, time_zone }) {
+function fillTeam(row, { standing, calls_in_flight, concurrency, waiting, verdict }, { at, time_zone }) {
   const where = f.zone(time_zone);
   const cell = (name) => row.querySelector(`[data-cell="${name}"]`);
   const budget = verdict.state !== "none";
@@ -223,7 +224,8 @@ function fillTeam(row, { standing, calls_in_flight, concurrency, verdict }, { at
   if (budget) runsOut(cell("runs_out"), standing, verdict, at, where, "it resets");
   else say(cell("runs_out"), "–");
   resets(cell("resets"), standing, at, where);
-  say(cell("flight"), `${f.amount(calls_in_flight)} of ${f.amount(concurrency)}`);
+  const inQueue = waiting > 0 ? `, ${f.amount(waiting)} waiting` : "";
+  say(cell("flight"), `${f.amount(calls_in_flight)} of ${f.amount(concurrency)}${inQueue}`);
 }
 
 function renderTeams(overview) {

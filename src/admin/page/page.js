@@ -6,6 +6,7 @@ import { counted, showTime, span, zone } from "./format.js";
 import { renderOverview, renderUpstreamAge } from "./overview.js";
 import { renderSpend } from "./chart.js";
 import { address, isFirstPage, offerTeams, renderRequests, wireRequests } from "./requests.js";
+import { upstreamMeans } from "./words.js";
 
 const OLD = 10; // seconds without news after which figures are not called current
 
@@ -181,6 +182,8 @@ function verdict() {
       "warn",
     ];
   }
+  const upstream = upstreamMeans(overview.upstream_state);
+  if (upstream) return upstream;
   if (overview.version !== runs)
     return [
       "serving",

@@ -2,6 +2,7 @@
 
 export const OUTCOMES = {
   completed: "The upstream’s answer was passed on whole.",
+  put_back: "The upstream had no place for it; it cost nothing, and waited for another turn.",
   truncated: "The answer broke off, or a stream ended without its last event.",
   client_gone:
     "The caller left before the end. What the call cost was learned all the same where it could be.",
@@ -40,6 +41,7 @@ export const REFUSALS = {
   missing_field: "A field that a chat needs was missing.",
   invalid_field: "A field of the chat could not be right.",
   invalid_request: "The request’s head was not one to forward.",
+  idempotency_key_required: "The call was too dear to be made twice by mistake, and had no `Idempotency-Key`.",
   unsupported_transfer_coding: "The body came in a transfer coding other than chunked.",
   missing_api_key: "No key was sent.",
   invalid_api_key: "The key was unknown, wrong, expired or revoked.",
@@ -54,6 +56,12 @@ export const REFUSALS = {
   rate_limit_exceeded: "The team had used its requests per minute.",
   concurrency_limit_exceeded: "The team had as many calls in flight as it may.",
   upstream_window_full: "The organisation’s requests per minute, shared by all teams, were used.",
+  queue_full: "As many of the team’s calls waited for their turn as may.",
+  job_limit_reached: "As many calls of the route were in flight as the upstream takes at once.",
+  route_not_allowed: "The team may not use this route.",
+  upstream_credits_exhausted: "The organisation’s pool at the upstream was empty, or a limit it has set there reached.",
+  upstream_subscription_lapsed: "The organisation’s subscription at the upstream had lapsed.",
+  upstream_down: "No connection to the upstream could be made. Nothing was sent.",
   credits_held: "What was left of a budget was held for calls in flight.",
   budget_exceeded: "A budget of the team, the key or the organisation had too little left.",
   ledger_unavailable: "The ledger could not be written, so nothing was sent.",
@@ -64,10 +72,22 @@ export const REFUSALS = {
   draining: "The gateway was shutting down.",
 };
 
+// States of the upstream in which calls do not go as they should: state, words, banner and its tone.
+const UPSTREAM = {
+  pool_empty: ["closed", "Pool empty", "The upstream’s pool of credits is empty: calls that cost are refused with 402 until it has credits again.", "bad"],
+  workspace_limit: ["closed", "Limit reached", "A limit that the organisation has set at the upstream is reached: calls that cost are refused with 402 until it is raised.", "bad"],
+  subscription_lapsed: ["closed", "Subscription lapsed", "The subscription at the upstream has lapsed: every call is refused with 402 until it is renewed.", "bad"],
+  key_refused: ["closed", "Key refused", "The upstream refuses the organisation’s key: every call is refused with 502 until there is another at its source.", "bad"],
+  unreachable: ["closed", "Upstream unreachable", "No connection to the upstream can be made: calls are refused with 503 until one can.", "bad"],
+  window_closed: ["serving", "Serving", "The upstream has asked to be left alone for a while: calls wait their turn.", "warn"],
+  slow: ["serving", "Serving", "The upstream gives no answers in time.", "warn"],
+};
+
 const known = (table, word) => (Object.hasOwn(table, word) ? table[word] : undefined);
 
 export const plain = (word) => word.replaceAll("_", " ");
 export const outcomeMeans = (word) => known(OUTCOMES, word) ?? null;
+export const upstreamMeans = (word) => known(UPSTREAM, word);
 export const refusalMeans = (word) => known(REFUSALS, word) ?? "A reason this page does not know.";
 
 // `final`, or what stands in its place and why.

@@ -89,7 +89,7 @@ fn remedy_for_unknown(key: &str) -> String {
 
 impl Validator<'_, '_> {
     fn config(&mut self, file: File) -> Config {
-        let File { server, admin, upstream, ledger, limits, credits, log, tracing, team } = file;
+        let File { server, admin, upstream, ledger, limits, credits, queue, log, tracing, team } = file;
         let defaults = self.limits("limits", &limits, None);
         Config {
             server: self.server(server),
@@ -105,6 +105,7 @@ impl Validator<'_, '_> {
                 durability: self.value("ledger.durability", ledger.durability, Durability::Fsync, ""),
             },
             credits: self.credits(credits),
+            queue: self.queue(queue),
             is_meant_without_teams: team.as_ref().is_some_and(Vec::is_empty),
             teams: self.teams(team.unwrap_or_default(), defaults),
             log_level: self.value("log.level", log.level, LogLevel::Info, ""),

@@ -8,12 +8,15 @@ use jiff::tz::TimeZone;
 
 use super::validator::Validator;
 use crate::config::file::{self, OnDisconnect};
-use crate::config::valid::{Credits, Reserve, Server, Timeouts, TlsFiles, Tracing, Upstream};
+use crate::config::valid::{Credits, Queue, Reserve, Server, Timeouts, TlsFiles, Tracing, Upstream};
 use crate::config::values::{CreditsText, Leaf, ReserveText};
 use crate::credits::Credits as Amount;
 
 pub(super) const ADDRESS: &str = "write an address and a port, like \"127.0.0.1:8080\" or \"[::]:8080\"";
 const ENDPOINT: &str = "write the base URL of an OTLP/HTTP receiver, like \"http://127.0.0.1:4318\"";
+
+/// The longest that a call can be made to wait for its turn, in seconds.
+pub(super) const LONGEST_WAIT: u64 = 600;
 
 impl Validator<'_, '_> {
     pub(super) fn server(&mut self, server: file::Server) -> Server {
@@ -153,6 +156,15 @@ impl Validator<'_, '_> {
             },
             wait: self.duration("credits.wait", credits.wait, 10, 0..=300),
             budget: self.budget("credits.budget", credits.budget),
+        }
+    }
+
+    pub(super) fn queue(&mut self, queue: file::Queue) -> Queue {
+        let file::Queue { wait, waiting, reserve } = queue;
+        Queue {
+            wait: self.duration("queue.wait", wait, 20, 0..=LONGEST_WAIT),
+            waiting: self.number("queue.waiting", waiting, 64, 1..=100_000) as usize,
+            reserve: self.number("queue.reserve", reserve, 0.1, 0.0..=0.9),
         }
     }
 

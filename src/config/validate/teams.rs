@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use globset::{GlobBuilder, GlobSetBuilder};
 
+use super::sections::LONGEST_WAIT;
 use super::validator::Validator;
 use crate::config::file;
 use crate::config::valid::{Analyses, CallerKey, Limits, Team};
@@ -89,10 +91,16 @@ impl Validator<'_, '_> {
                 max_body: team.max_body,
             };
             let limits = self.limits(&at, &own, Some(defaults));
+            let weight = self.number(&format!("{at}.weight"), team.weight, 1, 1..=1000);
+            let weight = NonZeroU32::new(weight).unwrap_or(NonZeroU32::MIN);
+            let max_wait = match team.max_wait.0 {
+                None => Duration::MAX,
+                given => self.duration(&format!("{at}.max_wait"), Leaf(given), 0, 0..=LONGEST_WAIT),
+            };
             let analyses = self.analyses(&format!("{at}.analyses"), team.analyses);
             let routes = self.routes(&format!("{at}.routes"), team.routes);
             let budget = self.budget(&format!("{at}.budget"), team.budget);
-            valid.push(Team { name, keys, limits, routes, analyses, budget });
+            valid.push(Team { name, keys, limits, weight, max_wait, routes, analyses, budget });
         }
         valid
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::admit::concurrency::Permits;
+use crate::forward::why::Why;
 use crate::meter::{Meter, Reading};
 use crate::record::Exchange;
 
@@ -24,6 +25,8 @@ pub(in crate::forward) struct Telling {
     pub(in crate::forward) meter: Option<Meter>,
     pub(in crate::forward) exchange: Exchange,
     pub(in crate::forward) permits: Permits,
+    /// Of an answer that says why no call can succeed.
+    pub(in crate::forward) why: Option<Why>,
 }
 
 impl<B: Body> Told<B> {
@@ -50,7 +53,10 @@ impl<B: Body> Told<B> {
     /// The body is over. `whole` if the upstream ended it as HTTP wants.
     fn end(&mut self, whole: bool) {
         let Some(telling) = self.telling.take() else { return };
-        let Telling { meter, exchange, permits } = *telling;
+        let Telling { meter, exchange, permits, why } = *telling;
+        if let Some(why) = why {
+            why.told();
+        }
         exchange.ended(whole, &reading(meter, whole));
         drop(permits);
     }
@@ -64,6 +70,9 @@ impl Telling {
     /// The meter looks; if it fails, the body goes on without it.
     fn look(&mut self, data: &Bytes) {
         self.exchange.passed(data.len());
+        if let Some(why) = &mut self.why {
+            why.look(data);
+        }
         if let Some(meter) = &mut self.meter
             && catch_unwind(AssertUnwindSafe(|| meter.look(data))).is_err()
         {
@@ -144,7 +153,7 @@ mod tests {
             let id = RequestId::of(&head.headers, clock);
             let exchange = Exchange::begin(&recorder, id, &peer, &head);
             let permits = Permits::of_team(in_flight.take(1).expect("each is given back"));
-            Box::new(Telling { meter: None, exchange, permits })
+            Box::new(Telling { meter: None, exchange, permits, why: None })
         };
         assert_transparent(|body| Told::new(body, telling()));
         assert_transparent(|body| ReadOn::new(Told::new(body, telling()), None));

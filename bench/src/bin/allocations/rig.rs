@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mavera_gateway::books::open::Books;
+use mavera_gateway::books::queue_counts::QueueCounts;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::gateway::Gateway;
 use mavera_gateway::key::NewKey;
@@ -67,8 +68,9 @@ impl Rig {
         let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
         let live = Live::load(&path, &metrics, clock).map_err(|problems| problems.to_string())?;
         let log = Log::start(io::sink(), &metrics).map_err(|error| error.to_string())?;
-        let books =
-            Books::open(&live.current().config, clock, live.ledger()).map_err(|error| error.to_string())?;
+        let queue = QueueCounts::new(&metrics);
+        let books = Books::open(&live.current().config, clock, live.ledger(), queue);
+        let books = books.map_err(|error| error.to_string())?;
         let recorder = Arc::new(Recorder::new(clock, Arc::clone(live.calls()), log));
         Ok(Self { gateway: Gateway::new(metrics, live, recorder, books), key: key.text.to_string() })
     }

@@ -1,0 +1,72 @@
+//! The calendar beside the desk: which day is booked on, and when it is over. Asked when a day ends, not at each call.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::credits::period::{Period, day_of};
+use crate::desk::{Desk, Moment};
+
+/// A leap of the wall clock against the monotonic one that is worth a word.
+const LEAP: Duration = Duration::from_mins(5);
+
+/// The day that is booked on.
+#[derive(Debug)]
+pub(super) struct Days {
+    clock: Clock,
+    zone: TimeZone,
+    /// When it is over by the wall's clock.
+    ends: Timestamp,
+    /// Wall and monotonic time at the last look, to notice leaps.
+    looked: (Timestamp, Instant),
+}
+
+impl Days {
+    /// Days of a zone, beginning with `today`: the clock's, or a later one that was booked on already.
+    pub(super) fn new(clock: Clock, zone: &TimeZone, today: Date) -> Self {
+        let zone = zone.clone();
+        let ends = Period::Day.resets(today, &zone);
+        Self { clock, zone, ends, looked: (clock.wall(), clock.now()) }
+    }
+
+    pub(super) fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// Other days from now on, by another zone. One that was booked on is not opened again.
+    pub(super) fn set_zone(&mut self, zone: &TimeZone, today: Date) {
+        if *zone != self.zone {
+            self.zone = zone.clone();
+            self.ends = Period::Day.resets(today, zone);
+        }
+    }
+
+    /// When today is over, as the desk knows time.
+    pub(super) fn end(&self) -> Moment {
+        let left = self.ends.duration_since(self.clock.wall());
+        // A little more, so that the day is over by the wall's clock too.
+        self.clock.since_origin() + Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1)
+    }
+
+    /// Moves a desk on to the clock's day, never back. Returns the time as the desk knows it.
+    pub(super) fn roll(&mut self, desk: &mut Desk) -> Moment {
+        let (wall, now) = (self.clock.wall(), self.clock.now());
+        let passed = now.saturating_duration_since(self.looked.1);
+        let expected = self.looked.0.saturating_add(passed).unwrap_or(wall);
+        let leap = Duration::try_from(wall.duration_since(expected).abs()).unwrap_or_default();
+        self.looked = (wall, now);
+        if leap > LEAP {
+            tracing::warn!(%wall, %expected, "the wall clock has leapt; budget periods follow it forwards, never back");
+        }
+        if wall >= self.ends {
+            let today = day_of(wall, &self.zone).max(desk.today());
+            self.ends = Period::Day.resets(today, &self.zone);
+            desk.roll(today, self.end());
+        }
+        self.clock.since_origin_of(now)
+    }
+}

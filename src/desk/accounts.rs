@@ -1,0 +1,238 @@
+//! Accounts: what was spent and what is held, by whose it is and by period, as sums that are kept running: a call adds
+//! to them and compares, and no calendar is asked. It is asked when a day is over.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::ToSpan;
+use jiff::civil::Date;
+
+use crate::credits::Credits;
+use crate::credits::budget::{Budget, Budgets, Grant, Tally, Whose};
+use crate::credits::period::Period;
+
+/// Days of sums that are kept: the longest period, and a margin for holds that end after theirs.
+pub const KEPT_DAYS: i32 = 45;
+
+const PERIODS: [Period; 3] = [Period::Day, Period::Week, Period::Month];
+
+/// What was spent and what is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    used: Credits,
+    held: Credits,
+}
+
+impl Sums {
+    fn add(&mut self, other: Self) {
+        self.used += other.used;
+        self.held += other.held;
+    }
+}
+
+/// The sums of one scope.
+#[derive(Clone, Debug, Default)]
+struct Account {
+    /// Of the days that are not today.
+    days: BTreeMap<Date, Sums>,
+    /// Of the running day, week and month.
+    running: [Sums; PERIODS.len()],
+}
+
+/// The days that the running periods are made of.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    today: Date,
+    /// The first day of each, and the first one behind it.
+    periods: [(Date, Date); PERIODS.len()],
+}
+
+impl Bounds {
+    fn of(today: Date) -> Self {
+        Self { today, periods: PERIODS.map(|period| (period.first(today), period.next(today))) }
+    }
+}
+
+impl Account {
+    /// Changes the sums of a day, and of the running periods that it is in.
+    fn change(&mut self, day: Date, bounds: &Bounds, change: impl Fn(&mut Sums)) {
+        if day == bounds.today {
+            self.running.iter_mut().for_each(change);
+            return;
+        }
+        change(self.days.entry(day).or_default());
+        for (sums, (first, next)) in self.running.iter_mut().zip(bounds.periods) {
+            if (first..next).contains(&day) {
+                change(sums);
+            }
+        }
+    }
+
+    fn roll(&mut self, from: &Bounds, to: &Bounds) {
+        self.days.entry(from.today).or_default().add(self.running[0]);
+        for (sums, (first, next)) in self.running.iter_mut().zip(to.periods) {
+            *sums = Sums::default();
+            self.days.range(first..next).for_each(|(_, of_day)| sums.add(*of_day));
+        }
+        self.days.remove(&to.today);
+        let oldest = to.today.checked_sub(KEPT_DAYS.days()).unwrap_or(Date::MIN);
+        self.days.retain(|day, sums| *day >= oldest || sums.held > Credits::ZERO);
+    }
+}
+
+/// Whether the budgets of a call have room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// All have; so much is left of the tightest then, where one binds.
+    For(Option<Credits>),
+    /// This one of them has not.
+    Short {
+        /// Which.
+        index: usize,
+        /// Whether it would if the calls in flight came to nothing.
+        passes: bool,
+    },
+}
+
+/// All accounts.
+#[derive(Clone, Debug)]
+pub(super) struct Accounts {
+    bounds: Bounds,
+    organisation: Account,
+    teams: HashMap<Arc<str>, Account>,
+    keys: HashMap<Arc<str>, Account>,
+    grants: Vec<Grant>,
+}
+
+impl Accounts {
+    pub(super) fn new(today: Date) -> Self {
+        Self {
+            bounds: Bounds::of(today),
+            organisation: Account::default(),
+            teams: HashMap::new(),
+            keys: HashMap::new(),
+            grants: Vec::new(),
+        }
+    }
+
+    pub(super) fn today(&self) -> Date {
+        self.bounds.today
+    }
+
+    /// Moves on to a later day.
+    pub(super) fn roll(&mut self, today: Date) {
+        let to = Bounds::of(today);
+        let keyed = self.teams.values_mut().chain(self.keys.values_mut());
+        for account in keyed.chain([&mut self.organisation]) {
+            account.roll(&self.bounds, &to);
+        }
+        self.bounds = to;
+    }
+
+    pub(super) fn set_grants(&mut self, grants: Vec<Grant>) {
+        self.grants = grants;
+    }
+
+    fn change(&mut self, day: Date, team: &Arc<str>, key_id: &Arc<str>, change: impl Fn(&mut Sums) + Copy) {
+        self.organisation.change(day, &self.bounds, change);
+        account(&mut self.teams, team).change(day, &self.bounds, change);
+        account(&mut self.keys, key_id).change(day, &self.bounds, change);
+    }
+
+    /// Takes up a sum, or a correction of one.
+    pub(super) fn adjust(&mut self, day: Date, team: &Arc<str>, key_id: &Arc<str>, millionths: i64) {
+        let amount = Credits::from_millionths(millionths.unsigned_abs());
+        self.change(day, team, key_id, |sums| {
+            sums.used = if millionths < 0 { sums.used.saturating_sub(amount) } else { sums.used + amount };
+        });
+    }
+
+    /// Holds credits on today's sums.
+    pub(super) fn hold(&mut self, team: &Arc<str>, key_id: &Arc<str>, reserve: Credits) {
+        self.change(self.bounds.today, team, key_id, |sums| sums.held += reserve);
+    }
+
+    /// What was held on a day is spent or free.
+    pub(super) fn release(
+        &mut self,
+        day: Date,
+        (team, key_id): (&Arc<str>, &Arc<str>),
+        reserve: Credits,
+        spent: Credits,
+    ) {
+        self.change(day, team, key_id, |sums| {
+            sums.held = sums.held.saturating_sub(reserve);
+            sums.used += spent;
+        });
+    }
+
+    fn of(&self, whose: &Whose) -> Option<&Account> {
+        match whose {
+            Whose::Organisation => Some(&self.organisation),
+            Whose::Team(name) => self.teams.get(name),
+            Whose::Key(id) => self.keys.get(id),
+        }
+    }
+
+    pub(super) fn tally(&self, whose: &Whose, budget: Budget) -> Tally {
+        let period = PERIODS.iter().position(|period| *period == budget.period).unwrap_or_default();
+        let Sums { used, held } = self.of(whose).map(|account| account.running[period]).unwrap_or_default();
+        let granted = if self.grants.is_empty() { Credits::ZERO } else { self.granted(whose) };
+        Tally { whole: budget.credits + granted, granted, used, held }
+    }
+
+    fn granted(&self, whose: &Whose) -> Credits {
+        let name = match whose {
+            Whose::Organisation => "organisation",
+            Whose::Team(name) => name,
+            Whose::Key(_) => return Credits::ZERO,
+        };
+        let in_force =
+            |grant: &&Grant| grant.team == name && (grant.from..=grant.until).contains(&self.bounds.today);
+        self.grants.iter().filter(in_force).fold(Credits::ZERO, |sum, grant| sum + grant.credits)
+    }
+
+    /// Whether every budget has room for `reserve`. Of those that have not, one that no call in flight can give back to is
+    /// told first.
+    pub(super) fn room(&self, budgets: &Budgets, reserve: Credits) -> Room {
+        let (mut least, mut short) = (None, None);
+        for (index, (whose, budget)) in budgets.0.iter().enumerate() {
+            let tally = self.tally(whose, *budget);
+            if tally.left() < reserve {
+                let passes = tally.would_fit_without_holds(reserve);
+                if short.is_none_or(|(_, other_passes)| other_passes && !passes) {
+                    short = Some((index, passes));
+                }
+            }
+            let left = tally.left().saturating_sub(reserve);
+            least = Some(least.map_or(left, |least: Credits| least.min(left)));
+        }
+        short.map_or(Room::For(least), |(index, passes)| Room::Short { index, passes })
+    }
+
+    /// Whether the running period of a budget ends with the day.
+    pub(super) fn ends_with_the_day(&self, budget: Budget) -> bool {
+        budget.period.next(self.bounds.today) == Period::Day.next(self.bounds.today)
+    }
+
+    /// What a scope holds, whatever the day.
+    pub(super) fn held(&self, whose: &Whose) -> Credits {
+        self.of(whose).map_or(Credits::ZERO, |account| {
+            account.days.values().fold(account.running[0].held, |sum, day| sum + day.held)
+        })
+    }
+
+    /// What a scope has spent, by day.
+    pub(super) fn spent(&self, whose: &Whose) -> Vec<(Date, Credits)> {
+        let days = |account: &Account| {
+            let before = account.days.iter().map(|(day, sums)| (*day, sums.used));
+            before.chain([(self.bounds.today, account.running[0].used)]).collect()
+        };
+        self.of(whose).map(days).unwrap_or_default()
+    }
+}
+
+/// The account of a name, made where there was none.
+fn account<'a>(accounts: &'a mut HashMap<Arc<str>, Account>, name: &Arc<str>) -> &'a mut Account {
+    accounts.entry(Arc::clone(name)).or_default()
+}

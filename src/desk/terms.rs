@@ -1,0 +1,178 @@
+//! What is said at the desk: what a call asks for, what it is given, and why it is not.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::Date;
+
+use super::upstream::Trouble;
+use super::window::{Moment, Tick};
+use crate::credits::Credits;
+use crate::credits::budget::{Budget, Budgets, Tally, Whose};
+
+/// What holds for all calls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// The plan's window.
+    pub per_minute: NonZeroU32,
+    /// The part of it that is kept for whoever comes anew.
+    pub reserve: f64,
+    /// Calls of one team that may wait.
+    pub waiting: usize,
+    /// Whether calls wait for their turn at all. Where they do not, whoever comes is served while there are places.
+    pub queues: bool,
+}
+
+/// How long a call can wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For its turn.
+    pub turn: Duration,
+    /// For credits that others hold.
+    pub credits: Duration,
+    /// For both together.
+    pub most: Duration,
+}
+
+/// What the upstream takes of a route at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap {
+    /// Which route.
+    pub route: usize,
+    /// How many calls of it.
+    pub calls: NonZeroUsize,
+}
+
+/// What a call asks for.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Whose turn it takes.
+    pub team: Arc<str>,
+    /// The team's claim beside the others'.
+    pub weight: NonZeroU32,
+    /// The key that it is booked on.
+    pub key_id: Arc<str>,
+    /// Whether it costs credits.
+    pub costs: bool,
+    /// What to hold for it.
+    pub reserve: Credits,
+    /// Every budget that binds.
+    pub budgets: Budgets,
+    /// What its route is held to.
+    pub cap: Option<Cap>,
+    /// How long it can wait.
+    pub patience: Patience,
+}
+
+/// The order in which calls came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(super) u64);
+
+/// What a call was given.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// What it had asked for.
+    pub ask: Ask,
+    /// When it came.
+    pub ticket: Ticket,
+    /// And the moment.
+    pub joined: Moment,
+    /// Until when its place is its own.
+    pub tick: Tick,
+    /// The day it is booked on.
+    pub day: Date,
+    /// What the tightest budget has left with it counted, where one binds.
+    pub left: Option<Credits>,
+}
+
+/// Why there is no place in the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// The upstream wants to be left alone.
+    Closed {
+        /// Until then.
+        until: Moment,
+    },
+    /// As many are taken as there are, for longer than the call can wait.
+    Full {
+        /// The limit in force.
+        per_minute: u32,
+        /// Which in the order of turns the call is, from 1.
+        position: usize,
+        /// When it would be its turn at the earliest.
+        from: Moment,
+    },
+}
+
+/// Why a call is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum No {
+    /// There is no place for it.
+    Place(NoPlace),
+    /// The upstream cannot serve it.
+    Upstream {
+        /// Why not.
+        trouble: Trouble,
+        /// When a call is let through to look.
+        look: Moment,
+    },
+    /// As many calls of its team wait as may.
+    QueueFull {
+        /// How many.
+        waiting: usize,
+        /// When it would be its turn at the earliest.
+        from: Moment,
+    },
+    /// The upstream takes no more of its route at once.
+    RouteFull {
+        /// How many it takes.
+        calls: NonZeroUsize,
+    },
+    /// A budget has no room for it.
+    Short {
+        /// Whose.
+        whose: Whose,
+        /// Which.
+        budget: Budget,
+        /// How it stands.
+        tally: Tally,
+    },
+}
+
+/// What becomes of a call that asks.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It may go.
+    Granted(Box<Granted>),
+    /// It waits; [`Desk::turn`](super::Desk::turn) tells what becomes of it.
+    Waits(Ticket),
+    /// It is not served.
+    Refused(Box<Refused>),
+}
+
+/// A call that is not served.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What it had asked for.
+    pub ask: Ask,
+    /// Why not.
+    pub no: No,
+}
+
+/// What became of a call that waited.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Which.
+    pub ticket: Ticket,
+    /// When it had come.
+    pub joined: Moment,
+    /// Whether it may go.
+    pub verdict: Result<Box<Granted>, Box<Refused>>,
+}
+
+impl Outcome {
+    pub(super) fn granted(granted: Box<Granted>) -> Self {
+        Self { ticket: granted.ticket, joined: granted.joined, verdict: Ok(granted) }
+    }
+}
