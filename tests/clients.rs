@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::process::{Pair, PairSetup};
-use crate::support::rig::chat_path;
+use crate::support::process::{Pair, PairSetup, get};
+use crate::support::rig::{chat_path, sample};
 use crate::support::{assert_no_canary, chat_body};
 
 fn sdk(path: &str) -> PathBuf {
@@ -96,4 +96,24 @@ fn fetch_gets_json_and_streams() {
     let pair = Pair::start(&PairSetup::default());
     let said = run(&pair, Command::new("node").arg(sdk("fetch.mjs")));
     assert_served(&pair, &said);
+}
+
+#[test]
+fn the_openai_sdks_wait_their_turn_without_a_retry() {
+    let python = || Command::new(sdk(".venv/bin/python"));
+    let node = || Command::new("node");
+    for (mut client, script) in [(python(), "wait.py"), (node(), "wait.mjs")] {
+        // Twenty at once, the others evenly behind them, every third of a second one.
+        let upstream = "[queue]\nreserve = 0.9";
+        let pair =
+            Pair::start(&PairSetup { requests_per_minute: Some(200), upstream, ..PairSetup::default() });
+        let said = run(&pair, client.arg(sdk(script)).env("CALLS", "24"));
+        assert!(said.contains("served=24"), "{said}");
+        let books = pair.books();
+        assert_eq!(books["received"].as_array().unwrap().len(), 24, "each call was made once");
+        assert_eq!(books["over_window"], 0);
+        let metrics = get(pair.admin, "/metrics").1;
+        let waited = "mavera_gateway_queue_outcomes_total{outcome=\"granted\",team=\"growth\"}";
+        assert_eq!(sample(&metrics, waited), 4.0);
+    }
 }
