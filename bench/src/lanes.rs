@@ -55,9 +55,9 @@ const CPU_OF_LARGE: &[Aim] = &[Aim { figure: Figure::CpuPerCall, os: 0.3, fsync:
 const ADDED_FIRST_BYTE: &[Aim] = &[Aim { figure: Figure::AddedFirstByte, os: 1.0, fsync: None }];
 const MEMORY: &[Aim] = &[Aim { figure: Figure::Memory, os: 1.0, fsync: None }];
 
-/// A little above what they take, so that a change which costs is seen; lowered as they fall. The release before took 137,100
-/// and 548,700, counted in the same way.
-const JSON_INSTRUCTIONS: u32 = 130_000;
+/// Above what they take by as much as a run varies, so that a change which costs is seen; lowered as they fall. The release
+/// before, counted in the same hour: 137,000 to 142,100, and 528,900.
+const JSON_INSTRUCTIONS: u32 = 150_000;
 const STREAM_INSTRUCTIONS: u32 = 540_000;
 
 const CHAT: Lane = Lane {
