@@ -39,6 +39,12 @@ keys = [
 [[team]]
 keys = [{ id = \"abcdefgh\", expires = 2027-01-01 }]
 burst = \"many\"
+weight = 0
+max_wait = \"1h\"
+
+[queue]
+reserve = 1.0
+wait = \"soon\"
 ";
     let report = problems(text);
     for expected in [
@@ -57,6 +63,10 @@ burst = \"many\"
         "gateway.toml:20: team[1].keys[0].sha256: is required",
         "gateway.toml:20: team[1].keys[0].expires: 2027-01-01 is not a full date and time with an offset",
         "gateway.toml:21: team[1].burst:",
+        "gateway.toml:22: team[1].weight: 0 is out of range\n    to mend it: use 1 to 1000",
+        "gateway.toml:23: team[1].max_wait: 1h is out of range",
+        "gateway.toml:26: queue.reserve: 1 is out of range\n    to mend it: use 0 to 0.9",
+        "gateway.toml:27: queue.wait: \"soon\" is not a length of time",
     ] {
         assert!(report.contains(expected), "missing: {expected}\nin:\n{report}");
     }

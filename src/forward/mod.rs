@@ -22,7 +22,7 @@ use self::flight::{Cargo, Flight, Flown, Shared, fly};
 use crate::admit::desk::Declined;
 use crate::arrival::Refused;
 use crate::config::OnDisconnect;
-use crate::desk::Seen;
+use crate::desk::{Seen, State};
 use crate::inject::Outbound;
 use crate::outbound::connect::Connect;
 use crate::outbound::pool::{Obtained, Pool};
@@ -81,8 +81,12 @@ async fn forward<C: Connect>(
         {
             Ok(obtained) => obtained,
             Err(error) => {
-                tracing::warn!(request_id = %cargo.judged.exchange.id(), %error, "no connection to the upstream");
-                cargo.place.desk().see(Seen::NoConnection);
+                let desk = cargo.place.desk();
+                // While that is known, a look that has shown it again is no news.
+                if desk.upstream() != State::Unreachable {
+                    tracing::warn!(request_id = %cargo.judged.exchange.id(), %error, "no connection to the upstream");
+                }
+                desk.see(Seen::NoConnection);
                 return Err(Refused::new(cargo.judged.exchange, Refusal::UpstreamUnreachable).into());
             }
         };
