@@ -60,6 +60,34 @@ async fn whatever_stands_in_front_is_told_not_to_keep_a_stream_unless_the_upstre
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_is_not_labelled_as_one_is_metered_as_what_it_is_and_passed_on_as_it_came() {
+    for (label, breaks) in [("", false), ("content-type: text/plain\r\n", false), ("", true)] {
+        let rig = Rig::with_upstream(&Setup::default(), move |mut io, _| async move {
+            read_request(&mut io).await;
+            write(&mut io, format!("HTTP/1.1 200 OK\r\n{label}transfer-encoding: chunked\r\n\r\n")).await;
+            // Cut where its first bytes do not tell yet.
+            write(&mut io, chunk("ev")).await;
+            write(&mut io, chunk("ent: ping\ndata: {}\n\n")).await;
+            if !breaks {
+                write(&mut io, chunk(completed(2))).await;
+            }
+            write(&mut io, "0\r\n\r\n").await;
+        });
+        let answer = rig.send(rig.chat(chat_body(true, ""))).await;
+        let expected = if breaks { String::new() } else { completed(2) };
+        assert_eq!(answer.body, format!("event: ping\ndata: {{}}\n\n{expected}"));
+        assert_eq!(answer.header("content-type"), label.trim().trim_start_matches("content-type: "));
+        let record = rig.record().await;
+        let told = (&record["booked"], &record["basis"], &record["stream"], &record["outcome"]);
+        if breaks {
+            assert_eq!(told, (&5.into(), &"estimated".into(), &true.into(), &"truncated".into()));
+        } else {
+            assert_eq!(told, (&2.into(), &"final".into(), &true.into(), &"completed".into()));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_that_stops_reading_stops_the_upstream_read() {
     let written = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&written);

@@ -6,10 +6,13 @@
 mod usage;
 mod json;
 mod sse;
+mod unlabelled;
 
 pub use usage::{Finish, Reading, Usage};
 
 use http::{HeaderMap, header};
+
+use self::unlabelled::{Turns, Unlabelled};
 
 /// The observer of one response body.
 #[derive(Debug)]
@@ -19,13 +22,15 @@ pub struct Meter(Kind);
 enum Kind {
     Json(Box<json::Scanner>),
     EventStream(Box<sse::EventStream>),
+    /// Its label is missing, or says neither: its first bytes tell.
+    Unlabelled(Unlabelled),
     /// A body that cannot carry a figure we could read.
     Opaque,
 }
 
 impl Meter {
-    /// Chooses how to read a response by its head. Encoded content cannot be read (we ask for
-    /// `identity`, so an honest upstream sends none); a missing content type is taken for JSON.
+    /// Chooses how to read a response by its head. Encoded content cannot be read (we ask for `identity`, so an honest
+    /// upstream sends none); where the label is missing, or says neither JSON nor event stream, the first bytes tell.
     #[must_use]
     pub fn for_head(headers: &HeaderMap) -> Self {
         let encoded = headers
@@ -37,11 +42,16 @@ impl Meter {
         if is_event_stream(headers) {
             return Self(Kind::EventStream(Box::new(sse::EventStream::new())));
         }
-        let media_type = media_type(headers);
-        if media_type.is_empty() || media_type.eq_ignore_ascii_case(b"application/json") {
+        if media_type(headers).eq_ignore_ascii_case(b"application/json") {
             return Self(Kind::Json(Box::new(json::Scanner::new())));
         }
-        Self(Kind::Opaque)
+        Self(Kind::Unlabelled(Unlabelled::default()))
+    }
+
+    /// Whether the body is, or has turned out to be, an event stream.
+    #[must_use]
+    pub fn reads_events(&self) -> bool {
+        matches!(self.0, Kind::EventStream(_))
     }
 
     /// Looks at the next bytes of the body.
@@ -49,13 +59,32 @@ impl Meter {
         match &mut self.0 {
             Kind::Json(scanner) => scanner.feed(bytes),
             Kind::EventStream(stream) => stream.look(bytes),
+            Kind::Unlabelled(first) => {
+                if let Some((turns, before)) = first.look(bytes) {
+                    self.turn_out(turns, &before);
+                    self.look(bytes);
+                }
+            }
             Kind::Opaque => {}
         }
     }
 
+    fn turn_out(&mut self, turns: Turns, before: &[u8]) {
+        self.0 = match turns {
+            Turns::Json => Kind::Json(Box::new(json::Scanner::new())),
+            Turns::EventStream => Kind::EventStream(Box::new(sse::EventStream::new())),
+            Turns::Opaque => Kind::Opaque,
+        };
+        self.look(before);
+    }
+
     /// The body is over, wholly (`complete`) or not.
     #[must_use]
-    pub fn finish(self, complete: bool) -> Reading {
+    pub fn finish(mut self, complete: bool) -> Reading {
+        if let Kind::Unlabelled(first) = &mut self.0 {
+            let (turns, before) = std::mem::take(first).finish();
+            self.turn_out(turns, &before);
+        }
         match self.0 {
             Kind::Json(mut scanner) => {
                 let document = scanner.finish();
@@ -66,7 +95,9 @@ impl Meter {
                 }
             }
             Kind::EventStream(stream) => stream.finish(complete),
-            Kind::Opaque => Reading { finish: complete.then_some(Finish::Completed), ..Reading::default() },
+            Kind::Unlabelled(_) | Kind::Opaque => {
+                Reading { finish: complete.then_some(Finish::Completed), ..Reading::default() }
+            }
         }
     }
 }

@@ -108,20 +108,42 @@ fn all_ways_of_failing_inside_a_stream_are_recognised() {
 }
 
 #[test]
-fn a_json_body_is_read_and_other_content_is_not() {
-    let body = br#"{"id":"resp_c","usage":{"credits_used":1}}"#;
-    for (content_type, credits) in [
-        (Some("application/json; charset=utf-8"), Some(Credits::whole(1))),
-        (None, Some(Credits::whole(1))),
-        (Some("text/html"), None),
+fn a_body_is_read_as_what_it_is_where_its_label_does_not_say() {
+    let json = r#"{"id":"resp_c","usage":{"credits_used":3}}"#;
+    for label in
+        [Some("application/json; charset=utf-8"), None, Some("text/plain"), Some("application/octet-stream")]
+    {
+        for body in [json, NEW] {
+            if label.is_some_and(|label| label.contains("json")) && body == NEW {
+                continue;
+            }
+            for cut in [0, 1, 5, 20] {
+                let mut headers = HeaderMap::new();
+                if let Some(label) = label {
+                    headers.insert(header::CONTENT_TYPE, label.parse().unwrap());
+                }
+                let mut meter = Meter::for_head(&headers);
+                meter.look(&body.as_bytes()[..cut]);
+                meter.look(&body.as_bytes()[cut..]);
+                assert_eq!(meter.reads_events(), body == NEW, "{label:?}");
+                let reading = meter.finish(true);
+                assert_eq!(reading.usage.credits, Some(Credits::whole(3)), "{label:?} cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_encoded_or_neither_is_not_read() {
+    for (name, value, body) in [
+        (header::CONTENT_ENCODING, "gzip", r#"{"usage":{"credits_used":3}}"#),
+        (header::CONTENT_TYPE, "text/html", r#"<p>{"usage":{"credits_used":3}}</p>"#),
     ] {
         let mut headers = HeaderMap::new();
-        if let Some(content_type) = content_type {
-            headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
-        }
+        headers.insert(name, value.parse().unwrap());
         let mut meter = Meter::for_head(&headers);
-        meter.look(body);
-        assert_eq!(meter.finish(true).usage.credits, credits, "{content_type:?}");
+        meter.look(body.as_bytes());
+        assert_eq!(meter.finish(true).usage.credits, None, "{value}");
     }
 }
 

@@ -246,6 +246,11 @@ impl Exchange {
         draft.recorder.counts.upstream_answered(status.as_u16());
     }
 
+    /// The answer's body turned out to be an event stream.
+    pub fn streams(&mut self, stream: bool) {
+        self.draft_mut().stream |= stream;
+    }
+
     /// Bytes of the answer's body went by.
     pub fn passed(&mut self, bytes: usize) {
         self.draft_mut().bytes += bytes as u64;

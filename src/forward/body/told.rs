@@ -53,10 +53,12 @@ impl<B: Body> Told<B> {
     /// The body is over. `whole` if the upstream ended it as HTTP wants.
     fn end(&mut self, whole: bool) {
         let Some(telling) = self.telling.take() else { return };
-        let Telling { meter, exchange, permits, why } = *telling;
+        let Telling { meter, mut exchange, permits, why } = *telling;
         if let Some(why) = why {
             why.told();
         }
+        // Also where its label did not say so.
+        exchange.streams(meter.as_ref().is_some_and(Meter::reads_events));
         exchange.ended(whole, &reading(meter, whole));
         drop(permits);
     }
