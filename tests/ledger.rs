@@ -478,6 +478,46 @@ async fn rage(address: std::net::SocketAddr, key: String, stop: Arc<AtomicBool>,
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_that_is_moved_replaced_or_removed_closes_for_money_until_it_is_back() {
+    let pair = Pair::start(&PairSetup::default());
+    let ask = async || chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status;
+    assert_eq!(ask().await, 200);
+    for name in ["ledger.db", "ledger.db.journal-a", "ledger.db.journal-b"] {
+        let (path, aside) = (pair.folder.path().join(name), pair.folder.path().join("aside"));
+        for replaced in [false, true] {
+            std::fs::rename(&path, &aside).unwrap();
+            if replaced {
+                std::fs::copy(&aside, &path).unwrap();
+            }
+            while get(pair.admin, "/readyz").0 != 503 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!(ask().await, 503, "{name}");
+            assert_eq!(samples(pair.admin, "mavera_gateway_ledger_closed").values().sum::<f64>(), 1.0);
+            std::fs::rename(&aside, &path).unwrap();
+            while get(pair.admin, "/readyz").0 != 200 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!(ask().await, 200, "{name}: without a restart");
+        }
+    }
+}
+
+#[test]
+fn a_second_gateway_by_a_symbolic_link_is_refused() {
+    let pair = Pair::start(&PairSetup::default());
+    let link = pair.folder.path().join("link.db");
+    std::os::unix::fs::symlink(pair.folder.path().join("ledger.db"), &link).unwrap();
+    let text = std::fs::read_to_string(pair.config_path()).unwrap();
+    let second = pair.folder.path().join("second.toml");
+    std::fs::write(&second, text.replace("ledger.db'", "link.db'")).unwrap();
+    let output = binary().arg("serve").arg("--config").arg(&second).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("in use") || said.contains("another gateway"), "{said}");
+}
+
 /// How often the chaos test kills the gateway: a dozen and a half in the suite, a thousand in `make chaos`.
 fn rounds() -> usize {
     std::env::var("CHAOS_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(24)

@@ -266,6 +266,11 @@ impl LocalDesk {
         (waiting, state.desk.lag(team, self.clock.since_origin()))
     }
 
+    /// Looks whether the ledger is still the one that was opened. Reads the file system: not for an event loop.
+    pub fn look_at_ledger(&self) {
+        self.ledger.look();
+    }
+
     /// Returns when the ledger has written all that was booked.
     pub fn flush(&self) {
         self.ledger.flush();

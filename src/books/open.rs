@@ -98,6 +98,7 @@ impl Books {
             tokio::time::sleep(LOOK).await;
             let (desk, now, last) = (Arc::clone(&self.desk), clock.wall(), watch.last);
             let looked = tokio::task::spawn_blocking(move || {
+                desk.look_at_ledger();
                 if let Err(error) = watch.look(&desk, now) {
                     tracing::warn!(%error, "cannot read new entries of the ledger");
                     watch.reading = None;

@@ -3,6 +3,7 @@
 //! Credits are counted when their ending is written, not before: a counter never shows what a crash could take back.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -37,6 +38,8 @@ pub struct Counts {
     closed: IntGauge,
     /// It was tried and failed.
     fails: AtomicBool,
+    /// It is not the one that was opened.
+    lost: AtomicBool,
     /// Whether what is tried comes back.
     pub(super) disk: Disk,
     /// What only the journal has.
@@ -118,6 +121,7 @@ impl Counts {
             ),
             disk: Disk::default(),
             fails: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             closed: metrics.level(
                 "ledger_closed",
                 "1 while the ledger cannot be written and nothing that costs is forwarded.",
@@ -157,10 +161,11 @@ impl Counts {
         Arc::clone(teams.entry(team.into()).or_insert(series))
     }
 
-    /// Whether the ledger cannot be written: it was tried and failed, or it is being tried and does not come back.
+    /// Whether the ledger cannot be written: it was tried and failed, it is being tried and does not come back, or it is not
+    /// the one that was opened.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        let closed = self.hangs() || self.fails.load(Ordering::Relaxed);
+        let closed = self.hangs() || self.is_lost() || self.fails.load(Ordering::Relaxed);
         self.closed.set(i64::from(closed));
         closed
     }
@@ -168,6 +173,24 @@ impl Counts {
     pub(super) fn set_closed(&self, closed: bool) {
         self.fails.store(closed, Ordering::Relaxed);
         self.closed.set(i64::from(closed));
+    }
+
+    /// A file of the ledger is another by now, or is gone; or none is.
+    pub(super) fn set_lost(&self, changed: Option<&Path>) {
+        if self.lost.swap(changed.is_some(), Ordering::Relaxed) == changed.is_some() {
+            return;
+        }
+        if let Some(path) = changed {
+            let path = path.display();
+            tracing::error!(%path, "a file of the ledger was moved, replaced or removed: nothing that costs is forwarded until it is back");
+        } else {
+            tracing::info!("the ledger is the one it was again");
+        }
+    }
+
+    /// Whether the ledger is not the one that was opened.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Whether a write is stuck, told when that begins and when it is over.

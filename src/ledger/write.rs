@@ -49,6 +49,9 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     /// hold that was refused is none.
     fn end(&self, ending: NewEnding);
 
+    /// Looks whether the ledger is still the one that was opened. Where it is not, nothing is held until it is again.
+    fn look(&self) {}
+
     /// Returns when everything asked for so far is written, or could not be, and what is kept is whole in itself.
     fn flush(&self);
 }

@@ -9,6 +9,7 @@ mod merge;
 mod recent;
 mod read;
 mod upkeep;
+mod identity;
 pub mod writer;
 mod open;
 

@@ -196,7 +196,9 @@ fn lock_soon(path: &Path) -> Result<File, LedgerError> {
 
 /// Held for as long as the gateway runs, by the process: a crash releases it.
 fn lock(path: &Path) -> Result<File, LedgerError> {
-    let mut name = path.as_os_str().to_owned();
+    // Of the file itself, by whatever link it is named.
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut name = real.into_os_string();
     name.push(".lock");
     let file = File::create(name).map_err(|error| system(path, &error))?;
     match file.try_lock() {

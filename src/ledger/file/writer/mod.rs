@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::state::{Asker, State, Waiting};
+use super::identity::Identity;
 use super::store::Store;
 use crate::clock::Clock;
 use crate::config::Durability;
@@ -58,6 +59,7 @@ const MAX_UNMERGED: usize = 64 << 20;
 #[derive(Debug)]
 pub struct SqliteLedger {
     shared: Arc<Shared>,
+    identity: Identity,
     _lock: File,
 }
 
@@ -92,10 +94,11 @@ impl SqliteLedger {
         counts: Arc<Counts>,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(&store, durability, clock, counts)?);
+        let identity = Identity::of(store.path());
         let (writer, merger) = (Arc::clone(&shared), Arc::clone(&shared));
         std::thread::Builder::new().name("ledger".into()).spawn(move || writer.write())?;
         std::thread::Builder::new().name("ledger-merge".into()).spawn(move || merger.merge(store))?;
-        Ok(Self { shared, _lock: lock })
+        Ok(Self { shared, identity, _lock: lock })
     }
 }
 
@@ -107,6 +110,9 @@ impl Ledger for SqliteLedger {
             // Nobody would know it from the journal, which goes on: the merger takes it back.
             shared.counts.set_closed(true);
             return Receipt::Refused(Unavailable("the database takes no entries".into()));
+        }
+        if shared.counts.is_lost() {
+            return Receipt::Refused(Unavailable("it is not the file that it was".into()));
         }
         if shared.counts.hangs() {
             return Receipt::Refused(Unavailable("the disk does not take what is written to it".into()));
@@ -139,6 +145,10 @@ impl Ledger for SqliteLedger {
         if std::mem::take(&mut state.writer_rests) {
             self.shared.asked.notify_one();
         }
+    }
+
+    fn look(&self) {
+        self.shared.counts.set_lost(self.identity.changed());
     }
 
     fn flush(&self) {
