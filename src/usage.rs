@@ -129,6 +129,12 @@ struct Api {
 }
 
 impl UpstreamUsage {
+    /// Whether the pool has credits, or gets some by itself. One that is told to have none at all is none to go by.
+    #[must_use]
+    pub fn has_credits(&self) -> bool {
+        self.recharges || self.remaining > Credits::ZERO || self.included == Credits::ZERO
+    }
+
     fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
         let Document { billing_period, credits, api_requests, auto_recharge } = serde_json::from_slice(body)?;
         // What cannot be booked, a negative balance say, is none.
@@ -249,7 +255,7 @@ pub async fn watch<C: Connect>(
             match compare_with(&connect, &snapshot, &reads).await {
                 Ok(comparison) => {
                     let theirs = comparison.theirs;
-                    desk.pool(theirs.recharges || theirs.remaining > Credits::ZERO, theirs.end);
+                    desk.pool(theirs.has_credits(), theirs.end);
                     bill.read(UpstreamReading { at: live.clock().wall(), comparison });
                 }
                 Err(error) => tracing::warn!(%error, "cannot compare the ledger with the upstream's usage"),
@@ -272,6 +278,21 @@ mod tests {
         let usage = UpstreamUsage::parse(body).unwrap();
         assert_eq!((usage.used, usage.included), (Credits::whole(2500), Credits::whole(5000)));
         assert_eq!(usage.api_used.to_string(), "2400.5");
+    }
+
+    #[test]
+    fn a_pool_is_empty_when_nothing_is_left_of_something_and_nothing_is_bought() {
+        for (included, remaining, recharges, has_credits) in
+            [(5000, 1, false, true), (5000, 0, false, false), (5000, 0, true, true), (0, 0, false, true)]
+        {
+            let body = format!(
+                r#"{{"billing_period":{{"start":"2024-03-01T00:00:00Z","end":"2024-03-31T23:59:59Z"}},
+                    "credits":{{"used":1,"included":{included},"remaining":{remaining}}},
+                    "api_requests":{{"credits_used":1}},"auto_recharge":{{"enabled":{recharges}}}}}"#
+            );
+            let usage = UpstreamUsage::parse(body.as_bytes()).unwrap();
+            assert_eq!(usage.has_credits(), has_credits, "{body}");
+        }
     }
 
     #[test]
