@@ -7,10 +7,8 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Version};
 use http_body_util::Full;
 
-use crate::admit::body::Judged;
 use crate::admit::desk::Admitted;
 use crate::arrival::Refused;
-use crate::books::place::Place;
 use crate::head::{RequestId, fields};
 use crate::live::Snapshot;
 use crate::refuse::Refusal;
@@ -20,11 +18,9 @@ use crate::stage::Check;
 /// A request of ours, with the organisation's key in its head.
 pub struct Outbound {
     /// What came before.
-    pub judged: Box<Judged>,
+    pub admitted: Admitted,
     /// What is written upstream.
     pub request: Request<Full<Bytes>>,
-    /// Its place in the window.
-    pub place: Place,
 }
 
 /// The stage that swaps the caller's key, which ends here, for the organisation's.
@@ -64,16 +60,16 @@ impl Check<Admitted> for Inject {
     type Out = Outbound;
 
     fn check(&self, admitted: Admitted) -> Result<Outbound, Refused> {
-        let Admitted { judged, place } = admitted;
+        let judged = &admitted.judged;
         let Some(mut head) = head(&judged.snapshot, &judged.head, judged.exchange.id(), &judged.target)
         else {
             let reason = "its target cannot be written below the upstream's base URL";
-            return Err(Refused::new(judged.exchange, Refusal::InvalidRequest { reason }));
+            return Err(Refused::new(admitted.judged.exchange, Refusal::InvalidRequest { reason }));
         };
         if let Some(trace) = judged.exchange.trace() {
             trace.propagate(head.headers_mut());
         }
         let request = head.map(|()| Full::new(judged.body.clone()));
-        Ok(Outbound { judged, request, place })
+        Ok(Outbound { admitted, request })
     }
 }

@@ -1,6 +1,5 @@
 //! Budgets: never overspent, never refused wrongly, explained when they bind.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +14,6 @@ use mavera_gateway::config::{Credits as Settings, Reserve, parse};
 use mavera_gateway::credits::Credits;
 use mavera_gateway::credits::budget::{Budget, Budgets, Grant, Whose};
 use mavera_gateway::credits::period::Period;
-use mavera_gateway::desk::{Ask, Patience};
 use mavera_gateway::ledger::{Basis, Ending, Ledger, NewEnding, NewHold, Receipt};
 use mavera_gateway::meter::Usage;
 use mavera_gateway::metrics::Metrics;
@@ -23,8 +21,8 @@ use mavera_gateway::refuse::Refusal;
 use mavera_gateway::route::Route;
 use tokio::sync::oneshot;
 
-use crate::support::chat_body;
 use crate::support::rig::{Rig, Setup};
+use crate::support::{chat_body, queue};
 
 /// A ledger that only counts, and answers after a while of its own choosing.
 #[derive(Debug, Default)]
@@ -62,26 +60,17 @@ fn settings(reserve: u64, wait: u64) -> Settings {
     }
 }
 
-fn asked(team: &str, budgets: &[(Whose, u64, Period)]) -> Asked {
+fn asked(team: &str, budgets: &[(Whose, u64, Period)]) -> Asked<'static> {
     let budgets = budgets.iter().map(|(whose, credits, period)| {
         (whose.clone(), Budget { credits: Credits::whole(*credits), period: *period })
     });
-    let turn = Duration::from_secs(20);
-    let ask = Ask {
-        team: team.into(),
-        weight: NonZeroU32::MIN,
-        key_id: "k7f3a9c2".into(),
-        costs: true,
-        reserve: Credits::ZERO,
-        budgets: Budgets(budgets.collect()),
-        cap: None,
-        patience: Patience { turn, credits: Duration::ZERO, most: Duration::MAX },
-    };
-    Asked { ask, route: Route::explained(), request_id: "r".into() }
+    let mut asked = queue::asked(team, Duration::from_secs(20));
+    (asked.ask.costs, asked.ask.budgets) = (true, Budgets(budgets.collect()));
+    asked
 }
 
 /// Holds credits, as a call under these settings would.
-async fn hold_for(desk: &Arc<LocalDesk>, mut asked: Asked, settings: &Settings) -> Result<Hold, Refusal> {
+async fn hold_for(desk: &Arc<LocalDesk>, mut asked: Asked<'_>, settings: &Settings) -> Result<Hold, Refusal> {
     asked.ask.reserve = desk.reserve(settings, asked.route);
     asked.ask.patience.credits = settings.wait;
     let admission = desk.admit(asked, None).await.map_err(|denied| denied.refusal)?;

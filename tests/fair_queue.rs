@@ -11,6 +11,7 @@ use mavera_gateway::clock::Clock;
 use mavera_sim::{Settings, Simulator};
 use tokio::time::Instant;
 
+use crate::support::queue::{asked, jain};
 use crate::support::rig::{Answer, Rig, Setup, sample};
 use crate::support::{CANARY, chat_body};
 
@@ -96,11 +97,6 @@ fn quiet(rig: &Arc<Rig>, served: &Served) -> tokio::task::JoinHandle<()> {
             served.note("growth", asked);
         }
     })
-}
-
-fn jain(counts: &[usize]) -> f64 {
-    let [sum, squares] = [1, 2].map(|power| counts.iter().map(|n| n.pow(power)).sum::<usize>() as f64);
-    sum * sum / (counts.len() as f64 * squares)
 }
 
 #[tokio::test(start_paused = true)]
@@ -412,10 +408,10 @@ async fn ten_thousand_callers_come_and_go_without_a_trace() {
     assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 200);
     let desk = &rig.gateway.books.desk;
     for round in 0..2 {
-        let asked = || crate::support::queue::asked("growth", Duration::from_mins(9));
+        let call = || asked("growth", Duration::from_mins(9));
         let waiting: Vec<_> = (0..10_000)
             .map(|_| {
-                let (desk, asked) = (Arc::clone(desk), asked());
+                let (desk, asked) = (Arc::clone(desk), call());
                 tokio::spawn(async move { desk.admit(asked, None).await.map(drop) })
             })
             .collect();

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::support::chat_body;
 use crate::support::http::chat;
 use crate::support::process::{PairSetup, Process, config, get, start_gateway, start_simulator_with, team};
+use crate::support::queue::jain;
 use crate::support::rig::sample;
 
 /// How long it goes on: the window could be filled three times.
@@ -106,10 +107,9 @@ async fn three_minutes_of_greedy_teams_are_fair_full_and_by_their_weights() {
     even.assert_full_and_never_over(began);
     weighted.assert_full_and_never_over(began);
     let warm = even.warm(began, 1);
-    let count = |warm: &[Served], team: &str| warm.iter().filter(|(name, ..)| *name == team).count() as f64;
+    let count = |warm: &[Served], team: &str| warm.iter().filter(|(name, ..)| *name == team).count();
     let counts = ["a", "b", "c"].map(|team| count(&warm, team));
-    let jain = counts.iter().sum::<f64>().powi(2) / (3.0 * counts.iter().map(|n| n * n).sum::<f64>());
-    assert!(jain >= 0.98, "{counts:?}");
+    assert!(jain(&counts) >= 0.98, "{counts:?}");
     let quiet = warm.iter().filter(|(name, ..)| *name == "quiet");
     let mut waits: Vec<_> = quiet.map(|(_, asked, at)| (*at - *asked).as_secs_f64()).collect();
     waits.sort_by(f64::total_cmp);
@@ -118,7 +118,7 @@ async fn three_minutes_of_greedy_teams_are_fair_full_and_by_their_weights() {
     // What was let through at once, before the others had called, has left by then, and what it had kept back.
     let warm = weighted.warm(began, 2);
     for (team, weight) in [("a", 1.0), ("b", 2.0), ("c", 4.0)] {
-        let part = count(&warm, team) / warm.len() as f64 * 7.0 / weight;
+        let part = count(&warm, team) as f64 / warm.len() as f64 * 7.0 / weight;
         assert!((0.97..=1.03).contains(&part), "{team}: {part} of its share of {}", warm.len());
     }
     assert!(callers.iter().all(|caller| !caller.is_finished()), "nobody was refused");

@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 use std::process::Command;
 use std::time::Duration;
 
-use mavera_gateway::credits::Credits;
-use mavera_gateway::credits::budget::Budgets;
-use mavera_gateway::desk::{Ask, Desk, Patience, Settings, Verdict};
+use mavera_gateway::desk::{Ask, Desk, Settings, Verdict};
 use serde::Deserialize;
+
+use crate::support::queue::asked;
 
 const STEP: u64 = 50;
 
@@ -68,15 +68,5 @@ fn replay(trace: &Trace) -> Vec<(u64, usize)> {
 }
 
 fn ask(team: &str, weight: NonZeroU32) -> Ask {
-    let turn = Duration::from_hours(1);
-    Ask {
-        team: team.into(),
-        weight,
-        key_id: team.into(),
-        costs: false,
-        reserve: Credits::ZERO,
-        budgets: Budgets::default(),
-        cap: None,
-        patience: Patience { turn, credits: turn, most: Duration::MAX },
-    }
+    Ask { weight, ..asked(team, Duration::from_hours(1)).ask }
 }

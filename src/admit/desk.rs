@@ -107,8 +107,8 @@ async fn admit(
         Ok(ask) => ask,
         Err(refusal) => return Err(Refused::new(judged.exchange, refusal)),
     };
-    let request_id = judged.exchange.id().to_string();
     judged.exchange.queues();
+    let request_id = judged.exchange.id().as_str();
     match desk.admit(Asked { ask, route, request_id }, again).await {
         Ok(Admission { place, hold, permit, queued }) => {
             judged.exchange.queued(queued);

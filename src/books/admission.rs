@@ -20,13 +20,13 @@ const LONGEST_WRITE: Duration = Duration::from_secs(5);
 
 /// What a call asks for, and for which route.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct Asked<'r> {
     /// What it asks for.
     pub ask: Ask,
     /// For what.
     pub route: Route,
     /// The id that the caller sees.
-    pub request_id: String,
+    pub request_id: &'r str,
 }
 
 /// A call that is not admitted.
@@ -60,7 +60,7 @@ impl LocalDesk {
     ///
     /// # Errors
     /// Whose limit is in the way and for how long, or that the ledger cannot write.
-    pub async fn admit(self: &Arc<Self>, asked: Asked, again: Option<Came>) -> Result<Admission, Denied> {
+    pub async fn admit(self: &Arc<Self>, asked: Asked<'_>, again: Option<Came>) -> Result<Admission, Denied> {
         let Asked { ask, route, request_id } = asked;
         let began = self.clock.now();
         let (given, queued) = match self.ask(ask, route, again) {
@@ -77,7 +77,7 @@ impl LocalDesk {
             admission.place.came = None;
         }
         let Some(hold) = &admission.hold else { return Ok(admission) };
-        let written = match self.ledger.hold(hold.entry(request_id)) {
+        let written = match self.ledger.hold(hold.entry(request_id.to_owned())) {
             // The disk may hang: then it will be written after all, some time, and ended as one that was never sent.
             waiting @ Receipt::Waiting(_) => tokio::time::timeout(LONGEST_WRITE, waiting).await.ok(),
             told => Some(told.await),
@@ -110,7 +110,7 @@ impl LocalDesk {
         };
         match verdict {
             Verdict::Granted(granted) => Asking::Given(state.give(granted)),
-            Verdict::Waits(ticket) if state.is_closing() => {
+            Verdict::Waits(ticket) if state.closing => {
                 state.desk.leave(&team, ticket, now);
                 Asking::Refused(Refusal::Draining)
             }

@@ -8,6 +8,7 @@ mod learned;
 pub mod queue_counts;
 mod state;
 pub mod local;
+mod alarm;
 pub mod place;
 pub mod hold;
 pub mod admission;

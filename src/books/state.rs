@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::days::Days;
 use super::learned::Learned;
 use crate::credits::budget::{Budget, Budgets, Standing, Tally, Whose};
+use crate::credits::period::written;
 use crate::desk::{
     Ask, Change, Desk, Granted, Moment, No, NoPlace, Seen, State as UpstreamState, Ticket, Trouble,
 };
@@ -65,10 +66,6 @@ impl State {
         Given { granted, call }
     }
 
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing
-    }
-
     /// A caller that waits leaves. Returns when it had come, if it was still waiting.
     pub(super) fn leave(&mut self, team: &str, ticket: Ticket, now: Moment) -> Option<Moment> {
         self.callers.remove(&ticket)?;
@@ -108,8 +105,7 @@ impl State {
     fn troubled(&self, trouble: Trouble, look: Duration) -> Refusal {
         match trouble {
             Trouble::PoolEmpty => {
-                let zoned = self.pool_resets.map(|at| at.to_zoned(self.days.zone().clone()));
-                let resets = zoned.map(|at| at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string());
+                let resets = self.pool_resets.map(|at| written(at, self.days.zone()));
                 Refusal::UpstreamCreditsExhausted { resets }
             }
             Trouble::WorkspaceLimit => Refusal::UpstreamWorkspaceLimit,

@@ -46,7 +46,7 @@ impl Desk {
 
     /// Why a call that would have to wait would wait in vain, if it would.
     pub(super) fn hopeless(&self, waiter: &Waiter, now: Moment) -> Option<No> {
-        let lacks_credits = matches!(waiter.lacks, Some(Lack::Shared | Lack::OfKey));
+        let lacks_credits = waiter.lacks_credits();
         let from = match waiter.lacks {
             Some(_) => now,
             None => self.earliest(&waiter.ask.team, now),

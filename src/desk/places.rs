@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::state::Desk;
 use super::terms::NoPlace;
-use super::window::{ARRIVAL, Moment, Said, Tick};
+use super::window::{ARRIVAL, Moment, Ring, Said, Tick};
 
 impl Desk {
     /// Takes up a place that was taken by a request so long ago: a restart is none for the upstream.
@@ -48,24 +48,25 @@ impl Desk {
     }
 
     fn move_place(&mut self, team: &str, from: Tick, to: Tick, now: Moment) {
-        let of_team = self.turns.teams.get_mut(team).map(|team| {
-            team.ring.advance(now);
-            &mut team.ring
-        });
-        for ring in [Some(self.window.ring()), of_team].into_iter().flatten() {
+        self.in_rings(team, now, |ring| {
             ring.leave(from);
             ring.enter(to);
+        });
+    }
+
+    /// Does something to the places of all, and to those of a team.
+    pub(super) fn in_rings(&mut self, team: &str, now: Moment, mut change: impl FnMut(&mut Ring)) {
+        change(self.window.ring());
+        if let Some(team) = self.turns.teams.get_mut(team) {
+            team.ring.advance(now);
+            change(&mut team.ring);
         }
     }
 
     /// A place is free again: its request was never written.
     pub fn free_place(&mut self, team: &str, tick: Tick, now: Moment) {
         self.window.advance(now);
-        self.window.ring().leave(tick);
-        if let Some(team) = self.turns.teams.get_mut(team) {
-            team.ring.advance(now);
-            team.ring.leave(tick);
-        }
+        self.in_rings(team, now, |ring| ring.leave(tick));
     }
 
     /// Takes up what an answer of the upstream said about the window.

@@ -123,7 +123,7 @@ impl Desk {
         if waiter.lacks.is_none() && self.goes_at_once(&waiter.ask, now) {
             return Verdict::Granted(self.grant(waiter, now));
         }
-        if matches!(waiter.lacks, Some(Lack::Shared | Lack::OfKey)) {
+        if waiter.lacks_credits() {
             waiter.unfunded = Some(now);
         }
         if let Some(no) = self.hopeless(&waiter, now) {
@@ -190,15 +190,11 @@ impl Desk {
     pub(super) fn grant(&mut self, waiter: Waiter, now: Moment) -> Box<Granted> {
         let Waiter { ticket, ask, joined, .. } = waiter;
         let tick = Tick::leaving(now, ARRIVAL);
-        self.window.ring().enter(tick);
+        self.in_rings(&ask.team, now, |ring| ring.enter(tick));
         self.turns.serve(&ask.team);
         self.upstream.lets_through(ask.costs, now);
         // What others lack may be another thing now.
         self.freed |= self.turns.waiting > self.turns.in_turn;
-        if let Some(team) = self.turns.teams.get_mut(&ask.team) {
-            team.ring.advance(now);
-            team.ring.enter(tick);
-        }
         let mut left = None;
         if ask.costs {
             if let Room::For(least) = self.accounts.room(&ask.budgets, ask.reserve) {

@@ -41,13 +41,16 @@ impl Waiter {
     /// When it has waited as long as it may.
     pub(super) fn deadline(&self) -> Moment {
         let patience = &self.ask.patience;
-        match self.lacks {
-            Some(Lack::Shared | Lack::OfKey) => {
-                let since = self.unfunded.unwrap_or(self.joined);
-                (since + patience.credits).min(self.joined.saturating_add(patience.most))
-            }
-            Some(Lack::OfRoute) | None => self.joined + patience.turn,
+        if !self.lacks_credits() {
+            return self.joined + patience.turn;
         }
+        let since = self.unfunded.unwrap_or(self.joined);
+        (since + patience.credits).min(self.joined.saturating_add(patience.most))
+    }
+
+    /// Whether it waits for credits, and not for its turn or its route.
+    pub(super) fn lacks_credits(&self) -> bool {
+        matches!(self.lacks, Some(Lack::Shared | Lack::OfKey))
     }
 
     /// Whether one that lacks something and is older keeps this one from going first.
@@ -235,7 +238,7 @@ impl Turns {
         let waiter = &mut team.queue[index];
         let (was, before) = (waiter.lacks, (waiter.deadline(), waiter.ticket));
         waiter.lacks = lack;
-        if matches!(lack, Some(Lack::Shared | Lack::OfKey)) {
+        if waiter.lacks_credits() {
             waiter.unfunded.get_or_insert(now);
         }
         let after = (waiter.deadline(), waiter.ticket);

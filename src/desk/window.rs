@@ -68,9 +68,9 @@ impl Ring {
         Self { leaving: Box::new([0; TICKS]), now: Tick::of(now), used: 0 }
     }
 
-    /// Moves on to `now`, never back. Returns whether a place became free.
-    pub(super) fn advance(&mut self, now: Moment) -> bool {
-        let (before, now) = (self.used, Tick::of(now));
+    /// Moves on to `now`, never back.
+    pub(super) fn advance(&mut self, now: Moment) {
+        let now = Tick::of(now);
         let passed = now.0.saturating_sub(self.now.0);
         if self.used > 0 {
             for step in 1..=passed.min(TICKS as u64) {
@@ -78,7 +78,6 @@ impl Ring {
             }
         }
         self.now = self.now.max(now);
-        self.used < before
     }
 
     /// Places in use at the moment that was last moved on to.
@@ -147,8 +146,8 @@ impl Window {
         Self { ring: Ring::new(now), others: (0, now), stated: None, closed_until: now }
     }
 
-    pub(super) fn advance(&mut self, now: Moment) -> bool {
-        self.ring.advance(now)
+    pub(super) fn advance(&mut self, now: Moment) {
+        self.ring.advance(now);
     }
 
     pub(super) fn ring(&mut self) -> &mut Ring {

@@ -19,8 +19,9 @@ use super::deadline::Deadline;
 use super::drain::Drain;
 use super::why::{Why, seen};
 use crate::admit::body::Judged;
+use crate::admit::desk::Admitted;
 use crate::arrival::Refused;
-use crate::books::place::{Came, Place};
+use crate::books::place::Came;
 use crate::config::OnDisconnect;
 use crate::desk::Seen;
 use crate::head::fields;
@@ -39,18 +40,12 @@ pub(super) struct Shared<C: Connect> {
     pub(super) drain: Drain,
 }
 
-/// What an exchange carries on its way.
-pub(super) struct Cargo {
-    pub(super) judged: Box<Judged>,
-    pub(super) place: Place,
-}
-
 /// How an exchange ended without a response to pass on.
 pub(super) enum Flown {
     /// With a refusal.
     Refused(Refused),
     /// Not at all: the request was not written, and everything is here to try again.
-    NotWritten(Box<(Cargo, Request<Full<Bytes>>)>),
+    NotWritten(Box<(Admitted, Request<Full<Bytes>>)>),
     /// The upstream had no place for it, and it can wait for another turn.
     PutBack(Box<Judged>, Came),
 }
@@ -110,7 +105,7 @@ impl<C: Connect> Drop for Flight<'_, C> {
 pub(super) async fn fly<C: Connect>(
     shared: Arc<Shared<C>>,
     mut connection: Connection<C::Io>,
-    mut cargo: Cargo,
+    mut cargo: Admitted,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<AnswerBody<C>>, Flown> {
     let mut timeouts = cargo.judged.snapshot.config.upstream.timeouts;
@@ -144,7 +139,7 @@ pub(super) async fn fly<C: Connect>(
         }
     };
     deadline.progressed();
-    let Cargo { mut judged, place } = cargo;
+    let Admitted { mut judged, place } = cargo;
     let (head, incoming) = response.into_parts();
     let is_stream = is_event_stream(&head.headers);
     judged.exchange.answered(head.status, is_stream);

@@ -18,7 +18,7 @@ use tower::Service;
 
 use self::body::AnswerBody;
 use self::drain::Drain;
-use self::flight::{Cargo, Flight, Flown, Shared, fly};
+use self::flight::{Flight, Flown, Shared, fly};
 use crate::admit::desk::Declined;
 use crate::arrival::Refused;
 use crate::config::OnDisconnect;
@@ -68,8 +68,7 @@ async fn forward<C: Connect>(
     shared: Arc<Shared<C>>,
     outbound: Outbound,
 ) -> Result<Response<AnswerBody<C>>, Declined> {
-    let Outbound { judged, mut request, place } = outbound;
-    let mut cargo = Cargo { judged, place };
+    let Outbound { admitted: mut cargo, mut request } = outbound;
     let mut attempts = 0;
     loop {
         let fresh = attempts >= REUSE_ATTEMPTS;

@@ -74,6 +74,11 @@ pub struct Times {
     pub connecting: Duration,
 }
 
+/// What the wall's clock was at `moment`, if it is `at` now.
+pub(super) fn wall_of(moment: Instant, now: Instant, at: Timestamp) -> Timestamp {
+    at.saturating_sub(now.saturating_duration_since(moment)).unwrap_or(at)
+}
+
 impl Times {
     /// From the request's head to the end.
     #[must_use]
@@ -145,8 +150,7 @@ impl Ended<'_> {
     /// When it was sent upstream, by the wall's clock.
     #[must_use]
     pub fn sent_at(&self) -> Option<Timestamp> {
-        let ago = self.times.ended.saturating_duration_since(self.times.sent?);
-        Some(self.at.saturating_sub(ago).unwrap_or(self.at))
+        Some(wall_of(self.times.sent?, self.times.ended, self.at))
     }
 
     /// For the ledger.

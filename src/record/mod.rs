@@ -21,7 +21,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
-use self::ended::{Ended, Times};
+use self::ended::{Ended, Times, wall_of};
 use self::outcome::Outcome;
 pub use self::recorder::Recorder;
 use self::series::Who;
@@ -204,7 +204,7 @@ impl Exchange {
             response_id: None,
             usage: reading.usage,
             at,
-            sent_at: sent.and_then(|sent| at.checked_sub(now.saturating_duration_since(sent)).ok()),
+            sent_at: sent.map(|sent| wall_of(sent, now, at)),
         });
     }
 

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::code::Code;
 use crate::credits::Credits;
 use crate::credits::budget::{Standing, Whose};
-use crate::credits::period::Period;
+use crate::credits::period::{Period, written};
 
 /// How long a caller should wait for somebody else's call to end. When that will be is not
 /// knowable; a second is short beside any chat.
@@ -132,7 +132,7 @@ impl Refusal {
             used: tally.used,
             held: tally.held,
             reserve,
-            resets: format!("{:.0}", resets.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z")),
+            resets: written(*resets, zone),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A call as the desk sees it, without the stages in front.
+//! A call as the desk sees it, without the stages in front; and how fair what it gave was.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use mavera_gateway::desk::{Ask, Patience};
 use mavera_gateway::route::Route;
 
 /// A call of a team that costs nothing and can wait for so long.
-pub fn asked(team: &str, turn: Duration) -> Asked {
+pub fn asked(team: &str, turn: Duration) -> Asked<'static> {
     let ask = Ask {
         team: team.into(),
         weight: NonZeroU32::MIN,
@@ -21,5 +21,11 @@ pub fn asked(team: &str, turn: Duration) -> Asked {
         cap: None,
         patience: Patience { turn, credits: Duration::ZERO, most: Duration::MAX },
     };
-    Asked { ask, route: Route::explained(), request_id: "r".into() }
+    Asked { ask, route: Route::explained(), request_id: "r" }
+}
+
+/// Jain's index of fairness: 1 where all have the same.
+pub fn jain(counts: &[usize]) -> f64 {
+    let [sum, squares] = [1, 2].map(|power| counts.iter().map(|n| n.pow(power)).sum::<usize>() as f64);
+    sum * sum / (counts.len() as f64 * squares)
 }
