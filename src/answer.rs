@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{self, Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Method, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -16,7 +16,6 @@ use tower::{Layer, Service};
 
 use crate::arrival::{Arrival, Call, Refused};
 use crate::head::RequestId;
-use crate::head::fields;
 use crate::head::request_id::X_REQUEST_ID;
 use crate::live::Live;
 use crate::record::{Exchange, Recorder};
@@ -50,6 +49,7 @@ pub struct Answer<S> {
 impl<B, S, A> Service<Call<B>> for Answer<S>
 where
     S: Service<Arrival<B>, Response = Response<AnsweredBody<A>>, Error = Refused>,
+    A: Body<Data = Bytes> + Unpin,
 {
     type Response = Response<AnsweredBody<A>>;
     type Error = Infallible;
@@ -65,15 +65,16 @@ where
         let Call { peer, request } = call;
         let (head, body) = request.into_parts();
         let id = RequestId::of(&head.headers, recorder.clock());
-        let value = id.value();
+        let (value, is_head) = (id.value(), head.method == Method::HEAD);
         let exchange = Exchange::begin(recorder, id, &peer, &head);
         let context = Arc::clone(&self.context);
         if shutdown.closing.is_cancelled() {
             let future = ready(Err(Refused::new(exchange, Refusal::Draining)));
-            return AnswerFuture { answered: Fork::Here { future }, id: value, context };
+            return AnswerFuture { answered: Fork::Here { future }, id: value, is_head, context };
         }
         let arrival = Arrival { peer, exchange, snapshot: live.current(), head, body };
-        AnswerFuture { answered: Fork::Onward { future: self.inner.call(arrival) }, id: value, context }
+        let future = self.inner.call(arrival);
+        AnswerFuture { answered: Fork::Onward { future }, id: value, is_head, context }
     }
 }
 
@@ -83,6 +84,7 @@ pin_project! {
         #[pin]
         answered: Fork<F, Ready<Result<R, Refused>>>,
         id: HeaderValue,
+        is_head: bool,
         context: Arc<AnswerLayer>,
     }
 }
@@ -90,6 +92,7 @@ pin_project! {
 impl<F, A> Future for AnswerFuture<F, Response<AnsweredBody<A>>>
 where
     F: Future<Output = Result<Response<AnsweredBody<A>>, Refused>>,
+    A: Body<Data = Bytes> + Unpin,
 {
     type Output = Result<Response<AnsweredBody<A>>, Infallible>;
 
@@ -98,22 +101,38 @@ where
         let mut response = match task::ready!(this.answered.poll(cx)) {
             Ok(response) => response,
             Err(Refused { exchange, refusal }) => {
-                let mut response = refusal
-                    .response(this.context.recorder.clock())
-                    .map(|body| AnsweredBody::Own(body.into()));
-                fields::tell_credits_left(response.headers_mut(), exchange.credits_left());
-                fields::tell_queued(response.headers_mut(), exchange.time_queued());
+                let mut response = refusal.response().map(|body| AnsweredBody::Own(body.into()));
+                exchange.tell_standing(response.headers_mut());
                 exchange.refused(&refusal);
                 response
             }
         };
         response.headers_mut().insert(X_REQUEST_ID, this.id.clone());
+        if *this.is_head {
+            response = without_body(response);
+        }
         if this.context.shutdown.draining.is_cancelled() {
             // Where it means nothing, on HTTP/2, hyper leaves it out; the connection says it by GOAWAY.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Poll::Ready(Ok(response))
     }
+}
+
+/// The answer to HEAD: the head of what GET would be answered with (RFC 9110 §9.3.2).
+fn without_body<A: Body<Data = Bytes> + Unpin>(
+    response: Response<AnsweredBody<A>>,
+) -> Response<AnsweredBody<A>> {
+    let length = response.body().size_hint().exact();
+    let mut response = response.map(|body| match body {
+        AnsweredBody::Own(_) => AnsweredBody::Own(Full::default()),
+        // Read to its end already, where its cost and its connection are known.
+        upstream @ AnsweredBody::Upstream(_) => upstream,
+    });
+    if let Some(length) = length {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    response
 }
 
 /// A body that came from upstream, or one of ours.

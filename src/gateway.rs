@@ -102,10 +102,10 @@ impl Gateway {
             .layer(check(Routing))
             // Before any limit: limits belong to teams, and strangers use up none of them.
             .layer(check(Identify))
+            // Short of all that guards the upstream, and of the rate, of which it tells: what the gateway answers itself.
+            .layer(OwnLayer { books: self.books.clone() })
             // The cheapest limit first; a caller in a loop costs no more than this.
             .layer(check(Rate))
-            // Within the rate, and short of all that guards the upstream: what the gateway answers itself.
-            .layer(OwnLayer { books: self.books.clone() })
             // Before the body, so that a team's bodies in memory are bounded too.
             .layer(check(Concurrency))
             // Only for callers within their limits: reads the body, and refuses what could not succeed.

@@ -20,8 +20,6 @@ pub struct Identified<B> {
     pub routed: Routed<B>,
     /// Who asks.
     pub caller: Caller,
-    /// Requests that the team's rate has left after this one; known once that was asked.
-    pub rate_left: u32,
 }
 
 /// The stage that turns a caller key into a caller.
@@ -42,7 +40,7 @@ impl<B> Check<Routed<B>> for Identify {
             may_ask(&caller, &routed.target).map(|()| caller)
         });
         match allowed {
-            Ok(caller) => Ok(Identified { routed, caller, rate_left: 0 }),
+            Ok(caller) => Ok(Identified { routed, caller }),
             Err(refusal) => Err(Refused::new(routed.arrival.exchange, refusal)),
         }
     }

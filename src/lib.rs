@@ -20,6 +20,7 @@ pub mod mask;
 pub mod key;
 pub mod peer;
 pub mod shutdown;
+pub mod unread;
 pub mod metrics;
 pub mod log;
 pub mod refuse;

@@ -24,7 +24,7 @@ use crate::config::{Analyses, Config};
 use crate::credits::budget::{Standing, Whose};
 use crate::desk::Ask;
 use crate::identify::Identified;
-use crate::live::directory::Caller;
+use crate::live::directory::{Caller, QUESTIONS_AT_ONCE, QUESTIONS_PER_MINUTE};
 use crate::refuse::Refusal;
 use crate::route::{Class, Own as Question, Route, schema};
 use crate::routing::Routed;
@@ -112,12 +112,22 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let Identified { routed, caller, rate_left } = identified;
+    let Identified { routed, caller } = identified;
     let Routed { arrival: Arrival { mut exchange, snapshot, head, body, .. }, .. } = routed;
     let config = &snapshot.config;
     let team = &caller.team;
+    // What a question tells of, it must not use up: it has a rate of its own.
+    exchange.rate(team.rate.standing());
+    if let Err(retry_after) = team.questions.rate.take() {
+        let (per_minute, burst) = (QUESTIONS_PER_MINUTE.get(), QUESTIONS_AT_ONCE.get());
+        let (team, of) = (team.name.to_string(), "questions to the gateway");
+        return Err(Refused::new(
+            exchange,
+            Refusal::RateLimited { team, per_minute, burst, of, retry_after },
+        ));
+    }
     // Bodies of questions are in memory too, and stand before the team's calls in flight, of which they tell.
-    let Some(_permit) = team.questions.take(AT_ONCE) else {
+    let Some(_permit) = team.questions.in_flight.take(AT_ONCE) else {
         let of = "questions to the gateway";
         let refusal = Refusal::ConcurrencyLimited { team: team.name.to_string(), limit: AT_ONCE, of };
         return Err(Refused::new(exchange, refusal));
@@ -131,12 +141,13 @@ where
         me(&knows, &caller, &ask).await
     } else {
         match body::upload(&mut exchange, &snapshot, &head, body, &caller).await {
-            Ok(body) => explain(&knows, config, &caller, &ask, rate_left, &body),
+            Ok(body) => explain(&knows, config, &caller, &ask, &body),
             Err(refusal) => return Err(Refused::new(exchange, refusal)),
         }
     };
-    exchange.served(StatusCode::OK);
     let mut response = Response::new(AnsweredBody::Own(Bytes::from(format!("{document:#}\n")).into()));
+    exchange.tell_standing(response.headers_mut());
+    exchange.served(StatusCode::OK);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -168,15 +179,9 @@ async fn me(knows: &OwnLayer, caller: &Caller, ask: &Ask) -> Value {
 }
 
 /// Whether a chat would be admitted now, and every limit that has a say.
-fn explain(
-    knows: &OwnLayer,
-    config: &Config,
-    caller: &Caller,
-    ask: &Ask,
-    rate_left: u32,
-    body: &[u8],
-) -> Value {
+fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, ask: &Ask, body: &[u8]) -> Value {
     let team = &caller.team;
+    let rate = team.rate.standing();
     let reserve = ask.reserve;
     let in_flight = team.calls_in_flight();
     let window_limit = config.upstream.requests_per_minute.get();
@@ -186,11 +191,14 @@ fn explain(
     let mut refusals = Vec::new();
     let rules = Route::explained().row().body.unwrap_or_default();
     refusals.extend(schema::judge(rules, body).err());
-    if rate_left == 0 {
-        let per_minute = team.limits.requests_per_minute.get();
-        let retry_after = std::time::Duration::from_mins(1) / per_minute;
-        let burst = team.limits.burst.get();
-        refusals.push(Refusal::RateLimited { team: team.name.to_string(), per_minute, burst, retry_after });
+    if rate.left == 0 {
+        refusals.push(Refusal::RateLimited {
+            team: team.name.to_string(),
+            per_minute: rate.per_minute,
+            burst: team.limits.burst.get(),
+            of: "requests",
+            retry_after: rate.one_more,
+        });
     }
     if in_flight >= team.limits.concurrency {
         refusals.push(Refusal::ConcurrencyLimited {
@@ -209,7 +217,7 @@ fn explain(
         "queue": queue,
         "refusals": refusals.iter().map(refused).collect::<Vec<_>>(),
         "limits": {
-            "rate": { "requests_per_minute": team.limits.requests_per_minute, "left_at_once": rate_left },
+            "rate": { "requests_per_minute": team.limits.requests_per_minute, "left_at_once": rate.left },
             "concurrency": { "limit": team.limits.concurrency, "in_flight": in_flight },
             "upstream_window": { "requests_per_minute": window_limit, "used": knows.books.desk.window_used() },
             "budgets": standings.iter().map(budget).collect::<Vec<_>>(),

@@ -62,7 +62,8 @@ fn the_upstream_receives_requests_of_ours_and_nothing_else() {
 }
 
 async fn batch(seeds: std::ops::Range<u64>) -> Tally {
-    let (rig, upstream) = Recorder::behind(&Setup::default());
+    let server = "keep_alive = \"30s\"".into();
+    let (rig, upstream) = Recorder::behind(&Setup { server, ..Setup::default() });
     let mut tally = Tally::default();
     for seed in seeds {
         let script = script(seed, &rig.key);

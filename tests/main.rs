@@ -36,6 +36,7 @@ mod own_answers;
 mod queue_traces;
 mod refusals;
 mod reload;
+mod reported;
 mod restart;
 mod routes;
 mod secrets;

@@ -4,46 +4,13 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::support::authority::Authority;
 use crate::support::process::{Pair, PairSetup, Process, config, start_gateway, team};
 use crate::support::rig::chat_path;
 use crate::support::{CANARY, assert_no_canary, chat_body};
-
-/// A certificate authority of the test.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "authority of a test");
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    /// Certificate and key for loopback.
-    fn issue(&self) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let mut params =
-            CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "server of a test");
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
-    }
-
-    fn install(&self, folder: &Path) {
-        let (cert, key) = self.issue();
-        std::fs::write(folder.join("ca.pem"), &self.pem).unwrap();
-        std::fs::write(folder.join("key.pem"), key).unwrap();
-        std::fs::write(folder.join("cert.pem"), cert).unwrap();
-    }
-}
 
 fn curl(ca: &Path, arguments: &[&str]) -> (String, bool) {
     let output = Command::new("curl")

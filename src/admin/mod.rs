@@ -10,76 +10,37 @@ mod page;
 mod query;
 mod spend;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use self::answers::{Denied, document, text};
 use self::board::Board;
 use self::query::Query;
 use crate::ledger::{LedgerError, Reading, Reads, file};
 
-/// Bound on a request head, and on idleness between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections at the same time: scrapers, probes and a few open pages.
-const MAX_CONNECTIONS: usize = 256;
-
-/// Serves until `stop`, which comes after the last call has ended: operators watch the drain too.
-pub async fn serve(listener: TcpListener, board: Board, stop: CancellationToken) {
-    let (desk, room) = (
-        Desk { reads: file::reads(&board.live.current().config.ledger), board },
-        Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-    );
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((tcp, peer)) = accepted else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        // Without room a connection is closed: waiting in line would keep the probes waiting too.
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
-        let (desk, stop) = (desk.clone(), stop.clone());
-        tokio::spawn(async move {
-            let _held = permit;
-            let service = service_fn(move |request: Request<_>| {
-                let (desk, head) = (desk.clone(), request.into_parts().0);
-                async move { Ok::<_, Infallible>(desk.answer(&head, peer).await) }
-            });
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-            stop.run_until_cancelled(builder.serve_connection(TokioIo::new(tcp), service)).await
-        });
-    }
-}
-
 /// Whatever answers operators.
 #[derive(Clone)]
-struct Desk {
+pub struct Desk {
     board: Board,
     /// Of its own, so that no caller waits for a page.
     reads: Reads,
 }
 
 impl Desk {
-    async fn answer(&self, head: &Parts, peer: SocketAddr) -> Response<Full<Bytes>> {
+    /// Answers from what the board shows.
+    #[must_use]
+    pub fn new(board: Board) -> Self {
+        Self { reads: file::reads(&board.live.current().config.ledger), board }
+    }
+
+    /// The answer to a request from `peer`.
+    pub async fn answer(&self, head: &Parts, peer: SocketAddr) -> Response<Full<Bytes>> {
         if head.method != Method::GET && head.method != Method::HEAD {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));

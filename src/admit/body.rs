@@ -3,10 +3,11 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header;
-use http_body::Body;
+use http::{Version, header};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 
 use super::concurrency::{Permits, Permitted};
@@ -19,6 +20,10 @@ use crate::refuse::Refusal;
 use crate::route::{Target, schema};
 use crate::routing::Routed;
 use crate::stage::Wait;
+
+/// How long a caller that waits in vain to be asked for its body is waited for. Clients that give up waiting do so after a
+/// second (source: `ExpectContinueTimeout` in Go's net/http, curl's `--expect100-timeout`).
+const UNASKED: Duration = Duration::from_secs(3);
 
 /// A request that was read whole and judged fit to send.
 pub struct Judged {
@@ -117,38 +122,71 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(Refusal::BodyTooLarge { limit });
     }
-    tokio::time::timeout(timeout, collect(body, limit))
+    tokio::time::timeout(timeout, collect(body, limit, waits_to_be_asked_in_vain(head)))
         .await
         .unwrap_or(Err(Refusal::RequestTimeout { after: timeout }))
 }
 
-async fn collect<B>(body: B, limit: usize) -> Result<Bytes, Refusal>
+/// On HTTP/2 nobody asks a caller to continue: hyper writes no informational answers there.
+fn waits_to_be_asked_in_vain(head: &http::request::Parts) -> bool {
+    head.version == Version::HTTP_2 && head.headers.contains_key(header::EXPECT)
+}
+
+/// `unasked` if the caller may be waiting for a word that does not come. Some send their body all the same after a while;
+/// the others would wait for their own time to pass.
+async fn collect<B>(body: B, limit: usize, unasked: bool) -> Result<Bytes, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
     let declared = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
     let mut body = pin!(body);
-    let mut first = Bytes::new();
-    let mut whole = BytesMut::new();
+    let mut collected = Collected { limit, declared, first: Bytes::new(), whole: BytesMut::new() };
+    if unasked {
+        let first = tokio::time::timeout(UNASKED, body.frame()).await;
+        let reason = "Over HTTP/2 no caller is asked to continue: send the body at once, without `Expect: 100-continue`";
+        match first.map_err(|_| Refusal::ExpectationFailed { reason })? {
+            Some(frame) => collected.add(frame)?,
+            None => return Ok(collected.finish()),
+        }
+    }
     while let Some(frame) = body.frame().await {
+        collected.add(frame)?;
+    }
+    Ok(collected.finish())
+}
+
+/// What has come of a body. One that comes in one piece is passed on as that piece, without a copy.
+struct Collected {
+    limit: usize,
+    declared: Option<usize>,
+    first: Bytes,
+    whole: BytesMut,
+}
+
+impl Collected {
+    fn add<E>(&mut self, frame: Result<Frame<Bytes>, E>) -> Result<(), Refusal> {
         let frame =
             frame.map_err(|_| Refusal::InvalidRequest { reason: "its body is broken off or malformed" })?;
         // Trailers of a request have no reader here.
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + first.len() + data.len() > limit {
-            return Err(Refusal::BodyTooLarge { limit });
+        let Ok(data) = frame.into_data() else { return Ok(()) };
+        let Self { limit, declared, first, whole } = self;
+        if whole.len() + first.len() + data.len() > *limit {
+            return Err(Refusal::BodyTooLarge { limit: *limit });
         }
-        // A body that comes in one piece is passed on as that piece, without a copy.
         if first.is_empty() && whole.is_empty() {
-            first = data;
-            continue;
+            *first = data;
+            return Ok(());
         }
         if whole.is_empty() {
             whole.reserve(declared.unwrap_or(first.len() + data.len()));
-            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&std::mem::take(first));
         }
         whole.extend_from_slice(&data);
+        Ok(())
     }
-    Ok(if whole.is_empty() { first } else { whole.freeze() })
+
+    fn finish(self) -> Bytes {
+        if self.whole.is_empty() { self.first } else { self.whole.freeze() }
+    }
 }

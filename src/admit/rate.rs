@@ -14,16 +14,16 @@ impl<B> Check<Identified<B>> for Rate {
 
     fn check(&self, mut identified: Identified<B>) -> Result<Identified<B>, Refused> {
         let team = &identified.caller.team;
-        match team.rate.take() {
-            Ok(left) => {
-                identified.rate_left = left;
-                Ok(identified)
-            }
+        let taken = team.rate.take();
+        identified.routed.arrival.exchange.rate(team.rate.standing());
+        match taken {
+            Ok(()) => Ok(identified),
             Err(retry_after) => {
                 let refusal = Refusal::RateLimited {
                     team: team.name.to_string(),
                     per_minute: team.limits.requests_per_minute.get(),
                     burst: team.limits.burst.get(),
+                    of: "requests",
                     retry_after,
                 };
                 Err(Refused::new(identified.routed.arrival.exchange, refusal))

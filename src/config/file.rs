@@ -50,8 +50,10 @@ pub struct Server {
     pub(super) tls: Option<Tls>,
     /// How long calls in flight may go on after SIGTERM. Default "30s".
     pub(super) drain_timeout: Leaf<DurationText>,
-    /// How long a caller may take to send a request head, and how long a connection may stay idle
-    /// between requests. Default "30s".
+    /// How long a connection may stay idle between requests. Longer than what stands in front keeps one, or it sends on a
+    /// connection that is just being closed. Default "90s".
+    pub(super) keep_alive: Leaf<DurationText>,
+    /// How long a caller may take to send a request head. Default "30s".
     pub(super) head_timeout: Leaf<DurationText>,
     /// How long a caller may take to send a request body. Default "30s".
     pub(super) body_timeout: Leaf<DurationText>,

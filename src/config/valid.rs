@@ -61,7 +61,9 @@ pub struct Server {
     pub tls: Option<TlsFiles>,
     /// Grace for calls in flight at shutdown.
     pub drain_timeout: Duration,
-    /// Bound on one request head, and on idleness between two.
+    /// Bound on idleness between two requests.
+    pub keep_alive: Duration,
+    /// Bound on one request head.
     pub head_timeout: Duration,
     /// Bound on one request body.
     pub body_timeout: Duration,

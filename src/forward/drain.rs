@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
@@ -12,6 +13,7 @@ use http_body_util::BodyExt;
 use prometheus::IntGauge;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::metrics::{Counted, Metrics};
 use crate::shutdown::Shutdown;
@@ -20,6 +22,9 @@ use crate::shutdown::Shutdown;
 const MAX_EXCHANGES: usize = 1024;
 /// Bytes read of one of them. Answers are text: this is far above any.
 const MAX_BYTES: usize = 16 << 20;
+/// How long an upstream may take to end the body of an answer that has said that it is over. Longer costs more than a new
+/// connection.
+const TAIL: Duration = Duration::from_secs(5);
 
 /// Takes over exchanges without a caller. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,11 +57,29 @@ impl Drain {
         self.wait_on(async move { Some(body) });
     }
 
+    /// Reads what is left of a body behind the end of its answer, for as long as that is worth a connection.
+    pub(super) fn read_tail<B>(&self, body: B)
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        self.go_on(async move {
+            let _ = timeout(TAIL, finish(body)).await;
+        });
+    }
+
     /// Waits for a body, and reads it to its end.
     pub(super) fn wait_on<B>(&self, body: impl Future<Output = Option<B>> + Send + 'static)
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
+        self.go_on(async move {
+            if let Some(body) = body.await {
+                finish(body).await;
+            }
+        });
+    }
+
+    fn go_on(&self, work: impl Future<Output = ()> + Send + 'static) {
         // Without room, or without a runtime to run on, the work is dropped, which ends its record.
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             tracing::warn!(limit = MAX_EXCHANGES, "too many exchanges without a caller; one was cut");
@@ -65,11 +88,6 @@ impl Drain {
         let Ok(runtime) = Handle::try_current() else { return };
         let cut = self.shutdown.cut.clone();
         let draining = Counted::new(&self.draining);
-        let work = async move {
-            if let Some(body) = body.await {
-                finish(body).await;
-            }
-        };
         self.shutdown.tasks.spawn_on(
             async move {
                 let _room = (room, draining);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
 
 use super::body::AnswerBody;
 use super::body::cleared::Cleared;
@@ -101,6 +101,15 @@ impl<C: Connect> Drop for Flight<'_, C> {
     }
 }
 
+/// Reads the body that HEAD is not answered with, to learn how long it is.
+async fn read_through<C: Connect>(body: &mut AnswerBody<C>) -> u64 {
+    let mut length = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        length += frame.data_ref().map_or(0, |data| data.len() as u64);
+    }
+    length
+}
+
 /// One request on one connection, to the head of its response.
 pub(super) async fn fly<C: Connect>(
     shared: Arc<Shared<C>>,
@@ -153,7 +162,8 @@ pub(super) async fn fly<C: Connect>(
         judged.exchange.put_back();
         return Err(Flown::PutBack(judged, came));
     }
-    let Judged { exchange, snapshot, permits, .. } = *judged;
+    let Judged { exchange, snapshot, permits, head: asked, .. } = *judged;
+    let is_head = asked.method == Method::HEAD;
     if head.status == StatusCode::UNAUTHORIZED {
         return Err(Flown::Refused(Refused::new(exchange, Refusal::UpstreamCredentials)));
     }
@@ -168,13 +178,16 @@ pub(super) async fn fly<C: Connect>(
     if is_stream {
         fields::forbid_buffering(answer.headers_mut());
     }
-    fields::tell_credits_left(answer.headers_mut(), exchange.credits_left());
-    fields::tell_queued(answer.headers_mut(), exchange.time_queued());
+    exchange.tell_standing(answer.headers_mut());
     let drain = (snapshot.config.upstream.on_disconnect == OnDisconnect::Drain).then(|| shared.drain.clone());
     let meter = Some(Meter::for_head(&head.headers));
     let body = Driven::new(incoming, Lent { connection, pool: Arc::clone(&shared.pool) }, deadline);
     let body = Cleared::new(body, mask, trailers_announced(&head.headers));
     let body = Told::new(body, Box::new(Telling { meter, exchange, permits, why }));
-    let body = Box::new(Late::new(ReadOn::new(body, drain)));
+    let mut body = Box::new(Late::new(ReadOn::new(body, drain)));
+    if is_head {
+        let length = read_through(&mut body).await;
+        answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
     Ok(answer.map(|()| body))
 }

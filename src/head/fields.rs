@@ -6,9 +6,12 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use http::StatusCode;
+use jiff::Timestamp;
 
 use super::request_id::{RequestId, X_REQUEST_ID};
+use crate::clock::ceil_seconds;
 use crate::credits::Credits;
+use crate::limit::rate::Standing;
 use crate::mask::Mask;
 use crate::route::Row;
 use crate::trace::context::{TRACEPARENT, TRACESTATE};
@@ -23,10 +26,13 @@ pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const X_CREDITS_REMAINING: HeaderName = HeaderName::from_static("x-credits-remaining");
+const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// What of an upstream head reaches the caller. Framing is ours; the rest describes the content or
 /// tells the caller when to come back.
-const ANSWER_FIELDS: [HeaderName; 10] = [
+const ANSWER_FIELDS: [HeaderName; 7] = [
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
     header::CONTENT_LANGUAGE,
@@ -34,9 +40,6 @@ const ANSWER_FIELDS: [HeaderName; 10] = [
     header::RETRY_AFTER,
     header::TRAILER,
     X_ACCEL_BUFFERING,
-    HeaderName::from_static("x-ratelimit-limit"),
-    HeaderName::from_static("x-ratelimit-remaining"),
-    HeaderName::from_static("x-ratelimit-reset"),
 ];
 
 /// The head that goes upstream: made here, not copied. The key is added by [`crate::inject`] alone.
@@ -90,6 +93,15 @@ pub(crate) fn tell_credits_left(headers: &mut HeaderMap, left: Option<Credits>) 
     if let Some(left) = left.and_then(|left| HeaderValue::from_str(&left.to_string()).ok()) {
         headers.insert(X_CREDITS_REMAINING, left);
     }
+}
+
+/// Tells the caller how its team's own rate stands: requests a minute, how many there are at once, and when there is one
+/// more, as the time of the epoch in seconds. Never how the organisation's window stands, which is not the caller's to use.
+pub(crate) fn tell_rate(headers: &mut HeaderMap, rate: Standing, now: Timestamp) {
+    let more_at = now.as_second() + i64::try_from(ceil_seconds(rate.one_more)).unwrap_or(i64::MAX / 2);
+    headers.insert(X_RATELIMIT_LIMIT, HeaderValue::from(rate.per_minute));
+    headers.insert(X_RATELIMIT_REMAINING, HeaderValue::from(rate.left));
+    headers.insert(X_RATELIMIT_RESET, HeaderValue::from(more_at));
 }
 
 /// Tells the caller how long its call waited for its turn, if it did, as `Server-Timing` has it (W3C).
@@ -159,9 +171,14 @@ mod tests {
         {
             upstream.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
         }
+        upstream.insert("content-language", HeaderValue::from_static("en"));
         upstream.insert("x-ratelimit-remaining", HeaderValue::from_static("7"));
         upstream.insert("retry-after", HeaderValue::from_static("mvra_live_plainlyfakekeyfortestsonly00"));
         let mask = Mask::new(&UpstreamKey::for_tests("mvra_live_plainlyfakekeyfortestsonly00"));
-        assert_eq!(back(&upstream, &mask).len(), 1, "and none that echoes the key");
+        assert_eq!(
+            back(&upstream, &mask).len(),
+            1,
+            "none that echoes the key, and none of the organisation's window"
+        );
     }
 }

@@ -27,6 +27,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub fn judge(head: &Parts) -> Result<Target, Refusal> {
     authority(head)?;
     framing(head)?;
+    expectation(head)?;
     let looped = head.headers.get_all(header::VIA).iter().any(|via| {
         // A comment may follow the name (RFC 9110 §7.6.3), and names of hosts know no case.
         let mut words = via.as_bytes().split(|&b| b == b',' || b.is_ascii_whitespace());
@@ -89,6 +90,19 @@ fn framing(head: &Parts) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// The one expectation there is (RFC 9110 §10.1.1).
+fn expectation(head: &Parts) -> Result<(), Refusal> {
+    let mut expected = head.headers.get_all(header::EXPECT).iter();
+    match (expected.next(), expected.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        _ => {
+            let reason = "The only expectation that can be met is `Expect: 100-continue`";
+            Err(Refusal::ExpectationFailed { reason })
+        }
+    }
 }
 
 /// A row whose calls are too dear to be made twice by mistake asks for a key.

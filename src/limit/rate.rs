@@ -1,6 +1,7 @@
 //! Requests per minute of a team: governor's cell-rate algorithm, one limiter per team.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use governor::middleware::StateInformationMiddleware;
@@ -14,7 +15,23 @@ use crate::clock::Clock;
 pub(crate) struct TeamRate {
     limiter: RateLimiter<NotKeyed, InMemoryState, Clock, StateInformationMiddleware>,
     clock: Clock,
+    per_minute: NonZeroU32,
     burst: NonZeroU32,
+    period: Duration,
+    /// When the whole burst is there again, in nanoseconds since the clock began: what governor knows and tells nobody
+    /// who takes nothing.
+    full_at: AtomicU64,
+}
+
+/// How a rate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Requests a minute.
+    pub per_minute: u32,
+    /// How many there are at once.
+    pub left: u32,
+    /// How long until there is one more, at the most.
+    pub one_more: Duration,
 }
 
 impl TeamRate {
@@ -26,34 +43,58 @@ impl TeamRate {
         previous: Option<&Self>,
         clock: Clock,
     ) -> Self {
-        let period = Duration::from_mins(1) / per_minute.get();
-        let quota = Quota::with_period(period.max(Duration::from_nanos(1)))
-            .expect("the period is not zero")
-            .allow_burst(burst);
+        let period = (Duration::from_mins(1) / per_minute.get()).max(Duration::from_nanos(1));
+        let quota = Quota::with_period(period).expect("the period is not zero").allow_burst(burst);
         let limiter = RateLimiter::direct_with_clock(quota, clock).with_middleware();
-        let fresh = Self { limiter, clock, burst };
-        if let Some(used) = previous.and_then(|previous| previous.used().min(burst.get()).try_into().ok()) {
+        let full_at = AtomicU64::new(0);
+        let mut fresh = Self { limiter, clock, per_minute, burst, period, full_at };
+        let used = previous.map_or(0, |previous| previous.burst.get() - previous.left());
+        if let Ok(used) = NonZeroU32::try_from(used.min(burst.get())) {
             // At most the whole burst, so it always fits.
             let _ = fresh.limiter.check_n(used);
+            *fresh.full_at.get_mut() = fresh.now() + u64::from(used.get()) * nanoseconds(period);
         }
         fresh
     }
 
-    /// How much of the burst is used now. Takes one request, so it is for a limiter at its end.
-    fn used(&self) -> u32 {
-        match self.limiter.check() {
-            Ok(state) => self.burst.get().saturating_sub(state.remaining_burst_capacity() + 1),
-            Err(_) => self.burst.get(),
+    fn now(&self) -> u64 {
+        nanoseconds(self.clock.since_origin())
+    }
+
+    /// How many requests there are at once. Takes none.
+    pub(crate) fn left(&self) -> u32 {
+        let used = self.full_at.load(Ordering::Relaxed).saturating_sub(self.now());
+        let used = used.div_ceil(nanoseconds(self.period));
+        self.burst.get().saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
+    }
+
+    /// How it stands. Takes nothing.
+    pub(crate) fn standing(&self) -> Standing {
+        let period = nanoseconds(self.period);
+        let used = self.full_at.load(Ordering::Relaxed).saturating_sub(self.now());
+        // The last of the periods that are used is the one that is running.
+        let running = used.checked_sub(1).map_or(0, |used| used % period + 1);
+        Standing {
+            per_minute: self.per_minute.get(),
+            left: self.left(),
+            one_more: Duration::from_nanos(running),
         }
     }
 
-    /// Takes one request and says how many are left at once, or says how long until there is one.
-    pub(crate) fn take(&self) -> Result<u32, Duration> {
-        self.limiter
-            .check()
-            .map(|state| state.remaining_burst_capacity())
-            .map_err(|not_until| not_until.wait_time_from(self.clock.since_origin()))
+    /// Takes one request, or says how long until there is one.
+    pub(crate) fn take(&self) -> Result<(), Duration> {
+        let now = self.clock.since_origin();
+        self.limiter.check().map_err(|not_until| not_until.wait_time_from(now))?;
+        let (now, period) = (nanoseconds(now), nanoseconds(self.period));
+        let _ = self
+            .full_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| Some(full_at.max(now) + period));
+        Ok(())
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4)
 }
 
 #[cfg(test)]
@@ -80,6 +121,30 @@ mod tests {
         assert!(rate.take().is_err(), "a moment earlier is too early");
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(rate.take().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_is_told_without_taking_any() {
+        let rate = rate(60, 3, None, clock());
+        let standing =
+            |left, one_more| Standing { per_minute: 60, left, one_more: Duration::from_millis(one_more) };
+        assert_eq!(rate.standing(), standing(3, 0));
+        for left in [2, 1, 0] {
+            rate.take().unwrap();
+            assert_eq!(rate.standing(), standing(left, 1000));
+        }
+        tokio::time::advance(Duration::from_millis(400)).await;
+        assert_eq!(rate.standing(), standing(0, 600));
+        assert_eq!(rate.take(), Err(Duration::from_millis(600)));
+        tokio::time::advance(Duration::from_millis(600)).await;
+        assert_eq!(rate.standing(), standing(1, 1000));
+        for _ in 0..100 {
+            // Whatever is said to be there is there, and no more.
+            tokio::time::advance(Duration::from_millis(377)).await;
+            assert_eq!(rate.left() > 0, rate.take().is_ok());
+        }
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(rate.standing(), standing(3, 0));
     }
 
     #[tokio::test(start_paused = true)]

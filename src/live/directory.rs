@@ -39,10 +39,31 @@ pub struct Team {
     pub(crate) rate: TeamRate,
     /// Calls in flight; shared with the team's earlier configurations.
     pub(crate) in_flight: Arc<InFlight>,
-    /// Questions to the gateway itself that are being read and answered.
-    pub(crate) questions: Arc<InFlight>,
+    /// Questions to the gateway itself; shared with the team's earlier configurations.
+    pub(crate) questions: Arc<Questions>,
     /// The team's series.
     pub(crate) counts: Arc<TeamCounts>,
+}
+
+/// Questions of one team to the gateway itself, which cost the team nothing of what they tell of.
+#[derive(Debug)]
+pub(crate) struct Questions {
+    /// That are being read and answered.
+    pub(crate) in_flight: Arc<InFlight>,
+    /// How often it may ask.
+    pub(crate) rate: TeamRate,
+}
+
+/// Questions that a team may ask a minute.
+pub(crate) const QUESTIONS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(120).unwrap();
+/// And at once.
+pub(crate) const QUESTIONS_AT_ONCE: NonZeroU32 = NonZeroU32::new(30).unwrap();
+
+impl Questions {
+    fn new(clock: Clock) -> Self {
+        let rate = TeamRate::new(QUESTIONS_PER_MINUTE, QUESTIONS_AT_ONCE, None, clock);
+        Self { in_flight: Arc::default(), rate }
+    }
 }
 
 impl Team {
@@ -105,7 +126,8 @@ impl Directory {
                     clock,
                 ),
                 in_flight: before.map_or_else(Arc::default, |team| Arc::clone(&team.in_flight)),
-                questions: before.map_or_else(Arc::default, |team| Arc::clone(&team.questions)),
+                questions: before
+                    .map_or_else(|| Arc::new(Questions::new(clock)), |team| Arc::clone(&team.questions)),
                 counts: before.map_or_else(|| series(&settings.name), |team| Arc::clone(&team.counts)),
             });
             for key in &settings.keys {

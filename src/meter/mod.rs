@@ -54,6 +54,12 @@ impl Meter {
         matches!(self.0, Kind::EventStream(_))
     }
 
+    /// Whether the body has said that it is over, and what it cost: what follows changes neither.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(&self.0, Kind::EventStream(stream) if stream.is_over())
+    }
+
     /// Looks at the next bytes of the body.
     pub fn look(&mut self, bytes: &[u8]) {
         match &mut self.0 {

@@ -83,6 +83,8 @@ pub(super) struct EventStream {
     /// and a break tell nothing.
     offered: Option<Usage>,
     reading: Reading,
+    /// `[DONE]` has come.
+    done: bool,
 }
 
 impl EventStream {
@@ -98,7 +100,13 @@ impl EventStream {
             scanner: Scanner::new(),
             offered: None,
             reading: Reading::default(),
+            done: false,
         }
+    }
+
+    /// Whether the terminal event has come, with what it cost: that of the new generation, or `[DONE]`.
+    pub(super) fn is_over(&self) -> bool {
+        self.done || (self.reading.finish.is_some() && self.reading.usage.credits.is_some())
     }
 
     /// Looks at the next bytes of the stream.
@@ -252,6 +260,7 @@ impl EventStream {
         if data.whole() == Some(b"[DONE]") {
             self.take_offered();
             self.reading.finish.get_or_insert(Finish::Completed);
+            self.done = true;
             return;
         }
         let reading = &mut self.reading;

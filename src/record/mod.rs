@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
 use self::ended::{Ended, Times, wall_of};
@@ -29,7 +29,8 @@ use crate::books::ending;
 use crate::books::hold::{Closing, Hold};
 use crate::clock::Clock;
 use crate::credits::Credits;
-use crate::head::RequestId;
+use crate::head::{RequestId, fields};
+use crate::limit::rate::Standing;
 use crate::meter::Reading;
 use crate::outbound::origin::Origin;
 use crate::peer::Peer;
@@ -69,6 +70,8 @@ struct Draft {
     bytes: u64,
     /// The caller left and the exchange was read on without it.
     left: bool,
+    /// How the team's own rate stood.
+    rate: Option<Standing>,
     /// Credits held for the call. Ends when the record does.
     hold: Option<Hold>,
     /// Of a call that is traced.
@@ -99,6 +102,7 @@ impl Exchange {
             stream: false,
             bytes: 0,
             left: false,
+            rate: None,
             hold: None,
             trace: recorder.tracer.as_ref().and_then(|tracer| tracer.begin(&head.headers)),
         })))
@@ -206,6 +210,21 @@ impl Exchange {
             at,
             sent_at: sent.map(|sent| wall_of(sent, now, at)),
         });
+    }
+
+    /// The team's own rate was asked, or looked at, and stands like this.
+    pub fn rate(&mut self, rate: Standing) {
+        self.draft_mut().rate = Some(rate);
+    }
+
+    /// Tells the caller how it stands: its rate, its credits, and how long it has waited.
+    pub(crate) fn tell_standing(&self, headers: &mut HeaderMap) {
+        let draft = self.draft();
+        if let Some(rate) = draft.rate {
+            fields::tell_rate(headers, rate, draft.recorder.clock.wall());
+        }
+        fields::tell_credits_left(headers, self.credits_left());
+        fields::tell_queued(headers, draft.queued);
     }
 
     /// What the tightest budget has left with this call's hold counted, where a budget binds.

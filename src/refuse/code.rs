@@ -40,6 +40,7 @@ codes! {
     MisdirectedRequest => "misdirected_request",
     LoopDetected => "loop_detected",
     RequestTimeout => "request_timeout",
+    ExpectationFailed => "expectation_failed",
     BodyTooLarge => "body_too_large",
     UnsupportedMediaType => "unsupported_media_type",
     RateLimitExceeded => "rate_limit_exceeded",

@@ -53,14 +53,18 @@ pub enum Refusal {
     Misdirected,
     /// Our own `Via` came back.
     LoopDetected,
+    /// The head did not arrive in time.
+    HeadTimeout { after: Duration },
     /// The body did not arrive in time.
     RequestTimeout { after: Duration },
+    /// The caller waits to be asked for its body, and cannot be asked on HTTP/2, or expects something else.
+    ExpectationFailed { reason: &'static str },
     /// The body is over the team's bound.
     BodyTooLarge { limit: usize },
     /// The body is not declared as plain JSON.
     UnsupportedMediaType { reason: &'static str },
-    /// The team's requests per minute are used up.
-    RateLimited { team: String, per_minute: u32, burst: u32, retry_after: Duration },
+    /// The team's requests per minute, or its questions to the gateway itself, are used up.
+    RateLimited { team: String, per_minute: u32, burst: u32, of: &'static str, retry_after: Duration },
     /// The team has as many calls in flight, or questions to the gateway itself, as it may.
     ConcurrencyLimited { team: String, limit: usize, of: &'static str },
     /// The organisation has as many calls of a route in flight as the upstream takes.
@@ -154,7 +158,8 @@ impl Refusal {
             Self::RetryKeyRequired => Code::IdempotencyKeyRequired,
             Self::Misdirected => Code::MisdirectedRequest,
             Self::LoopDetected => Code::LoopDetected,
-            Self::RequestTimeout { .. } => Code::RequestTimeout,
+            Self::HeadTimeout { .. } | Self::RequestTimeout { .. } => Code::RequestTimeout,
+            Self::ExpectationFailed { .. } => Code::ExpectationFailed,
             Self::BodyTooLarge { .. } => Code::BodyTooLarge,
             Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
             Self::RateLimited { .. } => Code::RateLimitExceeded,
@@ -195,6 +200,7 @@ impl Refusal {
             Code::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
             Code::LoopDetected => StatusCode::LOOP_DETECTED,
             Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Code::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Code::RateLimitExceeded
@@ -283,6 +289,7 @@ impl Refusal {
             Self::InvalidRequest { .. }
                 | Self::UnsupportedCoding
                 | Self::Misdirected
+                | Self::HeadTimeout { .. }
                 | Self::RequestTimeout { .. }
         )
     }

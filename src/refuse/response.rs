@@ -7,20 +7,17 @@ use serde::Serialize;
 
 use super::message::listed;
 use super::refusal::Refusal;
-use crate::clock::{Clock, ceil_seconds};
+use crate::clock::ceil_seconds;
 
 const X_GATEWAY_ERROR: HeaderName = HeaderName::from_static("x-gateway-error");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 impl Refusal {
     /// The response. `x-request-id` is added where every response gets it.
     #[must_use]
-    pub fn response(&self, clock: Clock) -> Response<Bytes> {
+    pub fn response(&self) -> Response<Bytes> {
         #[derive(Serialize)]
         struct Envelope<'a> {
             error: Body<'a>,
@@ -56,32 +53,24 @@ impl Refusal {
         if let Some(wait) = self.retry_after() {
             let wait = ceil_seconds(wait).max(1);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
-            if let Some((policy, quota)) = self.policy() {
+            if let Some(policy) = self.policy() {
                 let text = |text: String| HeaderValue::from_str(&text).expect("digits and visible ASCII");
                 let name = policy.split(';').next().unwrap_or_default();
                 headers.insert(RATELIMIT_POLICY, text(policy.clone()));
                 headers.insert(RATELIMIT, text(format!("{name};r=0;t={wait}")));
-                headers.insert(X_RATELIMIT_LIMIT, HeaderValue::from(quota));
-                headers.insert(X_RATELIMIT_REMAINING, HeaderValue::from(0));
-                let reset = clock.wall().as_second() + i64::try_from(wait).unwrap_or(i64::MAX / 2);
-                headers.insert(X_RATELIMIT_RESET, HeaderValue::from(reset));
             }
         }
         response
     }
 
-    /// The limit that was hit, as draft-ietf-httpapi-ratelimit-headers writes a policy, and its quota.
-    fn policy(&self) -> Option<(String, u64)> {
+    /// The limit that was hit, as draft-ietf-httpapi-ratelimit-headers writes a policy.
+    fn policy(&self) -> Option<String> {
         match self {
-            Self::RateLimited { per_minute, .. } => {
-                Some((format!("\"team\";q={per_minute};w=60"), u64::from(*per_minute)))
-            }
+            Self::RateLimited { per_minute, .. } => Some(format!("\"team\";q={per_minute};w=60")),
             Self::ConcurrencyLimited { limit, .. } => {
-                Some((format!("\"concurrency\";q={limit};qu=\"concurrent-requests\""), *limit as u64))
+                Some(format!("\"concurrency\";q={limit};qu=\"concurrent-requests\""))
             }
-            Self::UpstreamWindowFull { per_minute, .. } => {
-                Some((format!("\"upstream\";q={per_minute};w=60"), u64::from(*per_minute)))
-            }
+            Self::UpstreamWindowFull { per_minute, .. } => Some(format!("\"upstream\";q={per_minute};w=60")),
             _ => None,
         }
     }
@@ -95,20 +84,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_refusal_says_whose_limit_how_much_and_when() {
-        let wall = "2030-01-01T00:00:00Z".parse().unwrap();
         let refusal = Refusal::RateLimited {
             team: "growth".into(),
             per_minute: 60,
             burst: 10,
+            of: "requests",
             retry_after: Duration::from_millis(1200),
         };
-        let response = refusal.response(Clock::starting_at(wall));
+        let response = refusal.response();
         let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(response.status(), 429);
         assert_eq!(header("retry-after"), "2");
         assert_eq!(header("ratelimit-policy"), "\"team\";q=60;w=60");
         assert_eq!(header("ratelimit"), "\"team\";r=0;t=2");
-        assert_eq!(header("x-ratelimit-reset"), (wall.as_second() + 2).to_string());
         let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(body["error"]["type"], "rate_limit_error");
         assert_eq!(body["error"]["code"], "rate_limit_exceeded");

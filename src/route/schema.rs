@@ -115,13 +115,41 @@ pub fn judge(rules: &'static [Rule], body: &[u8]) -> Result<Asked, Refusal> {
     // Also where nobody here reads it (RFC 8259 §8.1): parsers differ in what they make of the rest.
     let text = std::str::from_utf8(body)
         .map_err(|error| invalid_json(format!("it is not UTF-8 behind byte {}", error.valid_up_to())))?;
-    let scan = Scan { rules, asked: RefCell::default(), refusal: RefCell::default() };
+    let judged = judge_names(rules, text, false);
+    // A name with a lone surrogate is no text, and valid JSON all the same (RFC 8259 §8.2). The parser hands out such names
+    // only together with those that have bare control characters, which are not.
+    match judged {
+        Err(Refusal::InvalidJson { .. }) if text.contains("\\u") && !has_bare_control_character(body) => {
+            judge_names(rules, text, true)
+        }
+        judged => judged,
+    }
+}
+
+fn judge_names(rules: &'static [Rule], text: &str, any_names: bool) -> Result<Asked, Refusal> {
+    let scan = Scan { rules, any_names, asked: RefCell::default(), refusal: RefCell::default() };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let root = Value { scan: &scan, rule: None, place: Place::Root };
     match root.deserialize(&mut deserializer).and_then(|()| deserializer.end()) {
         Ok(()) => Ok(scan.asked.into_inner()),
-        Err(error) => Err(scan.refusal.into_inner().unwrap_or_else(|| invalid_json(error.to_string()))),
+        Err(error) => {
+            let invalid = || Refusal::InvalidJson { detail: error.to_string() };
+            Err(scan.refusal.into_inner().unwrap_or_else(invalid))
+        }
     }
+}
+
+/// Whether a control character stands in a string as it is (RFC 8259 §7).
+fn has_bare_control_character(mut bytes: &[u8]) -> bool {
+    while let Some(at) = memchr::memchr(b'"', bytes) {
+        let rest = after_string(&bytes[at + 1..]);
+        let string = &bytes[at + 1..bytes.len() - rest.len()];
+        if string.iter().any(|byte| *byte < b' ') {
+            return true;
+        }
+        bytes = rest;
+    }
+    false
 }
 
 /// The deepest nesting of brackets outside strings. Runs before the parser so that no parser has to be trusted with
@@ -156,6 +184,8 @@ fn after_string(mut bytes: &[u8]) -> &[u8] {
 /// One reading of a body.
 struct Scan {
     rules: &'static [Rule],
+    /// Whether names need not be text.
+    any_names: bool,
     asked: RefCell<Asked>,
     /// What explains the error that the parser was stopped with: serde's errors carry only text.
     refusal: RefCell<Option<Refusal>>,
@@ -325,7 +355,11 @@ impl<'de> DeserializeSeed<'de> for Name<'_> {
     type Value = Option<(usize, &'static Rule)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_identifier(self)
+        if self.scan.any_names {
+            deserializer.deserialize_bytes(self)
+        } else {
+            deserializer.deserialize_identifier(self)
+        }
     }
 }
 
@@ -336,8 +370,12 @@ impl Visitor<'_> for Name<'_> {
         f.write_str("a name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.scan.below(self.parent).find(|(_, rule)| rule.step == name))
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        self.visit_bytes(name.as_bytes())
+    }
+
+    fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
+        Ok(self.scan.below(self.parent).find(|(_, rule)| rule.step.as_bytes() == name))
     }
 }
 

@@ -47,8 +47,12 @@ impl Target {
         for route in Route::all() {
             let row = route.row();
             let Some(id) = matched(row.template, path) else { continue };
-            if row.method != *method {
+            // As GET, and its answer without the body (RFC 9110 §9.3.2).
+            if row.method != *method && !(row.method == Method::GET && *method == Method::HEAD) {
                 allow.push(row.method.clone());
+                if row.method == Method::GET {
+                    allow.push(Method::HEAD);
+                }
                 continue;
             }
             let id = (!id.is_empty()).then_some(id);

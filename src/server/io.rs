@@ -1,16 +1,19 @@
 //! A caller's connection as hyper sees it: bytes that were read ahead come first, small writes are
-//! gathered into one, and a write that the caller does not take has a deadline.
+//! gathered into one, a write that the caller does not take has a deadline, and what still comes is read on at the end.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Sleep, sleep};
+
+use super::caller::Caller;
+use super::farewell::{Farewell, Parting};
 
 /// Up to this many bytes are cheaper copied into one buffer than gathered by the kernel piece by
 /// piece: an event of a stream is three pieces (chunk size, data, line end), and a burst has many.
@@ -27,12 +30,25 @@ pub struct CallerIo<T> {
     write_timeout: Duration,
     /// Running since the caller stopped taking what is written.
     stalled: Option<Pin<Box<Sleep>>>,
+    parting: Parting,
+    /// Once it is being closed.
+    farewell: Option<Box<Farewell>>,
 }
 
 impl<T> CallerIo<T> {
     /// Wraps a connection of which `ahead` has been read already.
-    pub fn new(inner: T, ahead: Bytes, write_timeout: Duration) -> Self {
-        Self { inner, ahead, gathered: Vec::new(), write_timeout, stalled: None }
+    pub fn new(inner: T, ahead: Bytes, write_timeout: Duration, parting: Parting) -> Self {
+        Self { inner, ahead, gathered: Vec::new(), write_timeout, stalled: None, parting, farewell: None }
+    }
+
+    /// Whether there are bytes that were read to tell the protocol.
+    pub(super) fn has_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// What it wraps.
+    pub(super) fn get_ref(&self) -> &T {
+        &self.inner
     }
 
     /// Passes on what a write came to; a caller that takes nothing for too long is an error.
@@ -48,6 +64,49 @@ impl<T> CallerIo<T> {
             .poll(cx)
             .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the caller stopped reading")))
     }
+
+    /// Reads what has come; how much it was, 0 at the end. By way of a buffer on the stack, which keeps this crate free of
+    /// unsafe code: only heads and request bodies come this way.
+    pub(super) fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<usize>>
+    where
+        T: AsyncRead + Unpin,
+    {
+        if !self.ahead.is_empty() {
+            let length = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..length]);
+            self.ahead.advance(length);
+            if self.ahead.is_empty() {
+                // An empty rest would keep the buffer for as long as the connection lives.
+                self.ahead = Bytes::new();
+            }
+            return Poll::Ready(Ok(length));
+        }
+        let mut space = [std::mem::MaybeUninit::uninit(); 8 << 10];
+        let length = space.len().min(buf.remaining());
+        let mut read = ReadBuf::uninit(&mut space[..length]);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut read))?;
+        buf.put_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Closes the connection with `last_words`, and reads on what still comes. `expects_more` if the caller may be sending
+    /// yet.
+    pub(super) fn poll_part(
+        &mut self,
+        cx: &mut Context<'_>,
+        last_words: impl FnOnce() -> Bytes,
+        expects_more: bool,
+    ) -> Poll<io::Result<()>>
+    where
+        T: Caller,
+    {
+        let Self { inner, parting, farewell, .. } = self;
+        farewell.get_or_insert_with(|| Box::new(parting.begin(last_words(), expects_more))).poll(inner, cx)
+    }
 }
 
 impl<T: AsyncRead + Unpin> Read for CallerIo<T> {
@@ -56,37 +115,11 @@ impl<T: AsyncRead + Unpin> Read for CallerIo<T> {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if !this.ahead.is_empty() {
-            let length = this.ahead.len().min(buf.remaining());
-            buf.put_slice(&this.ahead[..length]);
-            this.ahead.advance(length);
-            if this.ahead.is_empty() {
-                // An empty rest would keep the buffer for as long as the connection lives.
-                this.ahead = Bytes::new();
-            }
-            return Poll::Ready(Ok(()));
-        }
-        hyper_read(&mut this.inner, cx, buf)
+        self.get_mut().poll_take(cx, &mut buf).map_ok(drop)
     }
 }
 
-/// Reads into hyper's cursor by way of a buffer on the stack, which keeps this crate free of unsafe
-/// code. Only heads and request bodies come this way.
-fn hyper_read<T: AsyncRead + Unpin>(
-    io: &mut T,
-    cx: &mut Context<'_>,
-    mut buf: ReadBufCursor<'_>,
-) -> Poll<io::Result<()>> {
-    let mut space = [std::mem::MaybeUninit::uninit(); 8 << 10];
-    let length = space.len().min(buf.remaining());
-    let mut read = ReadBuf::uninit(&mut space[..length]);
-    std::task::ready!(Pin::new(io).poll_read(cx, &mut read))?;
-    buf.put_slice(read.filled());
-    Poll::Ready(Ok(()))
-}
-
-impl<T: AsyncWrite + Unpin> Write for CallerIo<T> {
+impl<T: Caller> Write for CallerIo<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.inner).poll_write(cx, buf);
@@ -126,7 +159,7 @@ impl<T: AsyncWrite + Unpin> Write for CallerIo<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let closed = Pin::new(&mut this.inner).poll_shutdown(cx);
+        let closed = this.poll_part(cx, Bytes::new, false);
         this.timed(cx, closed)
     }
 }
@@ -135,14 +168,20 @@ impl<T: AsyncWrite + Unpin> Write for CallerIo<T> {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, DuplexStream};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+
+    fn caller(io: DuplexStream) -> CallerIo<DuplexStream> {
+        let parting = Parting::new(1, CancellationToken::new());
+        CallerIo::new(io, Bytes::new(), Duration::from_mins(1), parting)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_takes_nothing_is_cut_on_its_deadline() {
         let (near, mut far) = tokio::io::duplex(8);
-        let mut io = CallerIo::new(near, Bytes::new(), Duration::from_mins(1));
+        let mut io = caller(near);
         let clock = crate::clock::Clock::system();
         let error = loop {
             let written = poll_fn(|cx| Pin::new(&mut io).poll_write(cx, b"0123456789")).await;
@@ -161,7 +200,7 @@ mod tests {
     async fn pieces_arrive_in_order_gathered_or_not() {
         for size in [1, 100, COPY_LIMIT] {
             let (near, mut far) = tokio::io::duplex(1 << 20);
-            let mut io = CallerIo::new(near, Bytes::new(), Duration::from_mins(1));
+            let mut io = caller(near);
             let pieces = [vec![b'a'; size], vec![b'b'; size], vec![b'c'; size]];
             let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
             let mut left: &mut [IoSlice<'_>] = &mut slices;

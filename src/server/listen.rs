@@ -5,18 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::IntGauge;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
+use super::caller_body::CallerBody;
 use super::connection;
-use super::rest::CallerBody;
+use super::door::Door;
 use crate::gateway::Stack;
-use crate::live::Live;
 use crate::metrics::Counted;
 use crate::outbound::connect::Connect;
-use crate::shutdown::Shutdown;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -71,20 +68,9 @@ pub fn share(
     Ok((address, listeners))
 }
 
-/// What every worker's accepting shares.
-#[derive(Clone, Debug)]
-pub(super) struct Door {
-    pub(super) live: Arc<Live>,
-    pub(super) shutdown: Shutdown,
-    /// For connections, over all workers.
-    pub(super) room: Arc<Semaphore>,
-    /// Connections that are open.
-    pub(super) open: IntGauge,
-}
-
 /// Accepts until the shutdown begins. Each connection is served by a task of its own that the shutdown waits for.
 pub(super) async fn accept<C: Connect>(listener: TcpListener, stack: impl Stack<C, CallerBody>, door: Door) {
-    let Door { live, shutdown, room, open } = door;
+    let shutdown = &door.shutdown;
     loop {
         // Without room, connections wait in the backlog, where they cost us nothing.
         let accepted = tokio::select! {
@@ -108,20 +94,19 @@ pub(super) async fn accept<C: Connect>(listener: TcpListener, stack: impl Stack<
         // the shutdown begins is served as one beyond the limit: it was accepted, and would be cut otherwise.
         let permit = tokio::select! {
             biased;
-            permit = Arc::clone(&room).acquire_owned() => permit.ok(),
+            permit = Arc::clone(&door.room).acquire_owned() => permit.ok(),
             () = shutdown.draining.cancelled() => None,
         };
         // Events must not wait for company.
         if tcp.set_nodelay(true).is_err() {
             continue;
         }
-        let (service, live, shutdown) = (stack.clone(), Arc::clone(&live), shutdown.clone());
-        let held = (permit, Counted::new(&open));
-        let tasks = shutdown.tasks.clone();
-        tasks.spawn(async move {
+        let held = (permit, Counted::new(&door.open));
+        let (service, door) = (stack.clone(), door.clone());
+        shutdown.tasks.spawn(async move {
             let _held = held;
-            let serve = connection::serve(tcp, address, service, &live, &shutdown);
-            shutdown.cut.run_until_cancelled(serve).await;
+            let serve = connection::serve(tcp, address, service, &door);
+            door.shutdown.cut.run_until_cancelled(serve).await;
         });
     }
 }

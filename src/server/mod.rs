@@ -4,10 +4,16 @@
 //! own: a call begins and ends on one core. [`run`] is what `serve` and `demo` have in common.
 
 pub mod io;
-pub mod rest;
-mod streams;
+mod caller;
+pub mod caller_body;
+mod farewell;
+pub mod door;
+mod bounds;
+mod http1;
+mod http2;
 pub mod connection;
 pub mod listen;
+mod operators;
 pub mod systemd;
 
 use std::future::Future;
@@ -16,18 +22,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
 use crate::outbound::connect::{Connect, Tcp};
 use crate::outbound::pool::Pool;
 
-use self::listen::Door;
+use self::door::Door;
 use self::systemd::Inherited;
+use crate::admin::Desk;
 use crate::admin::board::Board;
 use crate::live::Live;
-use crate::{admin, usage};
+use crate::usage;
 
 /// How long after the drain has begun a request on an open connection is still served. Whoever has just written one
 /// cannot know; it is told with the answer that the connection closes.
@@ -109,18 +115,13 @@ pub async fn run(
     hurry: impl Future<Output = ()>,
 ) -> Result<Drained, StartError> {
     let stopped = CancellationToken::new();
-    let door = Door {
-        live: Arc::clone(&gateway.live),
-        shutdown: gateway.shutdown.clone(),
-        room: Arc::new(Semaphore::new(gateway.live.current().config.server.max_connections)),
-        open: gateway.metrics.level("connections", "Open connections of callers."),
-    };
+    let door = Door::new(gateway);
     let mut workers = Vec::new();
     for (index, listener) in listeners.callers.into_iter().enumerate() {
         workers.push(worker(index, listener, gateway.clone(), door.clone(), stopped.clone())?);
     }
     let admin = tokio::net::TcpListener::from_std(listeners.admin)?;
-    let admin = tokio::spawn(admin::serve(admin, Board::new(gateway), stopped.clone()));
+    let admin = tokio::spawn(operators::serve(admin, Desk::new(Board::new(gateway)), stopped.clone()));
     let live = Arc::clone(&gateway.live);
     let watch = tokio::spawn(async move { live.watch().await });
     let bill = tokio::spawn(usage::watch(

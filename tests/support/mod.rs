@@ -4,6 +4,7 @@
 //! All of them give the gateway the same organisation key, [`CANARY`], and look for it in everything
 //! that comes out.
 
+pub mod authority;
 pub mod browser;
 pub mod checker;
 pub mod grammar;

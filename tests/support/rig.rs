@@ -34,6 +34,7 @@ use mavera_gateway::outbound::origin::Origin;
 use mavera_gateway::outbound::pool::Pool;
 use mavera_gateway::record::Recorder;
 use mavera_gateway::server::connection;
+use mavera_gateway::server::door::Door;
 use mavera_sim::{DEMO_ANALYSIS, Settings, Simulator};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -124,6 +125,7 @@ impl Ledger for Inline {
 /// A gateway, its upstream, and a team that may call.
 pub struct Rig {
     pub gateway: Gateway,
+    door: Door,
     board: Board,
     pub pool: Arc<Pool<Pipes>>,
     pub pipes: Pipes,
@@ -243,11 +245,11 @@ impl Rig {
         let books = Books::over(config, clock, live.ledger(), QueueCounts::new(&metrics), ledger, opening);
         let recorder = Arc::new(Recorder::new(clock, Arc::clone(live.calls()), log.clone()));
         let gateway = Gateway::new(metrics, Arc::clone(&live), recorder, books);
-        let board = Board::new(&gateway);
+        let (board, door) = (Board::new(&gateway), Door::new(&gateway));
         let serve: Arc<Serve> = Arc::new(move |io, number| Box::pin(serve(io, number)));
         let pipes = Pipes { serve, made: Arc::default(), refuse: Arc::default() };
         let pool = gateway.pool(pipes.clone());
-        Self { gateway, board, pool, pipes, key: key.text.to_string(), log, sink, folder, key_line }
+        Self { gateway, door, board, pool, pipes, key: key.text.to_string(), log, sink, folder, key_line }
     }
 
     /// Writes another configuration, and loads it.
@@ -279,10 +281,10 @@ impl Rig {
     pub fn raw(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(PIPE);
         let stack = self.gateway.stack(&self.pool);
-        let (live, shutdown) = (Arc::clone(&self.gateway.live), self.gateway.shutdown.clone());
+        let (door, cut) = (self.door.clone(), self.gateway.shutdown.cut.clone());
         self.gateway.shutdown.tasks.spawn(async move {
-            let serve = connection::serve(far, PEER, stack, &live, &shutdown);
-            shutdown.cut.run_until_cancelled(serve).await;
+            let serve = connection::serve(far, PEER, stack, &door);
+            cut.run_until_cancelled(serve).await;
         });
         near
     }

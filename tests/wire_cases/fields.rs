@@ -142,7 +142,7 @@ fn expectations() -> Vec<Case> {
             served.statuses.insert(0, 100);
             served
         }),
-        case(59, "an expectation nobody knows", with_length("expect: 200-ok\r\n", BODY), served()),
+        case(59, "an expectation nobody knows", with_length("expect: 200-ok\r\n", BODY), refused(417)),
         case(60, "an expectation of a stranger", expecting("wrong"), refused(401)),
     ]
 }

@@ -1,4 +1,5 @@
-//! A body whose caller leaves is read on without it, so that the books learn the cost.
+//! A body whose caller leaves is read on without it: so that the books learn the cost, or, if they have learnt it, so that
+//! the connection can be used again.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -70,11 +71,12 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     fn drop(&mut self) {
-        if let (Some(mut told), Some(drain)) = (self.inner.take(), self.drain.take())
-            && !told.is_over()
-        {
+        let (Some(mut told), Some(drain)) = (self.inner.take(), self.drain.take()) else { return };
+        if !told.is_over() {
             told.caller_left();
             drain.read_on(told);
+        } else if !told.is_end_stream() {
+            drain.read_tail(told);
         }
     }
 }

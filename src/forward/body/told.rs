@@ -1,5 +1,5 @@
-//! The observer of a body: the meter looks at each frame, and the record ends with the body, exactly once. What must live
-//! until the last byte lives here.
+//! The observer of a body: the meter looks at each frame, and the record ends, exactly once: with the event that says that
+//! the answer is over, or with the body. What must live until then lives here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -43,14 +43,14 @@ impl<B: Body> Told<B> {
         self.telling.is_none()
     }
 
-    /// The caller has left: what is dropped from now on ends here.
+    /// The caller has left before the answer was over: what is dropped from now on ends here.
     pub(in crate::forward) fn caller_left(&mut self) {
         if let Some(telling) = &mut self.telling {
             telling.exchange.caller_left();
         }
     }
 
-    /// The body is over. `whole` if the upstream ended it as HTTP wants.
+    /// The answer is over. `whole` if it said so itself, or the upstream ended its body as HTTP wants.
     fn end(&mut self, whole: bool) {
         let Some(telling) = self.telling.take() else { return };
         let Telling { meter, mut exchange, permits, why } = *telling;
@@ -98,8 +98,13 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Told<B> {
                 if let (Some(data), Some(telling)) = (frame.data_ref(), &mut self.telling) {
                     telling.look(data);
                 }
-                // The server may not ask again after the last frame, and does not after trailers.
-                if frame.is_trailers() || self.inner.is_end_stream() {
+                // The server may not ask again after the last frame, and does not after trailers. A caller may leave once
+                // it has read that the answer is over, and the upstream may close long after.
+                let said = |telling: &Telling| telling.meter.as_ref().is_some_and(Meter::is_over);
+                if frame.is_trailers()
+                    || self.inner.is_end_stream()
+                    || self.telling.as_deref().is_some_and(said)
+                {
                     self.end(true);
                 }
             }

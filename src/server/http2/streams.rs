@@ -1,8 +1,8 @@
 //! The streams of an HTTP/2 connection: how many are open, to the last byte of their answers, since when none
-//! is, and a bound on each that holds even if its caller stops taking data.
+//! is, and the bounds on each that hold even if its caller stops taking data.
 //!
 //! On HTTP/2 a caller can leave one stream unread and keep the connection alive; nothing polls the answer's
-//! body then, so no deadline in it is looked at. The bound here is a task of its own.
+//! body then, so no deadline in it is looked at. The bounds here are looked at by a task of their own.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
@@ -22,8 +23,16 @@ use tower::Service;
 pub(super) struct Streams {
     state: Arc<State>,
     tasks: TaskTracker,
-    /// How long one stream may be open.
-    bound: Duration,
+    bound: Bound,
+}
+
+/// How long one stream may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    /// In all.
+    pub(super) whole: Duration,
+    /// Without taking what was written.
+    pub(super) unread: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +43,7 @@ struct State {
 
 impl Streams {
     /// No streams yet; each may be open for `bound`.
-    pub(super) fn new(tasks: TaskTracker, bound: Duration) -> Self {
+    pub(super) fn new(tasks: TaskTracker, bound: Bound) -> Self {
         Self { state: Arc::default(), tasks, bound }
     }
 
@@ -108,20 +117,37 @@ where
 /// A body that keeps its stream counted, until it is over or overdue.
 #[derive(Debug)]
 pub(super) struct Counted<B> {
-    inner: Arc<Mutex<Option<(B, Open)>>>,
+    inner: Arc<Mutex<Option<Going<B>>>>,
     /// Dropped with the body, which ends the watch.
     _watched: oneshot::Sender<()>,
 }
 
+#[derive(Debug)]
+struct Going<B> {
+    body: B,
+    _open: Open,
+    /// Since when the last frame it gave is being written: it is asked for the next when the caller's window has room.
+    writing: Option<Instant>,
+}
+
 impl Streams {
     fn watch<B: Send + 'static>(&self, body: B, open: Open) -> Counted<B> {
-        let inner = Arc::new(Mutex::new(Some((body, open))));
-        let (watched, over) = oneshot::channel::<()>();
+        let inner = Arc::new(Mutex::new(Some(Going { body, _open: open, writing: None })));
+        let (watched, mut over) = oneshot::channel::<()>();
         let (overdue, bound) = (Arc::clone(&inner), self.bound);
         self.tasks.spawn(async move {
-            if tokio::time::timeout(bound, over).await.is_err() {
-                // Dropped here, the body does what it does when its caller leaves.
-                drop(overdue.lock().unwrap_or_else(PoisonError::into_inner).take());
+            let whole = Instant::now() + bound.whole;
+            let mut next = whole.min(Instant::now() + bound.unread);
+            while tokio::time::timeout_at(next, &mut over).await.is_err() {
+                let mut going = overdue.lock().unwrap_or_else(PoisonError::into_inner);
+                let now = Instant::now();
+                let unread = going.as_ref().and_then(|going| going.writing).unwrap_or(now) + bound.unread;
+                next = whole.min(unread);
+                if next <= now {
+                    // Dropped here, the body does what it does when its caller leaves.
+                    drop(going.take());
+                    return;
+                }
             }
         });
         Counted { inner, _watched: watched }
@@ -131,7 +157,7 @@ impl Streams {
 impl<B> Counted<B> {
     fn with<R>(&self, look: impl FnOnce(Option<&mut B>) -> R) -> R {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        look(inner.as_mut().map(|(body, _)| body))
+        look(inner.as_mut().map(|going| &mut going.body))
     }
 }
 
@@ -161,10 +187,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.with(|body| match body {
-            Some(body) => Pin::new(body).poll_frame(cx).map_err(StreamError::Body),
-            None => Poll::Ready(Some(Err(StreamError::Overdue))),
-        })
+        let mut going = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(going) = going.as_mut() else { return Poll::Ready(Some(Err(StreamError::Overdue))) };
+        let frame = Pin::new(&mut going.body).poll_frame(cx);
+        going.writing = frame.is_ready().then(Instant::now);
+        frame.map_err(StreamError::Body)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -183,7 +210,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_counted_body_is_transparent_and_counts_while_it_lives() {
-        let streams = Streams::new(TaskTracker::new(), Duration::from_mins(10));
+        let long = Duration::from_mins(10);
+        let streams = Streams::new(TaskTracker::new(), Bound { whole: long, unread: long });
         assert_transparent(|body| streams.watch(body, streams.open()));
         assert_eq!(streams.count(|open| *open), 0);
     }
