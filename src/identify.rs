@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::{self, HeaderValue};
 
-use crate::arrival::Refused;
+use crate::arrival::{Arrival, Refused};
 use crate::config::Analyses;
 use crate::head::fields::X_API_KEY;
 use crate::live::directory::Caller;
@@ -31,10 +31,7 @@ impl<B> Check<Routed<B>> for Identify {
 
     fn check(&self, mut routed: Routed<B>) -> Result<Identified<B>, Refused> {
         let arrival = &mut routed.arrival;
-        let found = presented(&arrival.head.headers).and_then(|key| {
-            let now = arrival.exchange.clock().wall();
-            arrival.snapshot.directory.find(key, now).cloned().ok_or(Refusal::InvalidApiKey)
-        });
+        let found = presented(&arrival.head.headers).and_then(|key| find(arrival, key));
         let allowed = found.and_then(|caller| {
             arrival.exchange.identified(Arc::clone(&caller.who));
             may_ask(&caller, &routed.target).map(|()| caller)
@@ -44,6 +41,23 @@ impl<B> Check<Routed<B>> for Identify {
             Err(refusal) => Err(Refused::new(routed.arrival.exchange, refusal)),
         }
     }
+}
+
+/// Who has this key. An address from which too many came that are not valid is not looked at.
+fn find<B>(arrival: &Arrival<B>, key: &[u8]) -> Result<Caller, Refusal> {
+    let Arrival { snapshot, peer, exchange, .. } = arrival;
+    let clock = exchange.clock();
+    let limit = snapshot.config.server.bad_keys_per_minute;
+    if let Some(per_minute) = limit
+        && let Some(retry_after) = snapshot.bad_keys.wait(peer.caller, per_minute, clock.now())
+    {
+        return Err(Refusal::TooManyBadKeys { per_minute, retry_after });
+    }
+    let found = snapshot.directory.find(key, clock.wall()).cloned();
+    if let (None, Some(per_minute)) = (&found, limit) {
+        snapshot.bad_keys.count(peer.caller, per_minute, clock.now());
+    }
+    found.ok_or(Refusal::InvalidApiKey)
 }
 
 /// The one key that was sent, from `Authorization: Bearer` or `x-api-key`. Two keys are refused, the

@@ -1,6 +1,8 @@
-//! Who is on the other end of a connection: made once, when it is accepted, and known to every call on it.
+//! Who is on the other end of a connection, and who calls over it: made once, when it is accepted, and known to every call
+//! on it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
@@ -9,6 +11,8 @@ use rustls_pki_types::CertificateDer;
 pub struct Peer {
     /// Where it connects from.
     pub address: SocketAddr,
+    /// Who calls: the same, unless a trusted proxy says for whom it connects or calls.
+    pub caller: IpAddr,
     /// Its own certificate, where the handshake asked for one and it was verified.
     pub certificate: Option<CertificateDer<'static>>,
     /// The address, written out: every call's line has it.
@@ -16,15 +20,30 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Who connects from there.
+    /// Who connects from there, for `caller`.
     #[must_use]
-    pub fn new(address: SocketAddr, certificate: Option<CertificateDer<'static>>) -> Self {
-        Self { address, certificate, text: address.to_string().into() }
+    pub fn new(address: SocketAddr, caller: IpAddr, certificate: Option<CertificateDer<'static>>) -> Self {
+        Self { address, caller, certificate, text: address.to_string().into() }
     }
 
-    /// The address, as it is logged.
+    /// The same, for one call of somebody else's.
+    #[must_use]
+    pub fn calling_for(self: &Arc<Self>, caller: IpAddr) -> Arc<Self> {
+        if caller == self.caller {
+            return Arc::clone(self);
+        }
+        Arc::new(Self { caller, ..Self::clone(self) })
+    }
+
+    /// The address it connects from, as it is logged.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Who calls, where that is somebody else than who connects.
+    #[must_use]
+    pub fn behind(&self) -> Option<IpAddr> {
+        (self.caller != self.address.ip()).then_some(self.caller)
     }
 }

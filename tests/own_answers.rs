@@ -86,7 +86,7 @@ async fn explain_says_what_binds_without_sending_or_holding_anything() {
 #[tokio::test(start_paused = true)]
 async fn a_call_dropped_at_any_await_of_the_whole_path_ends_its_hold_once() {
     use tower::Service;
-    let peer = || Arc::new(Peer::new(PEER, None));
+    let peer = || Arc::new(Peer::new(PEER, PEER.ip(), None));
     let (rig, simulator) = Rig::with_simulator(&Setup::default());
     let mut finished = 0;
     for polls in 0..60 {

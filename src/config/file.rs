@@ -51,7 +51,7 @@ pub struct Server {
     /// How long calls in flight may go on after SIGTERM. Default "30s".
     pub(super) drain_timeout: Leaf<DurationText>,
     /// How long a connection may stay idle between requests. Longer than what stands in front keeps one, or it sends on a
-    /// connection that is just being closed. Default "90s".
+    /// connection that is just being closed. Default "120s".
     pub(super) keep_alive: Leaf<DurationText>,
     /// How long a caller may take to send a request head. Default "30s".
     pub(super) head_timeout: Leaf<DurationText>,
@@ -63,6 +63,14 @@ pub struct Server {
     pub(super) max_head: Leaf<SizeText>,
     /// Connections open at the same time, over all callers. Default 10000. Read at start only.
     pub(super) max_connections: Leaf<u32>,
+    /// Connections of one address open at the same time. Default 0, which is no bound.
+    pub(super) max_connections_per_address: Leaf<u32>,
+    /// Requests with a key that is not valid, of one address in a minute; beyond that its keys are not looked at.
+    /// Default 0, which is no bound.
+    pub(super) bad_keys_per_minute: Leaf<u32>,
+    /// Networks or addresses of proxies in front, whose word on who calls is taken: by the PROXY protocol, v1 or v2, by
+    /// `X-Forwarded-For`, or by `Forwarded`. Default none.
+    pub(super) trusted_proxies: Leaf<Vec<String>>,
     /// Concurrent HTTP/2 streams of one connection. Default 100.
     pub(super) max_streams: Leaf<u32>,
     /// Worker threads. Default: one per available core. Read at start only.

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
 use http::Uri;
+use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -73,6 +75,12 @@ pub struct Server {
     pub max_head: usize,
     /// Connections in all.
     pub max_connections: usize,
+    /// Connections of one address, if that is bounded.
+    pub max_connections_per_address: Option<usize>,
+    /// Keys that are not valid, of one address in a minute, if that is bounded.
+    pub bad_keys_per_minute: Option<u32>,
+    /// Whose word on who calls is taken.
+    pub trusted_proxies: Arc<[IpNet]>,
     /// HTTP/2 streams per connection.
     pub max_streams: u32,
     /// Worker threads.

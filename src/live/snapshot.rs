@@ -13,6 +13,7 @@ use super::tls;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::problem::{Collector, Problems};
+use crate::limit::by_address::BadKeys;
 use crate::outbound::origin::{Origin, OriginError};
 use crate::record::series::TeamCounts;
 use crate::secret::{AdminToken, SecretError, SecretSource, UpstreamKey};
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub token: Option<AdminToken>,
     /// Where the upstream is. Shared between snapshots that agree on it, and with it the connections.
     pub origin: Arc<Origin>,
+    /// Keys that were not valid, by address, whatever the configuration.
+    pub bad_keys: BadKeys,
     /// TLS of the listener, where configured.
     pub tls: Option<Arc<ServerConfig>>,
     /// The roots file as it was when `origin` was made.
@@ -104,7 +107,8 @@ impl Snapshot {
             (Ok(key), Ok(token), Ok(origin), Ok(tls)) => {
                 let directory =
                     Directory::new(&config, previous.map(|previous| &previous.directory), clock, series);
-                Ok(Self { config, directory, key, token, origin, tls, roots })
+                let bad_keys = previous.map(|previous| previous.bad_keys.clone()).unwrap_or_default();
+                Ok(Self { config, directory, bad_keys, key, token, origin, tls, roots })
             }
             _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),
         }

@@ -1,6 +1,7 @@
 //! What is told of a call that has ended, assembled once: the ledger's ending, the log line, the counts and the spans all
 //! read it from here.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
@@ -25,6 +26,8 @@ pub struct Ended<'r> {
     pub request_id: &'r str,
     /// Who was on the other end.
     pub peer: &'r str,
+    /// Who called, where a trusted proxy was on the other end.
+    pub caller: Option<IpAddr>,
     /// As it was asked.
     pub method: &'r Method,
     /// The protocol's.

@@ -23,6 +23,9 @@ pub(super) fn write(ended: &Ended<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"","level":"INFO","target":"mavera_gateway::record","message":"request""#);
     word(out, "request_id", Some(ended.request_id));
     word(out, "peer", Some(ended.peer));
+    if let Some(caller) = ended.caller {
+        word(out, "client", Some(&caller.to_string()));
+    }
     word(out, "team", ended.who.map(|who| &*who.team));
     word(out, "key_id", ended.who.map(|who| &*who.key_id));
     word(out, "method", Some(ended.method.as_str()));
@@ -128,6 +131,7 @@ mod tests {
                 at: jiff::Timestamp::UNIX_EPOCH,
                 request_id: "0197f3a0-0000-7000-8000-000000000000",
                 peer: "[2001:db8::1]:4242",
+                caller: (count % 2 == 0).then_some(std::net::Ipv6Addr::LOCALHOST.into()),
                 method: &http::Method::POST,
                 version: http::Version::HTTP_11,
                 target: None,

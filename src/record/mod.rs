@@ -346,6 +346,7 @@ impl Draft {
             at: recorder.clock.wall(),
             request_id: self.id.as_str(),
             peer: self.peer.as_str(),
+            caller: self.peer.behind(),
             method: &self.method,
             version: self.version,
             target: self.target.as_ref(),

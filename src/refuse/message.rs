@@ -31,6 +31,7 @@ impl Refusal {
             Self::BodyTooLarge { limit } => format!("The request body is larger than {}, your team's limit.", bytesize::ByteSize(*limit as u64).display().iec()),
             Self::UnsupportedMediaType { reason } => format!("{reason}."),
             Self::RateLimited { team, per_minute, burst, of, retry_after } => format!("Team {team} has used its {burst} {of} at once; it may make {per_minute} a minute. Try again in {}.", seconds(*retry_after)),
+            Self::TooManyBadKeys { per_minute, retry_after } => format!("More than {per_minute} requests a minute with a key that is not valid came from your address, so no key from there is looked at. Try again in {}, with a valid one.", seconds(*retry_after)),
             Self::ConcurrencyLimited { team, limit, of } => format!("Team {team} has {limit} {of} in flight, as many as it may. Try again when one has ended."),
             Self::RouteFull { route, limit } => format!("The organisation has {limit} calls of {route} in flight, as many as Mavera takes at once. Try again when one has ended."),
             Self::RouteNotAllowed { team, route } => format!("Team {team} may not use {route}. Ask the gateway's operators to extend `routes`."),

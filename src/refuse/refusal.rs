@@ -65,6 +65,8 @@ pub enum Refusal {
     UnsupportedMediaType { reason: &'static str },
     /// The team's requests per minute, or its questions to the gateway itself, are used up.
     RateLimited { team: String, per_minute: u32, burst: u32, of: &'static str, retry_after: Duration },
+    /// Too many keys that are not valid came from the caller's address.
+    TooManyBadKeys { per_minute: u32, retry_after: Duration },
     /// The team has as many calls in flight, or questions to the gateway itself, as it may.
     ConcurrencyLimited { team: String, limit: usize, of: &'static str },
     /// The organisation has as many calls of a route in flight as the upstream takes.
@@ -162,7 +164,7 @@ impl Refusal {
             Self::ExpectationFailed { .. } => Code::ExpectationFailed,
             Self::BodyTooLarge { .. } => Code::BodyTooLarge,
             Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
-            Self::RateLimited { .. } => Code::RateLimitExceeded,
+            Self::RateLimited { .. } | Self::TooManyBadKeys { .. } => Code::RateLimitExceeded,
             Self::ConcurrencyLimited { .. } => Code::ConcurrencyLimitExceeded,
             Self::RouteFull { .. } => Code::JobLimitReached,
             Self::UpstreamWindowFull { .. } | Self::UpstreamWindowClosed { .. } => Code::UpstreamWindowFull,
@@ -250,6 +252,7 @@ impl Refusal {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. }
+            | Self::TooManyBadKeys { retry_after, .. }
             | Self::UpstreamWindowFull { retry_after, .. }
             | Self::UpstreamWindowClosed { retry_after }
             | Self::UpstreamDown { retry_after }

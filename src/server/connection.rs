@@ -2,14 +2,14 @@
 //! which bounds, and how it ends at a shutdown.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
+use http::Request;
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
@@ -17,9 +17,12 @@ use super::bounds::Bounds;
 use super::caller::Caller;
 use super::caller_body::CallerBody;
 use super::door::Door;
+use super::forwarded::{self, trusts};
 use super::http1::{self, Patience};
 use super::http2;
 use super::io::CallerIo;
+use super::prefixed::Prefixed;
+use super::proxy::preamble;
 use crate::arrival::Call;
 use crate::config::Server;
 use crate::gateway::Stack;
@@ -43,19 +46,36 @@ where
         let bounds = Bounds { server: config.server.clone(), exchange: config.upstream.timeouts.total };
         (bounds, snapshot.tls.clone())
     };
+    let server = &bounds.server;
+    let mut io = Prefixed::new(io);
+    let mut caller = address;
+    if trusts(&server.trusted_proxies, address.ip()) {
+        match door.within(server.head_timeout, preamble(&mut io)).await {
+            Some(Ok(source)) => caller = source.unwrap_or(address),
+            Some(Err(error)) => return tracing::debug!(%error, %address, "a proxy's preamble is not one"),
+            None => return,
+        }
+    }
+    // A proxy of many callers has as many connections as it likes.
+    let limited =
+        server.max_connections_per_address.filter(|_| !trusts(&server.trusted_proxies, caller.ip()));
+    let _counted = match limited.map(|limit| door.by_address.open(caller.ip(), limit)) {
+        Some(None) => return door.turned_away(caller.ip()),
+        counted => counted,
+    };
     // Boxed, so that a connection in clear does not take the memory of a handshake.
     match tls {
         None => {
-            let peer = Peer::new(address, None);
+            let peer = Peer::new(address, caller.ip(), None);
             serve_protocol(io, peer, service, door, &bounds).await;
         }
-        Some(tls) => Box::pin(serve_tls(io, address, tls, service, door, &bounds)).await,
+        Some(tls) => Box::pin(serve_tls(io, (address, caller.ip()), tls, service, door, &bounds)).await,
     }
 }
 
 async fn serve_tls<T, C, S>(
-    io: T,
-    address: SocketAddr,
+    io: Prefixed<T>,
+    (address, caller): (SocketAddr, IpAddr),
     tls: Arc<ServerConfig>,
     service: S,
     door: &Door,
@@ -65,62 +85,60 @@ async fn serve_tls<T, C, S>(
     C: Connect,
     S: Stack<C, CallerBody>,
 {
-    let handshake = timeout(bounds.server.head_timeout, TlsAcceptor::from(tls).accept(io));
-    let shaken = tokio::select! {
-        biased;
-        shaken = handshake => shaken,
-        () = door.shutdown.closing.cancelled() => return,
-    };
-    match shaken {
-        Ok(Ok(io)) => {
+    match door.within(bounds.server.head_timeout, TlsAcceptor::from(tls).accept(io)).await {
+        Some(Ok(io)) => {
             let certificate = io.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-            let peer = Peer::new(address, certificate.cloned().map(CertificateDer::into_owned));
-            serve_protocol(io, peer, service, door, bounds).await;
+            let peer = Peer::new(address, caller, certificate.cloned().map(CertificateDer::into_owned));
+            serve_protocol(Prefixed::new(io), peer, service, door, bounds).await;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => tracing::debug!("TLS handshake took too long"),
+        Some(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        None => tracing::debug!("TLS handshake took too long"),
     }
 }
 
 /// Tells the protocol by its first bytes, with TLS too: a peer that negotiated HTTP/2 and then says nothing
 /// is cut like any other.
-async fn serve_protocol<T, C, S>(mut io: T, peer: Peer, service: S, door: &Door, bounds: &Bounds)
+async fn serve_protocol<T, C, S>(mut io: Prefixed<T>, peer: Peer, service: S, door: &Door, bounds: &Bounds)
 where
     T: Caller,
     C: Connect,
     S: Stack<C, CallerBody>,
 {
-    let told = tokio::select! {
-        biased;
-        told = timeout(bounds.server.head_timeout, tell_protocol(&mut io)) => told,
-        () = door.shutdown.closing.cancelled() => return,
-    };
-    let Ok(Ok((h2, ahead))) = told else { return };
-    let io = CallerIo::new(io, ahead, bounds.server.write_timeout, door.parting.clone());
-    let peer = Arc::new(peer);
+    let Some(Ok(h2)) = door.within(bounds.server.head_timeout, tell_protocol(&mut io)).await else { return };
+    let io = CallerIo::new(io, bounds.server.write_timeout, door.parting.clone());
+    let (peer, trusted) = (Arc::new(peer), Arc::clone(&bounds.server.trusted_proxies));
+    let is_proxy = trusts(&trusted, peer.caller);
+    let service = service.map_request(move |request: Request<CallerBody>| {
+        let peer = match is_proxy {
+            true => peer.calling_for(forwarded::caller(request.headers(), peer.caller, &trusted)),
+            false => Arc::clone(&peer),
+        };
+        Call { peer, request }
+    });
     // Boxed, so that a connection takes the memory of its own protocol alone.
     if h2 {
-        Box::pin(http2::serve(io, peer, service, &door.shutdown, bounds)).await;
+        Box::pin(http2::serve(io, service, &door.shutdown, bounds)).await;
     } else {
         let Server { keep_alive, head_timeout: head, max_head, .. } = bounds.server;
-        let service = service.map_request(move |request| Call { peer: Arc::clone(&peer), request });
-        Box::pin(http1::serve(io, service, &door.shutdown, Patience { keep_alive, head }, max_head)).await;
+        let patience = Patience { keep_alive, head };
+        Box::pin(http1::serve(io, true, service, &door.shutdown, patience, max_head)).await;
     }
 }
 
-/// Reads until the first byte that is not the HTTP/2 preface's, or its end.
-async fn tell_protocol<T: AsyncRead + Unpin>(io: &mut T) -> io::Result<(bool, Bytes)> {
-    let mut ahead = BytesMut::with_capacity(1024);
+/// Reads until the first byte that is not the HTTP/2 preface's, or its end, and puts all of it back.
+async fn tell_protocol<T: AsyncRead + Unpin>(io: &mut Prefixed<T>) -> io::Result<bool> {
+    let mut first = BytesMut::with_capacity(1024);
     loop {
-        if io.read_buf(&mut ahead).await? == 0 {
+        if io.read_buf(&mut first).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let length = ahead.len().min(PREFACE.len());
-        if ahead[..length] != PREFACE[..length] {
-            return Ok((false, ahead.freeze()));
-        }
-        if length == PREFACE.len() {
-            return Ok((true, ahead.freeze()));
-        }
+        let length = first.len().min(PREFACE.len());
+        let told = match first[..length] == PREFACE[..length] {
+            false => false,
+            true if length == PREFACE.len() => true,
+            true => continue,
+        };
+        io.put_back(first.freeze());
+        return Ok(told);
     }
 }

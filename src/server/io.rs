@@ -1,5 +1,4 @@
-//! A caller's connection as hyper sees it: bytes that were read ahead come first, small writes are
-//! gathered into one, a write that the caller does not take has a deadline, and what still comes is read on at the end.
+//! A caller's connection as hyper sees it: small writes are gathered into one, a write that the caller does not take has a deadline, and what still comes is read on at the end.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -7,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Sleep, sleep};
@@ -23,8 +22,6 @@ const COPY_LIMIT: usize = 16 << 10;
 #[derive(Debug)]
 pub struct CallerIo<T> {
     inner: T,
-    /// Read to tell the protocol, not yet given to hyper.
-    ahead: Bytes,
     /// Scratch for gathering small writes. Empty but for the duration of a write.
     gathered: Vec<u8>,
     write_timeout: Duration,
@@ -37,13 +34,8 @@ pub struct CallerIo<T> {
 
 impl<T> CallerIo<T> {
     /// Wraps a connection of which `ahead` has been read already.
-    pub fn new(inner: T, ahead: Bytes, write_timeout: Duration, parting: Parting) -> Self {
-        Self { inner, ahead, gathered: Vec::new(), write_timeout, stalled: None, parting, farewell: None }
-    }
-
-    /// Whether there are bytes that were read to tell the protocol.
-    pub(super) fn has_ahead(&self) -> bool {
-        !self.ahead.is_empty()
+    pub fn new(inner: T, write_timeout: Duration, parting: Parting) -> Self {
+        Self { inner, gathered: Vec::new(), write_timeout, stalled: None, parting, farewell: None }
     }
 
     /// What it wraps.
@@ -75,16 +67,6 @@ impl<T> CallerIo<T> {
     where
         T: AsyncRead + Unpin,
     {
-        if !self.ahead.is_empty() {
-            let length = self.ahead.len().min(buf.remaining());
-            buf.put_slice(&self.ahead[..length]);
-            self.ahead.advance(length);
-            if self.ahead.is_empty() {
-                // An empty rest would keep the buffer for as long as the connection lives.
-                self.ahead = Bytes::new();
-            }
-            return Poll::Ready(Ok(length));
-        }
         let mut space = [std::mem::MaybeUninit::uninit(); 8 << 10];
         let length = space.len().min(buf.remaining());
         let mut read = ReadBuf::uninit(&mut space[..length]);
@@ -175,7 +157,7 @@ mod tests {
 
     fn caller(io: DuplexStream) -> CallerIo<DuplexStream> {
         let parting = Parting::new(1, CancellationToken::new());
-        CallerIo::new(io, Bytes::new(), Duration::from_mins(1), parting)
+        CallerIo::new(io, Duration::from_mins(1), parting)
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Request;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -44,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, desk: Desk, stop: CancellationT
         // Without room a connection is closed: waiting in line would keep the probes waiting too.
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
         let (desk, stop, shutdown) = (desk.clone(), stop.clone(), shutdown.clone());
-        let io = CallerIo::new(tcp, Bytes::new(), PATIENCE, parting.clone());
+        let io = CallerIo::new(tcp, PATIENCE, parting.clone());
         tokio::spawn(async move {
             let _held = permit;
             // Nothing here has a use for a body.
@@ -53,7 +52,7 @@ pub(super) async fn serve(listener: TcpListener, desk: Desk, stop: CancellationT
                 async move { Ok::<_, Infallible>(desk.answer(&head, peer).await) }
             });
             let patience = Patience { keep_alive: PATIENCE, head: PATIENCE };
-            stop.run_until_cancelled(http1::serve(io, service, &shutdown, patience, MAX_HEAD)).await
+            stop.run_until_cancelled(http1::serve(io, false, service, &shutdown, patience, MAX_HEAD)).await
         });
     }
 }

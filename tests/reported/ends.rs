@@ -193,7 +193,7 @@ async fn an_idle_connection_is_kept_longer_than_a_head_may_take() {
     let (rig, _) = Rig::with_simulator(&setup);
     let mut io = rig.raw();
     let call = request(&rig.key, "1.1", &chat_body(false, ""));
-    for idle in [31, 61, 76, 89] {
+    for idle in [31, 61, 91, 119] {
         io.write_all(call.as_bytes()).await.unwrap();
         let mut said = vec![0; 4096];
         let length = io.read(&mut said).await.unwrap();
@@ -207,7 +207,7 @@ async fn an_idle_connection_is_kept_longer_than_a_head_may_take() {
     let said = answers(&said).unwrap();
     assert_eq!(
         (said.len(), said[0].status, began.elapsed().as_secs()),
-        (1, 200, 90),
+        (1, 200, 120),
         "closed without a word"
     );
 }

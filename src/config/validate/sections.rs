@@ -1,9 +1,11 @@
 //! The sections of the file, but for teams.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::Uri;
 use http::uri::Scheme;
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 
 use super::validator::Validator;
@@ -31,6 +33,9 @@ impl Validator<'_, '_> {
             write_timeout,
             max_head,
             max_connections,
+            max_connections_per_address,
+            bad_keys_per_minute,
+            trusted_proxies,
             max_streams,
             workers,
         } = server;
@@ -45,19 +50,58 @@ impl Validator<'_, '_> {
                 key: self.required("server.tls.key", tls.key, "name the PEM file with the private key"),
             }),
             drain_timeout: self.duration("server.drain_timeout", drain_timeout, 30, 0..=86_400),
-            keep_alive: self.duration("server.keep_alive", keep_alive, 90, 1..=86_400),
+            keep_alive: self.duration("server.keep_alive", keep_alive, 120, 1..=86_400),
             head_timeout: self.duration("server.head_timeout", head_timeout, 30, 1..=3600),
             body_timeout: self.duration("server.body_timeout", body_timeout, 30, 1..=3600),
             write_timeout: self.duration("server.write_timeout", write_timeout, 60, 1..=3600),
             max_head: self.size("server.max_head", max_head, 16 << 10, (8 << 10)..=(256 << 10)),
             max_connections: self.number("server.max_connections", max_connections, 10_000, 1..=1_000_000)
                 as usize,
+            max_connections_per_address: match self.number(
+                "server.max_connections_per_address",
+                max_connections_per_address,
+                0,
+                0..=1_000_000,
+            ) {
+                0 => None,
+                limit => Some(limit as usize),
+            },
+            bad_keys_per_minute: match self.number(
+                "server.bad_keys_per_minute",
+                bad_keys_per_minute,
+                0,
+                0..=1_000_000,
+            ) {
+                0 => None,
+                limit => Some(limit),
+            },
+            trusted_proxies: self.networks("server.trusted_proxies", trusted_proxies),
             max_streams: self.number("server.max_streams", max_streams, 100, 1..=10_000),
             workers: match workers.0 {
                 None => cores,
                 given => usize::from(self.number("server.workers", Leaf(given), 1, 1..=256)),
             },
         }
+    }
+
+    /// Networks, or single addresses.
+    fn networks(&mut self, key: &str, leaf: Leaf<Vec<String>>) -> Arc<[IpNet]> {
+        let remedy = "write networks and addresses, like [\"10.0.0.0/8\", \"192.0.2.7\", \"2001:db8::/32\"]";
+        let texts = self.value(key, leaf, Vec::new(), remedy);
+        let mut networks = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            match text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(network) => networks.push(network),
+                Err(_) => {
+                    self.problems.add(
+                        &format!("{key}[{index}]"),
+                        format!("{text:?} is not a network"),
+                        remedy,
+                    );
+                }
+            }
+        }
+        networks.into()
     }
 
     pub(super) fn upstream(&mut self, upstream: file::Upstream) -> Upstream {

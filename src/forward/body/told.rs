@@ -153,7 +153,10 @@ mod tests {
         let (clock, counts) = (Clock::system(), Arc::new(Counts::new(&metrics)));
         let log = Log::start(std::io::sink(), &metrics).unwrap();
         let recorder = Arc::new(Recorder::new(clock, Arc::clone(&counts), log));
-        let peer = Arc::new(Peer::new((std::net::Ipv4Addr::LOCALHOST, 1).into(), None));
+        let peer = Arc::new({
+            let here = std::net::Ipv4Addr::LOCALHOST;
+            Peer::new((here, 1).into(), here.into(), None)
+        });
         let (head, ()) = http::Request::new(()).into_parts();
         let in_flight = Arc::new(InFlight::default());
         let telling = || {

@@ -63,9 +63,9 @@ enum Input {
 }
 
 impl<T: Caller> TurnIo<T> {
-    pub(in crate::server) fn new(io: CallerIo<T>, turn: Turn, patience: Patience) -> Self {
-        // What was read to tell the protocol is the beginning of a head.
-        let input = match io.has_ahead() {
+    /// `begun` if a first head is coming already.
+    pub(in crate::server) fn new(io: CallerIo<T>, begun: bool, turn: Turn, patience: Patience) -> Self {
+        let input = match begun {
             true => Input::Head { began: Instant::now(), behind: 0 },
             false => Input::Idle(None),
         };

@@ -25,9 +25,10 @@ use super::caller_body::CallerBody;
 use super::io::CallerIo;
 use crate::shutdown::Shutdown;
 
-/// Serves a connection to its end, or until `shutdown` closes what is idle.
+/// Serves a connection to its end, or until `shutdown` closes what is idle. `begun` if a first head is coming already.
 pub(super) async fn serve<T, S, A>(
     io: CallerIo<T>,
+    begun: bool,
     service: S,
     shutdown: &Shutdown,
     patience: Patience,
@@ -40,7 +41,7 @@ pub(super) async fn serve<T, S, A>(
     let turn = Turn::default();
     let rest = Rest::new(turn.clone(), shutdown.tasks.clone(), shutdown.closing.clone(), patience.head);
     let service = rest.watching(service);
-    let io = Handle::new(TurnIo::new(io, turn, patience));
+    let io = Handle::new(TurnIo::new(io, begun, turn, patience));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())

@@ -3,19 +3,22 @@
 mod rest;
 mod streams;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 use self::rest::Rest;
 use self::streams::{Bound, Streams};
@@ -23,10 +26,6 @@ use super::bounds::{Bounds, log_end};
 use super::caller::Caller;
 use super::caller_body::CallerBody;
 use super::io::CallerIo;
-use crate::arrival::Call;
-use crate::gateway::Stack;
-use crate::outbound::connect::Connect;
-use crate::peer::Peer;
 use crate::shutdown::Shutdown;
 
 /// Unread bytes of one HTTP/2 request, and unsent bytes of one answer. Bodies are bounded by the
@@ -40,24 +39,21 @@ const MAX_RESETS: usize = 20;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_WITHIN: Duration = Duration::from_secs(20);
 
-pub(super) async fn serve<T, C, S>(
-    io: CallerIo<T>,
-    peer: Arc<Peer>,
-    service: S,
-    shutdown: &Shutdown,
-    bounds: &Bounds,
-) where
+pub(super) async fn serve<T, S, A>(io: CallerIo<T>, service: S, shutdown: &Shutdown, bounds: &Bounds)
+where
     T: Caller,
-    C: Connect,
-    S: Stack<C, CallerBody>,
+    S: Service<Request<CallerBody>, Response = Response<A>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    A: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Send + Unpin + 'static,
 {
     let server = &bounds.server;
     let bound = Bound { whole: bounds.exchange + server.write_timeout, unread: server.write_timeout };
     let streams = Streams::new(shutdown.tasks.clone(), bound);
     let rest = Rest::new(shutdown.tasks.clone(), shutdown.cut.clone());
-    let service = service.map_request(move |request: Request<Incoming>| Call {
-        peer: Arc::clone(&peer),
-        request: request.map(|body| CallerBody::new(body, Arc::clone(&rest) as Arc<_>)),
+    let service = service.map_request(move |request: Request<Incoming>| {
+        request.map(|body| CallerBody::new(body, Arc::clone(&rest) as Arc<_>))
     });
     let service = streams.counting(service);
     let mut builder = http2::Builder::new(Tracked(shutdown.tasks.clone()));
