@@ -19,6 +19,8 @@ use crate::server::io::CallerIo;
 
 /// How long a caller that sends nothing more is taken for one that waits for its answer, before it is asked.
 const ASKED_AFTER: Duration = Duration::from_secs(1);
+/// How often an end is taken up once more.
+const TURNS: u8 = 3;
 /// How often it is looked whether the question came back.
 const LOOKED_EVERY: Duration = Duration::from_millis(500);
 /// The question: an informational answer, which every caller must understand and none has to heed (RFC 9110 §15.2). If the
@@ -56,8 +58,9 @@ enum Input {
     Idle(Option<Instant>),
     /// The head of the request behind so many, since then. It is over when there is one more.
     Head { began: Instant, behind: u64 },
-    /// It has ended its side. `asked` if it was asked whether it is there; looked at again at `next`.
-    Ended { asked: bool, next: Instant },
+    /// It has ended its side. `turns` is how often that was kept back from hyper; `asked` if it
+    /// was asked whether it is there; looked at again at `next`.
+    Ended { turns: u8, asked: bool, next: Instant },
     /// Nothing more is read: it took too long, in the middle of a head or not.
     GivenUp { in_head: bool },
 }
@@ -135,7 +138,16 @@ impl<T: Caller> TurnIo<T> {
     /// wait for the answer, or be gone.
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let gone = || Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, "the caller has left")));
-        while let Input::Ended { mut asked, next } = self.input
+        // What hyper has read of a request, the service may not have been given yet: that is done between two reads.
+        if let Input::Ended { turns, .. } = &mut self.input
+            && !self.turn.is_ours()
+            && *turns < TURNS
+        {
+            *turns += 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        while let Input::Ended { turns, mut asked, next } = self.input
             && self.turn.is_ours()
         {
             ready!(self.poll_alarm(next, cx));
@@ -150,7 +162,7 @@ impl<T: Caller> TurnIo<T> {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            self.input = Input::Ended { asked, next: Instant::now() + LOOKED_EVERY };
+            self.input = Input::Ended { turns, asked, next: Instant::now() + LOOKED_EVERY };
         }
         Poll::Ready(Ok(()))
     }
@@ -193,7 +205,7 @@ impl<T: Caller> Read for TurnIo<T> {
         }
         match this.io.poll_take(cx, &mut buf) {
             Poll::Ready(Ok(0)) => {
-                this.input = Input::Ended { asked: false, next: Instant::now() + ASKED_AFTER };
+                this.input = Input::Ended { turns: 0, asked: false, next: Instant::now() + ASKED_AFTER };
                 this.poll_ended(cx)
             }
             Poll::Ready(Ok(_)) => {
