@@ -31,7 +31,7 @@ impl<B> Check<Routed<B>> for Identify {
 
     fn check(&self, mut routed: Routed<B>) -> Result<Identified<B>, Refused> {
         let arrival = &mut routed.arrival;
-        let found = presented(&arrival.head.headers).and_then(|key| find(arrival, key));
+        let found = find(arrival);
         let allowed = found.and_then(|caller| {
             arrival.exchange.identified(Arc::clone(&caller.who));
             may_ask(&caller, &routed.target).map(|()| caller)
@@ -44,8 +44,9 @@ impl<B> Check<Routed<B>> for Identify {
 }
 
 /// Who has this key. An address from which too many came that are not valid is not looked at.
-fn find<B>(arrival: &Arrival<B>, key: &[u8]) -> Result<Caller, Refusal> {
-    let Arrival { snapshot, peer, exchange, .. } = arrival;
+fn find<B>(arrival: &mut Arrival<B>) -> Result<Caller, Refusal> {
+    let Arrival { snapshot, peer, exchange, head, .. } = arrival;
+    let key = presented(&head.headers)?;
     let clock = exchange.clock();
     let limit = snapshot.config.server.bad_keys_per_minute;
     if let Some(per_minute) = limit
@@ -53,11 +54,18 @@ fn find<B>(arrival: &Arrival<B>, key: &[u8]) -> Result<Caller, Refusal> {
     {
         return Err(Refusal::TooManyBadKeys { per_minute, retry_after });
     }
-    let found = snapshot.directory.find(key, clock.wall()).cloned();
-    if let (None, Some(per_minute)) = (&found, limit) {
+    let known = match snapshot.directory.find(key, clock.wall()) {
+        Ok(caller) => return Ok(caller.clone()),
+        Err(known) => known,
+    };
+    if let Some(per_minute) = limit {
         snapshot.bad_keys.count(peer.caller, per_minute, clock.now());
     }
-    found.ok_or(Refusal::InvalidApiKey)
+    // The caller is told no more than any stranger; the log names the key that has expired.
+    if let Some(known) = known {
+        exchange.identified(Arc::clone(&known.who));
+    }
+    Err(Refusal::InvalidApiKey)
 }
 
 /// The one key that was sent, from `Authorization: Bearer` or `x-api-key`. Two keys are refused, the

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::StatusCode;
-use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use prometheus::{Gauge, GaugeVec};
 use serde::Deserialize;
 
 use crate::books::local::LocalDesk;
 use crate::credits::Credits;
-use crate::credits::period::day_of;
+use crate::credits::period::{Period, day_of};
 use crate::inject;
-use crate::ledger::{LedgerError, Reads, Span, Spend};
+use crate::ledger::{LedgerError, Reading, Reads, Span, Spend};
 use crate::live::{Live, Snapshot};
 use crate::metrics::{self, Metrics};
 use crate::outbound::ask::{AskError, Bounds, ask};
@@ -166,11 +168,34 @@ pub async fn compare_with<C: Connect>(
         return Err(UsageError::Status(answer.status()));
     }
     let theirs = UpstreamUsage::parse(answer.body())?;
-    let zone = &snapshot.config.credits.zone;
-    let span = Span { since: day_of(theirs.start, zone), until: day_of(theirs.end, zone) };
-    let spends = reads.look(move |reading| reading.spends(span)).await?;
-    let sum = |amount: fn(&Spend) -> Credits| spends.iter().map(amount).fold(Credits::ZERO, |a, b| a + b);
-    Ok(Comparison { theirs, settled: sum(|spend| spend.settled), in_doubt: sum(|spend| spend.estimated) })
+    let zone = snapshot.config.credits.zone.clone();
+    let (settled, in_doubt) =
+        reads.look(move |reading| booked_in(reading, theirs.start, theirs.end, &zone)).await?;
+    Ok(Comparison { theirs, settled, in_doubt })
+}
+
+/// What is booked of a billing period, which begins and ends at some moment of a day: whole days by their sums, and of the
+/// two others the calls on the right side of the moment.
+fn booked_in(
+    reading: &dyn Reading,
+    start: Timestamp,
+    end: Timestamp,
+    zone: &TimeZone,
+) -> Result<(Credits, Credits), LedgerError> {
+    let (first, last) = (day_of(start, zone), day_of(end, zone));
+    let begins = |day: Date| Period::Day.resets(day.yesterday().unwrap_or(day), zone);
+    // The period has its last moment in it: what the upstream calls the end may be the last millisecond of a day.
+    let end = end.saturating_add(SignedDuration::from_millis(1)).unwrap_or(end);
+    let days = reading.spends(Span { since: first, until: last })?;
+    let sum = |amount: fn(&Spend) -> Credits| days.iter().map(amount).fold(Credits::ZERO, |a, b| a + b);
+    let before = reading.booked_between(begins(first), start)?;
+    let after = reading.booked_between(end, begins(last.tomorrow().unwrap_or(last)))?;
+    let without =
+        |sum: Credits, before: Credits, after: Credits| sum.saturating_sub(before).saturating_sub(after);
+    Ok((
+        without(sum(|spend| spend.settled), before.0, after.0),
+        without(sum(|spend| spend.estimated), before.1, after.1),
+    ))
 }
 
 /// What the upstream said last, and what is exported of it.

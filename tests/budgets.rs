@@ -26,7 +26,7 @@ use crate::support::{chat_body, queue};
 
 /// A ledger that only counts, and answers after a while of its own choosing.
 #[derive(Debug, Default)]
-struct Counting {
+pub struct Counting {
     seed: AtomicUsize,
     holds: AtomicUsize,
     endings: AtomicUsize,
@@ -51,7 +51,7 @@ impl Ledger for Counting {
     fn flush(&self) {}
 }
 
-fn settings(reserve: u64, wait: u64) -> Settings {
+pub fn settings(reserve: u64, wait: u64) -> Settings {
     Settings {
         zone: TimeZone::get("Europe/Berlin").unwrap(),
         reserve: Reserve::Fixed(Credits::whole(reserve)),
@@ -60,7 +60,7 @@ fn settings(reserve: u64, wait: u64) -> Settings {
     }
 }
 
-fn asked(team: &str, budgets: &[(Whose, u64, Period)]) -> Asked<'static> {
+pub fn asked(team: &str, budgets: &[(Whose, u64, Period)]) -> Asked<'static> {
     let budgets = budgets.iter().map(|(whose, credits, period)| {
         (whose.clone(), Budget { credits: Credits::whole(*credits), period: *period })
     });
@@ -70,14 +70,18 @@ fn asked(team: &str, budgets: &[(Whose, u64, Period)]) -> Asked<'static> {
 }
 
 /// Holds credits, as a call under these settings would.
-async fn hold_for(desk: &Arc<LocalDesk>, mut asked: Asked<'_>, settings: &Settings) -> Result<Hold, Refusal> {
+pub async fn hold_for(
+    desk: &Arc<LocalDesk>,
+    mut asked: Asked<'_>,
+    settings: &Settings,
+) -> Result<Hold, Refusal> {
     asked.ask.reserve = desk.reserve(settings, asked.route);
     asked.ask.patience.credits = settings.wait;
     let admission = desk.admit(asked, None).await.map_err(|denied| denied.refusal)?;
     Ok(admission.hold.expect("it costs"))
 }
 
-fn settle(hold: Hold, credits: u64) {
+pub fn settle(hold: Hold, credits: u64) {
     hold.end(Closing {
         ending: Ending::Settled { credits: Credits::whole(credits), basis: Basis::Final, reason: "" },
         outcome: "completed",
@@ -88,7 +92,7 @@ fn settle(hold: Hold, credits: u64) {
     });
 }
 
-fn accounts_at(wall: &str, pushed: &'static AtomicI64) -> (Arc<LocalDesk>, Arc<Counting>) {
+pub fn accounts_at(wall: &str, pushed: &'static AtomicI64) -> (Arc<LocalDesk>, Arc<Counting>) {
     let clock = Clock::starting_at(wall.parse().unwrap()).pushed_by(pushed);
     let ledger = Arc::new(Counting::default());
     let text = "[upstream]\nrequests_per_minute = 100000000\n[credits]\ntime_zone = \"Europe/Berlin\"\n";

@@ -379,10 +379,12 @@ impl Simulator {
         let new = drifted.saturating_sub(state.pool.dashboard);
         state.pool.dashboard += new;
         state.books.recharged += state.pool.spend(new);
-        let (pool, api) = (&state.pool, state.books.total_charged());
+        let (pool, total) = (&state.pool, state.books.total_charged());
         let month = now.to_zoned(jiff::tz::TimeZone::UTC);
         let start =
             month.first_of_month().and_then(|day| day.start_of_day()).map_or(now, |start| start.timestamp());
+        let (start, before) = state.billed_since.unwrap_or((start, 0));
+        let api = total - before;
         let end = month.last_of_month().and_then(|day| day.end_of_day()).map_or(now, |end| end.timestamp());
         json!({
             "object": "usage",

@@ -108,6 +108,8 @@ struct State {
     books: Books,
     responses: usize,
     started: Timestamp,
+    /// When the billing period began, where that is not the first of the month, and what had been charged before.
+    billed_since: Option<(Timestamp, u64)>,
 }
 
 impl fmt::Debug for Simulator {
@@ -133,6 +135,7 @@ impl Simulator {
             books: Books::default(),
             responses: 0,
             started: wall(),
+            billed_since: None,
             settings,
         };
         Self { wall: Arc::new(wall), state: Arc::new(Mutex::new(state)) }
@@ -160,6 +163,12 @@ impl Simulator {
     /// Sets a limit for the workspace, or lifts it, as somebody in the dashboard would.
     pub fn set_workspace_budget(&self, budget: Option<u64>) {
         self.state().settings.workspace_budget = budget;
+    }
+
+    /// The billing period began at that moment, before the calls that are made from now on.
+    pub fn bill_from(&self, start: Timestamp) {
+        let mut state = self.state();
+        state.billed_since = Some((start, state.books.total_charged()));
     }
 
     /// Changes the state of its keys, as somebody in the dashboard would.

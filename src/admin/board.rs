@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use prometheus::{Gauge, GaugeVec, IntGauge};
 
 use crate::books::open::Books;
+use crate::config::Expiry;
 use crate::credits::budget::{Budgets, Standing, Whose};
 use crate::desk::State;
 use crate::forward::drain::Drain;
@@ -42,6 +43,7 @@ struct Gauges {
     upstream_state: GaugeVec,
     queue_waiting: GaugeVec,
     queue_lag: GaugeVec,
+    caller_keys: GaugeVec,
     /// What a call holds at present.
     reserve: Gauge,
     window_used: IntGauge,
@@ -90,6 +92,15 @@ impl Board {
             .teams()
             .iter()
             .map(|team| (&*team.name, Whose::Team(Arc::clone(&team.name)), team.budget));
+        let expiring: Vec<_> = snapshot.config.expiring_keys(self.now()).map(|(.., expiry)| expiry).collect();
+        let keys: usize = snapshot.config.teams.iter().map(|team| team.keys.len()).sum();
+        let past = expiring.iter().filter(|expiry| **expiry == Expiry::Past).count();
+        for (state, count) in
+            [("expired", past), ("expiring", expiring.len() - past), ("valid", keys - expiring.len())]
+        {
+            #[expect(clippy::cast_precision_loss, reason = "as many as fit into a configuration")]
+            gauges.caller_keys.with_label_values(&[state]).set(count as f64);
+        }
         let upstream = desk.upstream();
         for state in State::ALL {
             let is = if state == upstream { 1.0 } else { 0.0 };
@@ -141,6 +152,11 @@ impl Gauges {
             queue_lag: by_team(
                 "queue_service_lag_places",
                 "Places that a team whose calls wait is behind its fair share since they do.",
+            ),
+            caller_keys: metrics.gauges(
+                "caller_keys",
+                "Keys of the configuration: valid, expiring within two weeks, or expired and refused. `check` names them.",
+                &["state"],
             ),
             reserve: metrics.gauge(
                 "credits_reserve",

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -14,6 +14,9 @@ use crate::desk::{Desk, Moment};
 /// A leap of the wall clock against the monotonic one that is worth a word.
 const LEAP: Duration = Duration::from_mins(5);
 
+/// A clock that is more days than this behind the day that is booked on is followed back.
+pub(super) const FOLLOWED_BACK: i32 = 2;
+
 /// The day that is booked on.
 #[derive(Debug)]
 pub(super) struct Days {
@@ -21,16 +24,24 @@ pub(super) struct Days {
     zone: TimeZone,
     /// When it is over by the wall's clock.
     ends: Timestamp,
+    /// Before this moment it is so far ahead of the wall's clock that it was wrong.
+    wrong_before: Timestamp,
     /// Wall and monotonic time at the last look, to notice leaps.
     looked: (Timestamp, Instant),
+}
+
+/// When a day is over, and before when it is too far ahead to be right.
+fn bounds(day: Date, zone: &TimeZone) -> (Timestamp, Timestamp) {
+    let ahead = day.checked_sub(FOLLOWED_BACK.days()).unwrap_or(day);
+    (Period::Day.resets(day, zone), Period::Day.resets(ahead, zone))
 }
 
 impl Days {
     /// Days of a zone, beginning with `today`: the clock's, or a later one that was booked on already.
     pub(super) fn new(clock: Clock, zone: &TimeZone, today: Date) -> Self {
         let zone = zone.clone();
-        let ends = Period::Day.resets(today, &zone);
-        Self { clock, zone, ends, looked: (clock.wall(), clock.now()) }
+        let (ends, wrong_before) = bounds(today, &zone);
+        Self { clock, zone, ends, wrong_before, looked: (clock.wall(), clock.now()) }
     }
 
     pub(super) fn zone(&self) -> &TimeZone {
@@ -41,7 +52,7 @@ impl Days {
     pub(super) fn set_zone(&mut self, zone: &TimeZone, today: Date) {
         if *zone != self.zone {
             self.zone = zone.clone();
-            self.ends = Period::Day.resets(today, zone);
+            (self.ends, self.wrong_before) = bounds(today, zone);
         }
     }
 
@@ -52,7 +63,8 @@ impl Days {
         self.clock.since_origin() + Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1)
     }
 
-    /// Moves a desk on to the clock's day, never back. Returns the time as the desk knows it.
+    /// Moves a desk on to the clock's day. Back only where the clock is two days behind: then it was wrong before, and a
+    /// start would follow it too. Returns the time as the desk knows it.
     pub(super) fn roll(&mut self, desk: &mut Desk) -> Moment {
         let (wall, now) = (self.clock.wall(), self.clock.now());
         let passed = now.saturating_duration_since(self.looked.1);
@@ -60,11 +72,16 @@ impl Days {
         let leap = Duration::try_from(wall.duration_since(expected).abs()).unwrap_or_default();
         self.looked = (wall, now);
         if leap > LEAP {
-            tracing::warn!(%wall, %expected, "the wall clock has leapt; budget periods follow it forwards, never back");
+            tracing::warn!(%wall, %expected, "the wall clock has leapt; budget periods follow it forwards, and back by more than two days");
         }
-        if wall >= self.ends {
-            let today = day_of(wall, &self.zone).max(desk.today());
-            self.ends = Period::Day.resets(today, &self.zone);
+        let was_wrong = wall < self.wrong_before;
+        if wall >= self.ends || was_wrong {
+            let day = day_of(wall, &self.zone);
+            let today = if was_wrong { day } else { day.max(desk.today()) };
+            if was_wrong {
+                tracing::warn!(booked_on = %desk.today(), %today, "the day that was booked on is not yet to come: the clock was wrong, and is followed back");
+            }
+            (self.ends, self.wrong_before) = bounds(today, &self.zone);
             desk.roll(today, self.end());
         }
         self.clock.since_origin_of(now)

@@ -12,7 +12,7 @@ use jiff::{Timestamp, ToSpan};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::days::Days;
+use super::days::{Days, FOLLOWED_BACK};
 use super::learned::Learned;
 use super::pace::Pace;
 use super::queue_counts::{QueueCounts, Waited};
@@ -26,9 +26,6 @@ use crate::desk::{Ask, Desk, Look, Seen, Settings, State as UpstreamState};
 use crate::ledger::{CallId, Ledger, Spend};
 use crate::refuse::Refusal;
 use crate::route::Route;
-
-/// Days that the ledger may be ahead of the clock at a start: a step back, or another zone.
-const CARRY_OVER: i32 = 2;
 
 /// The desk, and all that stands around it.
 #[derive(Debug)]
@@ -71,7 +68,7 @@ impl LocalDesk {
     ) -> Arc<Self> {
         let zone = &config.credits.zone;
         let mut today = day_of(clock.wall(), zone);
-        let furthest = today.checked_add(CARRY_OVER.days()).unwrap_or(today);
+        let furthest = today.checked_add(FOLLOWED_BACK.days()).unwrap_or(today);
         for spend in spent {
             // A ledger that was written with the clock a little further on has closed the days before. Days further
             // off were written under a wrong clock, and must not freeze the budgets until they come.

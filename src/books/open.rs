@@ -11,7 +11,7 @@ use super::queue_counts::QueueCounts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::credits::period::day_of;
-use crate::desk::{ARRIVAL, KEPT_DAYS, WINDOW};
+use crate::desk::{ARRIVAL, GRANT_DAYS, KEPT_DAYS, WINDOW};
 use crate::ledger::counts::Counts;
 use crate::ledger::{Adjusted, Changes, Ledger, LedgerError, LookBack, Opening, Reading, Reads, file};
 
@@ -40,6 +40,7 @@ pub fn look_back(config: &Config, clock: Clock) -> LookBack {
         now,
         today,
         since: today.checked_sub(KEPT_DAYS.days()).unwrap_or(today),
+        grants: today.checked_sub(GRANT_DAYS.days()).unwrap_or(today),
         costs: LEARNED_FROM,
         sent_since: now.saturating_sub(WINDOW + ARRIVAL).unwrap_or(now),
     }
@@ -71,9 +72,7 @@ impl Books {
         opening: Opening,
     ) -> Self {
         let Opening { last_call, totals, spent, grants, costs, sent, last_change } = opening;
-        // Teams that are no longer configured keep their series.
         for total in &totals {
-            counts.team(&total.team);
             counts.continue_from(total);
         }
         let desk = LocalDesk::new(ledger, clock, config, queue, last_call, &spent);
@@ -135,9 +134,10 @@ impl Watch {
         if self.seen == Some(version) {
             return Ok(());
         }
-        // A day early, so that no zone is left out; whether a grant is in force is decided at each call.
-        let since = now.to_zoned(jiff::tz::TimeZone::UTC).date();
-        let Changes { grants, adjusted } = reading.changes(since.yesterday().unwrap_or(since), self.last)?;
+        // Also those that have ended, with which earlier periods were paid; what of them is in force is decided at each call.
+        let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
+        let since = today.checked_sub(GRANT_DAYS.days()).unwrap_or(today);
+        let Changes { grants, adjusted } = reading.changes(since, self.last)?;
         desk.set_grants(grants);
         for Adjusted { seq, day, team, key_id, millionths } in adjusted {
             desk.adjust(day, &team.into(), &key_id.into(), millionths);

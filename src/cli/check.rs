@@ -1,12 +1,18 @@
 //! `check`: the start-up path, as far as it goes without listening, writing or sending.
 
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::failure::{Failure, count, say};
 use crate::clock::Clock;
+use crate::config::{Config, Expiry, Oddity};
 use crate::ledger::file;
 use crate::live::Live;
 use crate::metrics::Metrics;
+
+/// What to do about an address that cannot be had.
+const REMEDY: &str = "name one of this machine's addresses, and a port that this user may have";
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let live = Live::load(config, &Metrics::new(), Clock::system())?;
@@ -25,6 +31,38 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     )?;
     let ledger = std::path::absolute(&snapshot.config.ledger.path)?;
     say!("The ledger is {}{}.", ledger.display(), if is_there { "" } else { ", which is not there yet" })?;
-    say!("Not tried: whether the addresses are free, and whether the upstream takes the key.")
-        .map_err(Failure::from)
+    for Oddity { key, message } in snapshot.config.oddities() {
+        say!("Warning: {key}: {message}.")?;
+    }
+    for (team, key, expiry) in snapshot.config.expiring_keys(Clock::system().wall()) {
+        let (id, expires) = (&key.id, key.expires.map(|at| format!("{at:.0}")).unwrap_or_default());
+        match expiry {
+            Expiry::Past => say!("Key {id} of team {team} expired at {expires}, and is refused."),
+            Expiry::Soon => {
+                say!("Key {id} of team {team} expires at {expires}: `key new --team {team}` makes another.")
+            }
+        }?;
+    }
+    if !addresses(&snapshot.config)?.is_empty() {
+        say!("Those are in use now: by this gateway, if it runs, and else by another program.")?;
+    }
+    say!("Not tried: whether the upstream takes the key.").map_err(Failure::from)
+}
+
+/// Tries the addresses as a start does. Returns those in use, which are told of; what no start could have is a failure.
+fn addresses(config: &Config) -> Result<Vec<SocketAddr>, Failure> {
+    let mut used = Vec::new();
+    for (key, address) in [("server.listen", config.server.listen), ("admin.listen", config.admin.listen)] {
+        match TcpListener::bind(address) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                say!("{key} = \"{address}\" is in use.")?;
+                used.push(address);
+            }
+            Err(error) => {
+                return Err(Failure::Usage(format!("{key}: cannot listen on {address}: {error}; {REMEDY}")));
+            }
+        }
+    }
+    Ok(used)
 }

@@ -42,11 +42,12 @@ pub(super) fn run(command: &KeyCommand) -> Result<(), Failure> {
     writeln!(out)?;
     writeln!(out, "# Give the key above to team {team}; it will not be shown again.")?;
     writeln!(out, "# Add this line to `keys` of the team in the configuration:")?;
-    writeln!(out, "[[team]]")?;
-    writeln!(out, "name = \"{team}\"")?;
-    writeln!(out, "keys = [")?;
-    writeln!(out, "  {{ id = \"{}\", sha256 = \"{}\"{expires} }},", key.id, key.sha256)?;
-    writeln!(out, "]")?;
+    writeln!(out, "{{ id = \"{}\", sha256 = \"{}\"{expires} }},", key.id, key.sha256)?;
+    writeln!(out)?;
+    writeln!(out, "# If the team is not there yet, these are its table:")?;
+    writeln!(out, "# [[team]]")?;
+    writeln!(out, "# name = \"{team}\"")?;
+    writeln!(out, "# keys = [  # the line above  ]")?;
     if out.is_terminal() {
         eprintln!("(the key is now in your terminal's history; clear it when you have passed it on)");
     }

@@ -15,7 +15,7 @@ use crate::books::queue_counts::QueueCounts;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
-use crate::live::Live;
+use crate::live::{Live, warn_of_oddities};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::record::Recorder;
@@ -127,6 +127,7 @@ async fn serve(gateway: &Gateway, inherited: Inherited, mut signals: Signals) ->
             "no team is configured, so every call will be refused; make a key with `mavera-gateway key new`"
         );
     }
+    warn_of_oddities(&snapshot.config, gateway.recorder.clock().wall());
     // A connection of a caller, and one to the upstream for its call.
     let wanted = 2 * snapshot.config.server.max_connections as u64 + SPARE_DESCRIPTORS;
     if let Some(allowed) = limits::raise_descriptors().filter(|allowed| *allowed < wanted) {

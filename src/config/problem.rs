@@ -161,8 +161,10 @@ fn without_keys(message: &str) -> String {
     while let Some(at) = ["mvra_", "mvgw_"].iter().filter_map(|prefix| rest.find(prefix)).min() {
         let (before, key) = rest.split_at(at + "mvra_".len());
         safe.push_str(before);
-        safe.push('…');
         rest = key.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        let behind = &key[..key.len() - rest.len()];
+        // The prefix alone is said of what is expected, and is nobody's.
+        safe.push_str(if matches!(behind, "" | "live_") { behind } else { "…" });
     }
     safe.push_str(rest);
     safe

@@ -9,8 +9,8 @@ use std::time::Duration;
 use globset::GlobSet;
 use http::Uri;
 use ipnet::IpNet;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::file::{Durability, LogLevel, OnDisconnect};
 use crate::credits::Credits as Amount;
@@ -52,6 +52,72 @@ pub struct Tracing {
     pub sample_ratio: f64,
     /// The resource's `service.name`.
     pub service_name: String,
+}
+
+/// What is valid, and surely not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oddity {
+    /// Whose budget.
+    pub key: String,
+    /// What follows from it, and how to mend it.
+    pub message: String,
+}
+
+impl Config {
+    /// Budgets below what a call holds: they admit no call at all. One of nothing says that it is meant.
+    #[must_use]
+    pub fn oddities(&self) -> Vec<Oddity> {
+        let reserve = match self.credits.reserve {
+            Reserve::Fixed(amount) => amount,
+            Reserve::Learned { floor } => floor,
+        };
+        let of_team = |team: &Team| {
+            let own = [(format!("the budget of team {}", team.name), team.budget)];
+            let keys = team.keys.iter().map(|key| (format!("the budget of key {}", key.id), key.budget));
+            own.into_iter().chain(keys).collect::<Vec<_>>()
+        };
+        let budgets = [("credits.budget".to_owned(), self.credits.budget)]
+            .into_iter()
+            .chain(self.teams.iter().flat_map(of_team));
+        let odd = budgets.filter_map(|(key, budget)| {
+            let credits = budget?.credits;
+            let message = format!(
+                "{credits} credits are less than the {reserve} that a call holds, so no call is ever admitted; raise it, or \
+                 lower `credits.reserve` (0 says that nothing is to be spent)"
+            );
+            (credits > Amount::ZERO && credits < reserve).then_some(Oddity { key, message })
+        });
+        odd.collect()
+    }
+}
+
+/// How a key stands that has an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It is refused.
+    Past,
+    /// It will be within two weeks.
+    Soon,
+}
+
+/// How long before its end a key is told of.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+impl Config {
+    /// Keys that have expired, or will soon, with their teams.
+    pub fn expiring_keys(&self, now: Timestamp) -> impl Iterator<Item = (&str, &CallerKey, Expiry)> {
+        let stands = move |key: &CallerKey| {
+            let left = key.expires?.duration_since(now);
+            if left <= SignedDuration::ZERO {
+                Some(Expiry::Past)
+            } else {
+                (left <= SOON).then_some(Expiry::Soon)
+            }
+        };
+        self.teams.iter().flat_map(move |team| {
+            team.keys.iter().filter_map(move |key| Some((team.name.as_str(), key, stands(key)?)))
+        })
+    }
 }
 
 /// The callers' listener and its bounds.

@@ -4,15 +4,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use jiff::ToSpan;
 use jiff::civil::Date;
 
 use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Grant, Tally, Whose};
 use crate::credits::period::Period;
 
-/// Days of sums that are kept: the longest period, and a margin for holds that end after theirs.
+/// How many days back sums are known: the longest period, and a margin for holds that end after theirs.
 pub const KEPT_DAYS: i32 = 45;
+/// How many days back it is known what earlier periods took of a grant.
+pub const GRANT_DAYS: i32 = 400;
+/// Days with sums that are kept: those, and some of a clock that was wrong. Keys are many, and are granted nothing.
+const KEPT: usize = 50;
+const KEPT_OF_GRANTED: usize = 405;
 
 const PERIODS: [Period; 3] = [Period::Day, Period::Week, Period::Month];
 
@@ -68,15 +72,22 @@ impl Account {
         }
     }
 
-    fn roll(&mut self, from: &Bounds, to: &Bounds) {
+    fn roll(&mut self, from: &Bounds, to: &Bounds, kept: usize) {
         self.days.entry(from.today).or_default().add(self.running[0]);
         for (sums, (first, next)) in self.running.iter_mut().zip(to.periods) {
             *sums = Sums::default();
             self.days.range(first..next).for_each(|(_, of_day)| sums.add(*of_day));
         }
         self.days.remove(&to.today);
-        let oldest = to.today.checked_sub(KEPT_DAYS.days()).unwrap_or(Date::MIN);
-        self.days.retain(|day, sums| *day >= oldest || sums.held > Credits::ZERO);
+        self.days.retain(|_, sums| *sums != Sums::default());
+        // By number and not by distance: a clock that leaps for a moment makes nobody forget.
+        while self.days.len() > kept
+            && let Some((day, sums)) = self.days.first_key_value()
+            && sums.held == Credits::ZERO
+        {
+            let day = *day;
+            self.days.remove(&day);
+        }
     }
 }
 
@@ -119,12 +130,14 @@ impl Accounts {
         self.bounds.today
     }
 
-    /// Moves on to a later day.
+    /// Moves to another day.
     pub(super) fn roll(&mut self, today: Date) {
         let to = Bounds::of(today);
-        let keyed = self.teams.values_mut().chain(self.keys.values_mut());
-        for account in keyed.chain([&mut self.organisation]) {
-            account.roll(&self.bounds, &to);
+        for account in self.teams.values_mut().chain([&mut self.organisation]) {
+            account.roll(&self.bounds, &to, KEPT_OF_GRANTED);
+        }
+        for account in self.keys.values_mut() {
+            account.roll(&self.bounds, &to, KEPT);
         }
         self.bounds = to;
     }
@@ -177,19 +190,40 @@ impl Accounts {
     pub(super) fn tally(&self, whose: &Whose, budget: Budget) -> Tally {
         let period = PERIODS.iter().position(|period| *period == budget.period).unwrap_or_default();
         let Sums { used, held } = self.of(whose).map(|account| account.running[period]).unwrap_or_default();
-        let granted = if self.grants.is_empty() { Credits::ZERO } else { self.granted(whose) };
+        let granted = if self.grants.is_empty() { Credits::ZERO } else { self.granted(whose, budget) };
         Tally { whole: budget.credits + granted, granted, used, held }
     }
 
-    fn granted(&self, whose: &Whose) -> Credits {
+    /// What grants add to the running period. A grant is given once, not once a period: what earlier periods spent beyond
+    /// the budget is taken from those in force then, from the one that ends first first.
+    fn granted(&self, whose: &Whose, budget: Budget) -> Credits {
         let name = match whose {
             Whose::Organisation => "organisation",
             Whose::Team(name) => name,
             Whose::Key(_) => return Credits::ZERO,
         };
-        let in_force =
-            |grant: &&Grant| grant.team == name && (grant.from..=grant.until).contains(&self.bounds.today);
-        self.grants.iter().filter(in_force).fold(Credits::ZERO, |sum, grant| sum + grant.credits)
+        let today = self.bounds.today;
+        let of_name = self.grants.iter().filter(|grant| grant.team == name && grant.from <= today);
+        let mut left: Vec<_> = of_name.map(|grant| (grant, grant.credits)).collect();
+        let (Some(begin), Some(account)) = (left.iter().map(|(grant, _)| grant.from).min(), self.of(whose))
+        else {
+            return in_force(&left, today);
+        };
+        left.sort_by_key(|(grant, _)| grant.until);
+        let mut first = budget.period.first(begin);
+        while first < budget.period.first(today) {
+            let next = budget.period.next(first);
+            let used = account.days.range(first..next).map(|(_, sums)| sums.used);
+            let spent = used.fold(Credits::ZERO, |sum, used| sum + used);
+            let mut beyond = spent.saturating_sub(budget.credits);
+            for (_, left) in left.iter_mut().filter(|(grant, _)| grant.from < next && grant.until >= first) {
+                let taken = beyond.min(*left);
+                *left = left.saturating_sub(taken);
+                beyond = beyond.saturating_sub(taken);
+            }
+            first = next;
+        }
+        in_force(&left, today)
     }
 
     /// Whether every budget has room for `reserve`. Of those that have not, one that no call in flight can give back to is
@@ -230,6 +264,12 @@ impl Accounts {
         };
         self.of(whose).map(days).unwrap_or_default()
     }
+}
+
+/// What is left of grants that have not ended.
+fn in_force(left: &[(&Grant, Credits)], today: Date) -> Credits {
+    let going = left.iter().filter(|(grant, _)| grant.until >= today);
+    going.fold(Credits::ZERO, |sum, (_, left)| sum + *left)
 }
 
 /// The account of a name, made where there was none.

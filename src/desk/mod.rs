@@ -22,7 +22,7 @@ mod look;
 #[cfg(test)]
 mod tests;
 
-pub use self::accounts::KEPT_DAYS;
+pub use self::accounts::{GRANT_DAYS, KEPT_DAYS};
 pub use self::look::Look;
 pub use self::state::Desk;
 pub use self::terms::{

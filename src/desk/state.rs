@@ -56,7 +56,7 @@ impl Desk {
 
     /// A later day has begun, and is over at `ends`.
     pub fn roll(&mut self, today: Date, ends: Moment) {
-        if today > self.accounts.today() {
+        if today != self.accounts.today() {
             self.accounts.roll(today);
             self.freed = true;
         }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use prometheus::{Counter, CounterVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
@@ -30,8 +30,9 @@ pub struct Counts {
     credits: CounterVec,
     tokens: IntCounterVec,
     overruns: CounterVec,
-    /// The three above of each team, resolved once.
+    /// The three above of each team that is configured, resolved once; and of all others together.
     teams: RwLock<HashMap<Box<str>, Arc<OfTeam>>>,
+    others: OnceLock<Arc<OfTeam>>,
     reserve_ratio: Histogram,
     /// How long the ledger's transactions take.
     pub(super) commit: Histogram,
@@ -40,6 +41,8 @@ pub struct Counts {
     fails: AtomicBool,
     /// It is not the one that was opened.
     lost: AtomicBool,
+    /// Its database does not take an entry, though it can be written.
+    foreign: AtomicBool,
     /// Whether what is tried comes back.
     pub(super) disk: Disk,
     /// What only the journal has.
@@ -54,8 +57,8 @@ pub struct Counts {
 #[derive(Debug)]
 struct OfTeam {
     overruns: Counter,
-    /// By number of the route; behind them whatever is no route any more.
-    routes: [OfRoute; Route::COUNT + 1],
+    /// By number of the route, where it costs; behind them whatever is no route any more, once there is some of it.
+    routes: [OnceLock<OfRoute>; Route::COUNT + 1],
 }
 
 /// The series of a team's calls of a route.
@@ -82,12 +85,6 @@ impl OfRoute {
     }
 }
 
-impl OfTeam {
-    fn route(&self, route: Option<Route>) -> &OfRoute {
-        &self.routes[route.map_or(Route::COUNT, Route::index)]
-    }
-}
-
 impl Counts {
     /// Declares them.
     #[must_use]
@@ -109,6 +106,7 @@ impl Counts {
                 &["team"],
             ),
             teams: RwLock::default(),
+            others: OnceLock::new(),
             reserve_ratio: metrics.histogram(
                 "reserve_to_actual_ratio",
                 "What was held for a call as a multiple of what it cost: 1 is exact, less is an overrun.",
@@ -122,6 +120,7 @@ impl Counts {
             disk: Disk::default(),
             fails: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            foreign: AtomicBool::new(false),
             closed: metrics.level(
                 "ledger_closed",
                 "1 while the ledger cannot be written and nothing that costs is forwarded.",
@@ -138,34 +137,61 @@ impl Counts {
         }
     }
 
-    /// Makes the series of a team exist.
+    /// Makes the series of a team exist that would mislead by not being there.
     pub(crate) fn team(&self, team: &str) {
-        self.of(team);
+        let series = self.made(team);
+        self.teams.write().unwrap_or_else(PoisonError::into_inner).entry(team.into()).or_insert(series);
     }
 
-    fn of(&self, team: &str) -> Arc<OfTeam> {
-        if let Some(known) = self.teams.read().unwrap_or_else(PoisonError::into_inner).get(team) {
-            return Arc::clone(known);
+    /// A team is gone, and takes its series along. What its last calls cost is counted for nobody by name.
+    pub(crate) fn forget(&self, team: &str) {
+        self.teams.write().unwrap_or_else(PoisonError::into_inner).remove(team);
+        // One that is not there needs no taking away.
+        let _ = self.overruns.remove_label_values(&[team]);
+        for at in 0..=Route::COUNT {
+            for basis in [Basis::Final, Basis::Estimated] {
+                let _ = self.credits.remove_label_values(&[team, label(at), basis.as_str()]);
+            }
+            for direction in DIRECTIONS {
+                let _ = self.tokens.remove_label_values(&[team, label(at), direction]);
+            }
         }
-        let label = |at: usize| Route::all().nth(at).map_or(OTHER, Route::label);
-        let of_route = |route: &str| OfRoute {
+    }
+
+    fn made(&self, team: &str) -> Arc<OfTeam> {
+        let overruns = self.overruns.with_label_values(&[team]);
+        let series = OfTeam { overruns, routes: std::array::from_fn(|_| OnceLock::new()) };
+        for route in Route::all().filter(|route| route.row().costs()) {
+            self.of_route(team, &series, Some(route));
+        }
+        Arc::new(series)
+    }
+
+    /// The series of a route of a team's.
+    fn of_route<'s>(&self, team: &str, series: &'s OfTeam, route: Option<Route>) -> &'s OfRoute {
+        let at = route.map_or(Route::COUNT, Route::index);
+        series.routes[at].get_or_init(|| OfRoute {
             credits: [Basis::Final, Basis::Estimated]
-                .map(|basis| self.credits.with_label_values(&[team, route, basis.as_str()])),
-            tokens: DIRECTIONS.map(|direction| self.tokens.with_label_values(&[team, route, direction])),
+                .map(|basis| self.credits.with_label_values(&[team, label(at), basis.as_str()])),
+            tokens: DIRECTIONS.map(|direction| self.tokens.with_label_values(&[team, label(at), direction])),
+        })
+    }
+
+    /// Counts for a team, or for all others together, under its lock: what is taken away meanwhile does not come back.
+    fn count(&self, team: &str, route: Option<Route>, count: impl FnOnce(&OfTeam, &OfRoute)) {
+        let teams = self.teams.read().unwrap_or_else(PoisonError::into_inner);
+        let (team, series) = match teams.get(team) {
+            Some(series) => (team, series),
+            None => (OTHER, self.others.get_or_init(|| self.made(OTHER))),
         };
-        let series = Arc::new(OfTeam {
-            overruns: self.overruns.with_label_values(&[team]),
-            routes: std::array::from_fn(|at| of_route(label(at))),
-        });
-        let mut teams = self.teams.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(teams.entry(team.into()).or_insert(series))
+        count(series, self.of_route(team, series, route));
     }
 
     /// Whether the ledger cannot be written: it was tried and failed, it is being tried and does not come back, or it is not
     /// the one that was opened.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        let closed = self.hangs() || self.is_lost() || self.fails.load(Ordering::Relaxed);
+        let closed = self.why_nothing_is_tried().is_some() || self.fails.load(Ordering::Relaxed);
         self.closed.set(i64::from(closed));
         closed
     }
@@ -188,9 +214,24 @@ impl Counts {
         }
     }
 
-    /// Whether the ledger is not the one that was opened.
-    pub(super) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
+    /// Somebody else has written to the ledger, as far as its entries show; or nobody has.
+    pub(super) fn set_foreign(&self, foreign: bool) {
+        if self.foreign.swap(foreign, Ordering::Relaxed) != foreign && foreign {
+            tracing::error!(
+                "the ledger does not take an entry, though it can be written: nothing that costs is forwarded until it does"
+            );
+        }
+    }
+
+    /// Why nothing is written at present, whether or not it could be.
+    pub(super) fn why_nothing_is_tried(&self) -> Option<&'static str> {
+        if self.lost.load(Ordering::Relaxed) {
+            return Some("it is not the file that it was");
+        }
+        if self.foreign.load(Ordering::Relaxed) {
+            return Some("it does not take an entry, though it can be written");
+        }
+        self.hangs().then_some("the disk does not take what is written to it")
     }
 
     /// Whether a write is stuck, told when that begins and when it is over.
@@ -205,29 +246,34 @@ impl Counts {
 
     /// Takes up the counts of earlier runs, as the ledger has them.
     pub(crate) fn continue_from(&self, total: &Total) {
-        let team = self.of(&total.team);
-        let route = team.route(Route::named(&total.route));
-        for (basis, credits) in [Basis::Final, Basis::Estimated].into_iter().zip(total.counted) {
-            route.count(basis, credits);
-        }
-        route.count_tokens([total.input_tokens, total.output_tokens]);
+        self.count(&total.team, Route::named(&total.route), |_, route| {
+            for (basis, credits) in [Basis::Final, Basis::Estimated].into_iter().zip(total.counted) {
+                route.count(basis, credits);
+            }
+            route.count_tokens([total.input_tokens, total.output_tokens]);
+        });
     }
 
     /// The ledger has written this: what it books is counted now.
     pub fn wrote(&self, command: &Command) {
         let Command::End(ending) = command else { return self.open_holds.inc() };
         self.open_holds.dec();
-        let team = self.of(&ending.account.team);
-        let route = team.route(ending.account.route);
-        route.count_tokens(
-            [ending.usage.input_tokens, ending.usage.output_tokens].map(Option::unwrap_or_default),
-        );
-        if let Ending::Settled { credits, basis, .. } = ending.ending {
-            route.count(basis, credits);
-            team.overruns.inc_by(credits.saturating_sub(ending.reserve).as_f64());
-            if basis == Basis::Final && credits > Credits::ZERO {
-                self.reserve_ratio.observe(ending.reserve.as_f64() / credits.as_f64());
+        self.count(&ending.account.team, ending.account.route, |team, route| {
+            route.count_tokens(
+                [ending.usage.input_tokens, ending.usage.output_tokens].map(Option::unwrap_or_default),
+            );
+            if let Ending::Settled { credits, basis, .. } = ending.ending {
+                route.count(basis, credits);
+                team.overruns.inc_by(credits.saturating_sub(ending.reserve).as_f64());
+                if basis == Basis::Final && credits > Credits::ZERO {
+                    self.reserve_ratio.observe(ending.reserve.as_f64() / credits.as_f64());
+                }
             }
-        }
+        });
     }
+}
+
+/// The label of a route by its number; of what is none.
+fn label(at: usize) -> &'static str {
+    Route::all().nth(at).map_or(OTHER, Route::label)
 }

@@ -47,6 +47,14 @@ pub enum LedgerError {
         /// What was found.
         what: String,
     },
+    /// It can be written, and does not take what is to be written.
+    #[error("the ledger {path} does not take an entry: {what}; has another program written to it? Compare it with the upstream's list of charges", path = path.display())]
+    Unmergeable {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        what: String,
+    },
     /// Two gateways on one ledger would each keep sums without the other's.
     #[error("the ledger {path} is in use by another gateway; give each its own `ledger.path`", path = path.display())]
     InUse {

@@ -23,8 +23,8 @@ pub mod file;
 pub use self::error::LedgerError;
 pub use self::facts::{Account, Adjustment, Basis, CallId, Command, Ending, NewEnding, NewHold, OpenHold};
 pub use self::reading::{
-    Adjusted, Call, Changes, Charge, Found, LookBack, Opening, Reading, Search, Span, Spend, TeamDay, Total,
-    Upkeep,
+    Adjusted, Call, Changes, Charge, EnteredGrant, Found, LookBack, Opening, Reading, Search, Span, Spend,
+    TeamDay, Total, Upkeep,
 };
 pub use self::reads::Reads;
 pub use self::write::{Ledger, Receipt, Unavailable};

@@ -22,6 +22,13 @@ pub trait Reading: Debug + Send {
     /// When the ledger cannot be read; so everywhere here.
     fn spends(&self, span: Span) -> Result<Vec<Spend>, LedgerError>;
 
+    /// What was booked of calls that were held between two moments, the second not included: settled, and in doubt.
+    /// Corrections included. Looks at each call, so it is for parts of days.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn booked_between(&self, since: Timestamp, until: Timestamp) -> Result<(Credits, Credits), LedgerError>;
+
     /// Sums by day and team of a span.
     ///
     /// # Errors
@@ -58,6 +65,12 @@ pub trait Reading: Debug + Send {
     /// As everywhere here.
     fn changes(&self, day: Date, seq: i64) -> Result<Changes, LedgerError>;
 
+    /// Grants that end on `day` or later and were not taken back, in the order in which they were given.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn grants(&self, day: Date) -> Result<Vec<EnteredGrant>, LedgerError>;
+
     /// Another number whenever another connection has written.
     ///
     /// # Errors
@@ -73,11 +86,18 @@ pub trait Reading: Debug + Send {
 
 /// What operators write into a ledger, and take out of it.
 pub trait Upkeep: Debug {
-    /// Writes a grant, with the reason for it.
+    /// Writes a grant, with the reason for it. Returns its number.
     ///
     /// # Errors
     /// When the ledger cannot be written; so everywhere here.
-    fn grant(&mut self, grant: &Grant, why: &str, at: Timestamp) -> Result<(), LedgerError>;
+    fn grant(&mut self, grant: &Grant, why: &str, at: Timestamp) -> Result<i64, LedgerError>;
+
+    /// Takes a grant back: what of it is not spent can be spent no longer. `false` if that was done already, or there is
+    /// none of that number.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn revoke_grant(&mut self, number: i64, why: &str, at: Timestamp) -> Result<bool, LedgerError>;
 
     /// Writes corrections, all of them or none. What was in doubt is final then.
     ///
@@ -99,6 +119,17 @@ pub trait Upkeep: Debug {
     fn prune(&mut self, before: Date) -> Result<usize, LedgerError>;
 }
 
+/// A grant as it stands in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnteredGrant {
+    /// By which it can be taken back.
+    pub number: i64,
+    /// What was granted.
+    pub grant: Grant,
+    /// Why.
+    pub why: String,
+}
+
 /// What a gateway takes up from its ledger when it starts, from one moment of it.
 #[derive(Clone, Debug)]
 pub struct Opening {
@@ -108,7 +139,7 @@ pub struct Opening {
     pub totals: Vec<Total>,
     /// What was spent on the days that are looked back on.
     pub spent: Vec<Spend>,
-    /// Grants in force now or later.
+    /// Grants in force now or later, and those before with which earlier periods were paid.
     pub grants: Vec<Grant>,
     /// The latest final costs of each route that costs, the oldest first.
     pub costs: Vec<(Route, Vec<Credits>)>,
@@ -127,6 +158,8 @@ pub struct LookBack {
     pub today: Date,
     /// The first day whose sums are wanted.
     pub since: Date,
+    /// The first day whose grants are wanted, and whose sums where one that began then is in force.
+    pub grants: Date,
     /// Costs per route.
     pub costs: usize,
     /// Calls sent since then.
@@ -170,6 +203,17 @@ pub struct Spend {
     pub input_tokens: u64,
     /// Tokens out.
     pub output_tokens: u64,
+}
+
+impl Span {
+    /// As it is told.
+    #[must_use]
+    pub fn in_words(self) -> String {
+        match self.since == self.until {
+            true => self.since.to_string(),
+            false => format!("{} until {}", self.since, self.until),
+        }
+    }
 }
 
 impl Spend {

@@ -149,17 +149,18 @@ impl Directory {
         directory
     }
 
-    /// Finds the caller that a presented key belongs to. Unknown, wrong and expired keys are one
-    /// case, and cost the same: a digest and a comparison in constant time.
-    #[must_use]
-    pub fn find(&self, presented: &[u8], now: Timestamp) -> Option<&Caller> {
+    /// Finds the caller that a presented key belongs to. Unknown, wrong and expired keys are one case to their callers, and
+    /// cost the same: a digest and a comparison in constant time.
+    ///
+    /// # Errors
+    /// Who sent a key that has expired: whoever has that key is known.
+    pub fn find(&self, presented: &[u8], now: Timestamp) -> Result<&Caller, Option<&Caller>> {
         let entry = key_id(presented).and_then(|id| self.keys.get(id));
         let digest: [u8; 32] = Sha256::digest(presented).into();
         let expected = entry.map_or(&[0; 32], |entry| &entry.digest);
         let same: bool = digest.ct_eq(expected).into();
-        entry
-            .filter(|entry| same && entry.expires.is_none_or(|expires| now < expires))
-            .map(|entry| &entry.caller)
+        let Some(Entry { expires, caller, .. }) = entry.filter(|_| same) else { return Err(None) };
+        if expires.is_none_or(|expires| now < expires) { Ok(caller) } else { Err(Some(caller)) }
     }
 
     /// The teams, in the order of the file.

@@ -7,3 +7,4 @@ pub mod watch;
 
 pub use self::snapshot::Snapshot;
 pub use self::watch::Live;
+pub(crate) use self::watch::warn_of_oddities;

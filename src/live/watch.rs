@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use prometheus::{Gauge, IntGauge};
 
 use super::snapshot::{Fingerprint, Snapshot, fingerprint};
 use crate::clock::Clock;
 use crate::config::problem::{Problem, Problems, whole_file};
-use crate::config::{Config, parse};
+use crate::config::{Config, Expiry, Oddity, parse};
 use crate::metrics::{self, Metrics};
 use crate::record::series::TeamCounts;
 use crate::secret::SecretSource;
@@ -146,6 +147,8 @@ impl Live {
         match loaded {
             Ok(snapshot) => {
                 warn_of_what_needs_a_restart(&before.config, &snapshot.config);
+                self.forget_teams(&before, &snapshot);
+                warn_of_oddities(&snapshot.config, self.clock.wall());
                 tracing::info!(file = %self.path.display(), teams = snapshot.config.teams.len(), "configuration reloaded");
                 self.current.store(Arc::new(snapshot));
                 if let Some(tell) = self.told.get() {
@@ -203,6 +206,32 @@ impl Live {
         // What is wrong with it has been logged; the next change is the next attempt.
         let _ = self.reload();
         None
+    }
+
+    /// A team that is gone takes its series along. If its keys are another's now, it was given another name, and whoever did
+    /// that is told what does not go with a name.
+    fn forget_teams(&self, before: &Snapshot, after: &Snapshot) {
+        let is_kept = |name: &str| after.config.teams.iter().any(|team| team.name == name);
+        for gone in before.directory.teams().iter().filter(|team| !is_kept(&team.name)) {
+            gone.counts.forget();
+            self.counts.ledger.forget(&gone.name);
+            let ids: Vec<_> = before
+                .config
+                .teams
+                .iter()
+                .filter(|team| *team.name == *gone.name)
+                .flat_map(|team| team.keys.iter().map(|key| &key.id))
+                .collect();
+            let heir =
+                after.config.teams.iter().find(|team| team.keys.iter().any(|key| ids.contains(&&key.id)));
+            if let Some(heir) = heir {
+                tracing::warn!(
+                    team = heir.name,
+                    before = &*gone.name,
+                    "a team has another name, or another's keys: its budget begins at 0, and what was spent before stays under the name it had"
+                );
+            }
+        }
     }
 
     fn report(&self, success: bool) {
@@ -278,6 +307,25 @@ fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {
         files.extend([tls.cert.clone(), tls.key.clone()]);
     }
     files
+}
+
+/// What is valid and surely not meant; and a key that works no longer, or will soon not, before its callers find out.
+pub(crate) fn warn_of_oddities(config: &Config, now: Timestamp) {
+    for Oddity { key, message } in config.oddities() {
+        tracing::warn!(key, "{message}");
+    }
+    for (team, key, expiry) in config.expiring_keys(now) {
+        let (key_id, expires) = (&key.id, key.expires.map(|at| format!("{at:.0}")));
+        match expiry {
+            Expiry::Past => tracing::warn!(team, key_id, expires, "a caller key has expired, and is refused"),
+            Expiry::Soon => tracing::warn!(
+                team,
+                key_id,
+                expires,
+                "a caller key expires soon; make another with `mavera-gateway key new`"
+            ),
+        }
+    }
 }
 
 fn warn_of_what_needs_a_restart(before: &Config, after: &Config) {

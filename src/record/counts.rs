@@ -7,7 +7,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use super::ended::Ended;
 use super::outcome::Outcome;
 use super::series::{Families, STATUSES, TeamCounts, labels, status_index, status_label};
-use crate::metrics::{Metrics, OTHER};
+use crate::metrics::Metrics;
 use crate::route::Route;
 
 /// Seconds, for whole requests: from a refusal to a long stream.
@@ -51,7 +51,7 @@ impl Counts {
         let responses =
             metrics.counters("upstream_responses_total", "Answers of the upstream, by status.", &["status"]);
         Self {
-            strangers: Arc::new(families.team(OTHER)),
+            strangers: Arc::new(families.strangers()),
             families,
             durations: by_route_and_stream(
                 "request_duration_seconds",
@@ -102,9 +102,9 @@ impl Counts {
         let stream = usize::from(ended.stream);
         // A caller that left before any status was sent gets nginx's 499, which is `other` here.
         let status = ended.status.map_or(0, |status| status.as_u16());
-        team.requests[at][status_index(status)].inc();
+        team.request(at, status_index(status));
         if let Some(code) = ended.code {
-            team.refusals[code as usize].inc();
+            team.refusal(code);
         }
         let times = &ended.times;
         self.durations[at][stream].observe(times.total().as_secs_f64());
@@ -114,7 +114,7 @@ impl Counts {
             ended.answered.is_some() && ended.status.is_some_and(|status| status.is_success());
         let costs = ended.route().is_some_and(|route| route.row().costs());
         if answered_well && costs && ended.reading.usage.credits.is_none() {
-            team.unmetered[at].inc();
+            team.unmetered(at);
         }
         if ended.stream {
             let how = match ended.outcome {
@@ -122,7 +122,7 @@ impl Counts {
                 Outcome::ClientGone => 2,
                 _ => 1,
             };
-            team.streams[how].inc();
+            team.stream(how);
         }
         self.in_flight.dec();
     }

@@ -1,6 +1,7 @@
 //! The series of each team.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use prometheus::{IntCounter, IntCounterVec};
 
@@ -14,8 +15,11 @@ pub(super) const STATUSES: [u16; 24] = [
     504, 508, 0,
 ];
 
-/// The families that have a series per team.
-#[derive(Debug)]
+/// How streams end, in metrics.
+pub(super) const OUTCOMES: [&str; 3] = ["completed", "truncated", "client_gone"];
+
+/// The families that have a series per team. Clones are one.
+#[derive(Clone, Debug)]
 pub(super) struct Families {
     requests: IntCounterVec,
     refusals: IntCounterVec,
@@ -23,13 +27,19 @@ pub(super) struct Families {
     unmetered: IntCounterVec,
 }
 
-/// The series of one team, resolved once.
+/// The series of one team. Those whose absence would mislead are there from the start, the others from their first use:
+/// most teams see few statuses on few routes.
 #[derive(Debug)]
 pub struct TeamCounts {
-    pub(super) requests: Vec<Vec<IntCounter>>,
-    pub(super) refusals: Vec<IntCounter>,
-    pub(super) streams: [IntCounter; 3],
-    pub(super) unmetered: Vec<IntCounter>,
+    team: Box<str>,
+    families: Families,
+    /// By route, and by status.
+    requests: Vec<Vec<OnceLock<IntCounter>>>,
+    refusals: Vec<IntCounter>,
+    streams: [IntCounter; OUTCOMES.len()],
+    unmetered: Vec<Option<IntCounter>>,
+    /// The team is gone, and its series with it: what its last calls come to is counted nowhere.
+    gone: AtomicBool,
 }
 
 /// Who a call is told of: its caller, as far as records go.
@@ -69,30 +79,97 @@ impl Families {
         }
     }
 
-    /// The series of a team, made to exist.
+    /// The series of a team.
     pub(super) fn team(&self, team: &str) -> TeamCounts {
-        let Self { requests, refusals, streams, unmetered } = self;
-        TeamCounts {
-            requests: labels()
-                .map(|route| {
-                    STATUSES
-                        .iter()
-                        .map(|&status| requests.with_label_values(&[team, route, &status_label(status)]))
-                        .collect()
-                })
-                .collect(),
+        let Self { refusals, streams, unmetered, .. } = self;
+        let costs = |at: usize| Route::all().nth(at).is_some_and(|route| route.row().costs());
+        let counts = TeamCounts {
+            team: team.into(),
+            families: self.clone(),
+            requests: labels().map(|_| STATUSES.iter().map(|_| OnceLock::new()).collect()).collect(),
             refusals: Code::ALL
                 .iter()
                 .map(|code| refusals.with_label_values(&[team, code.as_str()]))
                 .collect(),
-            streams: ["completed", "truncated", "client_gone"]
-                .map(|outcome| streams.with_label_values(&[team, outcome])),
-            unmetered: labels().map(|route| unmetered.with_label_values(&[team, route])).collect(),
+            streams: OUTCOMES.map(|outcome| streams.with_label_values(&[team, outcome])),
+            unmetered: labels()
+                .enumerate()
+                .map(|(at, route)| costs(at).then(|| unmetered.with_label_values(&[team, route])))
+                .collect(),
+            gone: AtomicBool::new(false),
+        };
+        for (at, route) in Route::all().enumerate() {
+            let failures: &[u16] = if route.row().costs() { &[500, 502, 503, 504] } else { &[] };
+            for status in [200].iter().chain(failures).filter(|_| route.row().is_upstream()) {
+                counts.series(at, status_index(*status));
+            }
         }
+        counts
+    }
+
+    /// The series of callers that belong to no team: all of them, so that strangers add none.
+    pub(super) fn strangers(&self) -> TeamCounts {
+        let counts = self.team(OTHER);
+        for route in 0..=Route::COUNT {
+            for status in 0..STATUSES.len() {
+                counts.series(route, status);
+            }
+        }
+        counts
     }
 }
 
 impl TeamCounts {
+    pub(super) fn request(&self, route: usize, status: usize) {
+        // Checked first: a series that is made after they were taken away would stay.
+        if self.gone.load(Ordering::Acquire) {
+            return;
+        }
+        self.series(route, status).inc();
+    }
+
+    fn series(&self, route: usize, status: usize) -> &IntCounter {
+        self.requests[route][status].get_or_init(|| {
+            let label = labels().nth(route).unwrap_or(OTHER);
+            let status = status_label(STATUSES[status]);
+            self.families.requests.with_label_values(&[&*self.team, label, &status])
+        })
+    }
+
+    pub(super) fn refusal(&self, code: Code) {
+        self.refusals[code as usize].inc();
+    }
+
+    pub(super) fn stream(&self, outcome: usize) {
+        self.streams[outcome].inc();
+    }
+
+    pub(super) fn unmetered(&self, route: usize) {
+        if let Some(series) = &self.unmetered[route] {
+            series.inc();
+        }
+    }
+
+    /// Takes the series away.
+    pub(crate) fn forget(&self) {
+        self.gone.store(true, Ordering::Release);
+        let Families { requests, refusals, streams, unmetered } = &self.families;
+        let team = &*self.team;
+        // One that is not there needs no taking away.
+        for route in labels() {
+            for status in STATUSES {
+                let _ = requests.remove_label_values(&[team, route, &status_label(status)]);
+            }
+            let _ = unmetered.remove_label_values(&[team, route]);
+        }
+        for code in Code::ALL {
+            let _ = refusals.remove_label_values(&[team, code.as_str()]);
+        }
+        for outcome in OUTCOMES {
+            let _ = streams.remove_label_values(&[team, outcome]);
+        }
+    }
+
     /// Refusals of the team since the process began, by reason.
     pub(crate) fn refusals(&self) -> impl Iterator<Item = (Code, u64)> {
         Code::ALL.iter().zip(&self.refusals).map(|(code, count)| (*code, count.get()))

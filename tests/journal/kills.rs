@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::Durability;
 use mavera_gateway::ledger::counts::Counts;
-use mavera_gateway::ledger::file::{SqliteLedger, Store, catch_up};
+use mavera_gateway::ledger::file::{SqliteLedger, Store, catch_up, lock};
 use mavera_gateway::ledger::journal::paths;
 use mavera_gateway::ledger::{CallId, Ledger};
 use mavera_gateway::metrics::Metrics;
@@ -32,7 +32,7 @@ fn write_until_killed(folder: &Path, durability: &str) {
     catch(&config);
     let store = Store::open(&config.ledger.path, config.ledger.durability).unwrap();
     let mut call = store.last_call().unwrap();
-    let lock = tempfile::tempfile().unwrap();
+    let lock = lock(&config.ledger.path).unwrap();
     let metrics = Arc::new(Metrics::new());
     let ledger = SqliteLedger::start(
         store,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::Durability;
 use mavera_gateway::ledger::counts::Counts;
-use mavera_gateway::ledger::file::SqliteLedger;
+use mavera_gateway::ledger::file::{SqliteLedger, lock};
 use mavera_gateway::ledger::{CallId, Ledger, Receipt};
 use mavera_gateway::metrics::Metrics;
 use rusqlite::Connection;
@@ -16,15 +16,11 @@ use crate::support::rig::sample;
 
 fn start(place: &Place, durability: Durability) -> (SqliteLedger, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    let lock = tempfile::tempfile().unwrap();
-    let ledger = SqliteLedger::start(
-        place.store(),
-        durability,
-        lock,
-        Clock::system(),
-        Arc::new(Counts::new(&metrics)),
-    )
-    .unwrap();
+    let store = place.store();
+    let lock = lock(store.path()).unwrap();
+    let ledger =
+        SqliteLedger::start(store, durability, lock, Clock::system(), Arc::new(Counts::new(&metrics)))
+            .unwrap();
     (ledger, metrics)
 }
 

@@ -2,5 +2,6 @@
 
 mod callers_behind_proxies;
 mod ends;
+mod money;
 mod refusals_arrive;
 mod small;

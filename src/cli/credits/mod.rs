@@ -33,8 +33,13 @@ pub(super) enum CreditsCommand {
     Prune(prune::PruneArguments),
     /// Raise the budget of a team, or of the organisation, for a time.
     ///
-    /// The grant is an entry of the ledger like any other, and a running gateway takes it up within two seconds.
+    /// A grant is given once in all, not once a period: what a period spends beyond its budget is taken from it. It is an
+    /// entry of the ledger like any other, and a running gateway takes it up within two seconds.
     Grant(grant::GrantArguments),
+    /// Take back what of a grant is not spent; without a number, list the grants.
+    ///
+    /// That is an entry of the ledger too, and a running gateway takes it up within two seconds.
+    RevokeGrant(grant::RevokeArguments),
     /// Compare the ledger with the upstream's figures.
     ///
     /// Alone, asks the upstream for its usage: shows theirs, ours, and whether what is in doubt explains the
@@ -57,6 +62,7 @@ pub(super) fn run(command: &CreditsCommand) -> Result<(), Failure> {
         CreditsCommand::Report(arguments) => report::run(arguments),
         CreditsCommand::Verify(arguments) => verify::run(&arguments.config),
         CreditsCommand::Grant(arguments) => grant::run(arguments),
+        CreditsCommand::RevokeGrant(arguments) => grant::revoke(arguments),
         CreditsCommand::Prune(arguments) => prune::run(arguments),
         CreditsCommand::Reconcile(arguments) => reconcile::run(arguments),
     }

@@ -35,13 +35,25 @@ pub(super) fn run(arguments: &PruneArguments) -> Result<(), Failure> {
         )));
     }
     let mut store = file::upkeep(&config.ledger)?;
-    let export = File::create_new(&arguments.export)
-        .map_err(|error| Failure::Usage(format!("{shown}: cannot be made: {error}")))?;
-    let mut out = BufWriter::new(export);
-    let written = store.export(arguments.before, &mut out)?;
-    out.flush()?;
-    // On disk before anything is removed.
-    out.get_ref().sync_all()?;
+    let cannot = |error: std::io::Error| Failure::Usage(format!("{shown}: cannot be made: {error}"));
+    if arguments.export.exists() {
+        return Err(Failure::Usage(format!("{shown} is there already; name a file that is not")));
+    }
+    // Under another name until all of it is on the disk, so that half an export is in nobody's way.
+    let mut half = arguments.export.clone().into_os_string();
+    half.push(".part");
+    let half = PathBuf::from(half);
+    let mut export = || -> Result<usize, Failure> {
+        let mut out = BufWriter::new(File::create(&half).map_err(cannot)?);
+        let written = store.export(arguments.before, &mut out)?;
+        out.flush()?;
+        out.get_ref().sync_all()?;
+        std::fs::hard_link(&half, &arguments.export).map_err(cannot)?;
+        Ok(written)
+    };
+    let written = export();
+    let _ = std::fs::remove_file(&half);
+    let written = written?;
     let removed = store.prune(arguments.before)?;
     say!(
         "{written} entries are in {shown}, and {removed} were removed from the ledger. No sum has changed."

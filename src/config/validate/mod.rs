@@ -91,7 +91,7 @@ impl Validator<'_, '_> {
     fn config(&mut self, file: File) -> Config {
         let File { server, admin, upstream, ledger, limits, credits, queue, log, tracing, team } = file;
         let defaults = self.limits("limits", &limits, None);
-        Config {
+        let config = Config {
             server: self.server(server),
             admin: Admin {
                 listen: self.value("admin.listen", admin.listen, loopback(9464), ADDRESS),
@@ -110,6 +110,14 @@ impl Validator<'_, '_> {
             teams: self.teams(team.unwrap_or_default(), defaults),
             log_level: self.value("log.level", log.level, LogLevel::Info, ""),
             tracing: self.tracing(tracing),
+        };
+        if config.server.listen == config.admin.listen && config.server.listen.port() != 0 {
+            self.problems.add(
+                "admin.listen",
+                format!("is {}, where callers connect", config.admin.listen),
+                "give each listener a port of its own",
+            );
         }
+        config
     }
 }

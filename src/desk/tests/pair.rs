@@ -246,7 +246,7 @@ impl Pair {
                     team: team.to_owned(),
                     credits: Credits::whole(credits),
                     from: DAY,
-                    until: DAY + 1.day(),
+                    until: DAY + i64::try_from(credits % 5).unwrap().days(),
                 };
                 let grants = vec![grant("organisation", credits), grant("a", credits / 2)];
                 self.desk.set_grants(grants.clone());

@@ -135,14 +135,33 @@ impl Naive {
             used += *spent;
             held += *holds;
         }
-        for grant in self.grants.iter().filter(|grant| grant.from <= self.today && self.today <= grant.until)
-        {
-            let is = match whose {
-                Whose::Organisation => grant.team == "organisation",
-                Whose::Team(name) => grant.team == **name,
-                Whose::Key(_) => false,
-            };
-            granted += if is { grant.credits } else { Credits::ZERO };
+        // Day by day from the first: when a period is over, what it spent beyond the budget is paid with whatever grant ends
+        // soonest of those that touched it.
+        let is_whose = |grant: &&Grant| match whose {
+            Whose::Organisation => grant.team == "organisation",
+            Whose::Team(name) => grant.team == **name,
+            Whose::Key(_) => false,
+        };
+        let mut purses: Vec<_> =
+            self.grants.iter().filter(is_whose).map(|grant| (grant, grant.credits)).collect();
+        purses.sort_by_key(|(grant, _)| grant.until);
+        purses.retain(|(grant, _)| grant.from <= self.today);
+        let mut day =
+            purses.iter().map(|(grant, _)| budget.period.first(grant.from)).min().unwrap_or(self.today);
+        while budget.period.next(day) <= self.today {
+            let end = budget.period.next(day);
+            let rows = self.rows.iter().filter(|row| day <= row.0 && row.0 < end && counts(&row.1, &row.2));
+            let mut over = rows.fold(Credits::ZERO, |sum, row| sum + row.3).saturating_sub(budget.credits);
+            for (grant, purse) in &mut purses {
+                if grant.from < end && day <= grant.until {
+                    let pays = over.min(*purse);
+                    (over, *purse) = (over.saturating_sub(pays), purse.saturating_sub(pays));
+                }
+            }
+            day = end;
+        }
+        for (grant, purse) in purses {
+            granted += if self.today <= grant.until { purse } else { Credits::ZERO };
         }
         Tally { whole: budget.credits + granted, granted, used, held }
     }

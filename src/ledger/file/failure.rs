@@ -11,6 +11,13 @@ pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> LedgerError {
     let (path, what) = (path.to_owned(), error.to_string());
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => LedgerError::Damaged { path, what },
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+            LedgerError::Unmergeable { path, what }
+        }
+        // Ours, from within a transaction.
+        None if matches!(error, rusqlite::Error::ToSqlConversionFailure(_)) => {
+            LedgerError::Unmergeable { path, what }
+        }
         _ => LedgerError::Failed { path, what },
     }
 }
@@ -18,10 +25,4 @@ pub(super) fn failure(path: &Path, error: &rusqlite::Error) -> LedgerError {
 /// An error of the system about the file at `path`.
 pub(super) fn system(path: &Path, error: &std::io::Error) -> LedgerError {
     LedgerError::Failed { path: path.to_owned(), what: error.to_string() }
-}
-
-/// Whether one entry is at fault, and not the disk: trying again cannot help.
-pub(super) fn is_of_one_entry(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error_code();
-    matches!(code, Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch))
 }

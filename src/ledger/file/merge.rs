@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Transaction, TransactionBehavior, params};
 
-use super::failure::{failure, is_of_one_entry};
+use super::failure::failure;
 use super::names::{Named, Names};
 use super::store::{Store, set_synchronous};
 use crate::ledger::entry::{EndEntry, Entry, HoldEntry, Kind};
@@ -27,13 +27,17 @@ impl Store {
     }
 
     fn try_write(&mut self, entries: &[Entry<'_>], merged: Option<Position>) -> rusqlite::Result<Vec<bool>> {
-        let Self { connection, names, .. } = self;
+        let Self { connection, names, last_written, .. } = self;
         let mut write = || {
             // It begins with the right to write: one that reads first would be refused, and not wait, where somebody
             // else has written since.
             let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let first: i64 =
-                change.prepare_cached("SELECT last_seq FROM progress")?.query_row([], |row| row.get(0))?;
+            let (ledger, first): (i64, i64) = change
+                .prepare_cached("SELECT ledger, last_seq FROM progress")?
+                .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            if last_written.is_some_and(|last| last != (ledger, first)) {
+                return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(WrittenByAnother)));
+            }
             let mut merge = Merge { change: &change, names: &mut *names, sums: BTreeMap::new() };
             let written = merge.all(entries, first)?;
             merge.add_sums()?;
@@ -48,6 +52,7 @@ impl Store {
                 )?
                 .execute(params![count, generation, position])?;
             change.commit()?;
+            *last_written = Some((ledger, first + count));
             Ok(written)
         };
         let written = write();
@@ -57,34 +62,28 @@ impl Store {
         written
     }
 
-    /// Merges what the journal holds, and does not let one entry that can never be written keep the others from it: that is
-    /// left out, with a word to the operator. With `durable`, returns when all of it is on the disk.
+    /// Merges what the journal holds. With `durable`, returns when all of it is on the disk. No entry is left out: one that
+    /// cannot be written says that somebody else has written here too, and the books can be trusted no more.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written; nothing has been written then.
     pub fn merge(
         &mut self,
         entries: &[Entry<'_>],
         merged: Position,
         durable: bool,
     ) -> Result<(), LedgerError> {
-        let failed = |store: &Self, error: &rusqlite::Error| failure(&store.path, error);
-        set_synchronous(&self.connection, durable).map_err(|error| failed(self, &error))?;
-        match self.try_write(entries, Some(merged)) {
-            Err(error) if is_of_one_entry(&error) => {}
-            written => return written.map(drop).map_err(|error| failed(self, &error)),
-        }
-        for entry in entries {
-            match self.try_write(std::slice::from_ref(entry), None) {
-                Err(error) if is_of_one_entry(&error) => {
-                    tracing::error!(%error, ?entry, "an entry cannot be written and is left out of the ledger");
-                }
-                written => drop(written.map_err(|error| failed(self, &error))?),
-            }
-        }
-        self.write(&[], Some(merged)).map(drop)
+        set_synchronous(&self.connection, durable).map_err(|error| failure(&self.path, &error))?;
+        self.write(entries, Some(merged)).map(drop)
     }
 }
+
+/// Why a ledger is written to no more.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "it is another ledger than before, or somebody else has written to it: stop whoever that is, and start this gateway again"
+)]
+struct WrittenByAnother;
 
 /// One transaction in the making.
 struct Merge<'c, 'n> {

@@ -1,6 +1,5 @@
 //! Opening a ledger's file: for the gateway that writes it, for whoever reads it, and for operators' commands.
 
-use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::columns::{count, credits};
 use super::failure::{failure, system};
+use super::identity::{Lock, lock};
 use super::read::Reader;
 use super::store::{Store, last_call};
 use super::writer::SqliteLedger;
@@ -46,8 +46,11 @@ pub fn open(
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         tracing::warn!(path = %path.display(), "there is no ledger yet: a new one is made, and no budget is spent in it");
     }
-    let mut store = Store::open(path, *durability)?;
+    // Before SQLite has it open: the system takes a process's other locks of a file away with the first of its descriptors
+    // that is closed.
+    Store::make(path)?;
     let lock = lock_soon(path)?;
+    let mut store = Store::open(path, *durability)?;
     take_up_journal(&mut store, clock)?;
     counts.set_aside(journal::set_aside_count(path));
     let opening = store.begin(back)?;
@@ -184,7 +187,7 @@ fn take_up_journal(store: &mut Store, clock: Clock) -> Result<(), LedgerError> {
 }
 
 /// As [`lock`], but a command that takes the journal up at this moment is waited for.
-fn lock_soon(path: &Path) -> Result<File, LedgerError> {
+fn lock_soon(path: &Path) -> Result<Lock, LedgerError> {
     for _ in 0..LOCK_LOOKS {
         match lock(path) {
             Err(LedgerError::InUse { .. }) => std::thread::sleep(CATCH_UP_LOOK),
@@ -192,20 +195,6 @@ fn lock_soon(path: &Path) -> Result<File, LedgerError> {
         }
     }
     lock(path)
-}
-
-/// Held for as long as the gateway runs, by the process: a crash releases it.
-fn lock(path: &Path) -> Result<File, LedgerError> {
-    // Of the file itself, by whatever link it is named.
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut name = real.into_os_string();
-    name.push(".lock");
-    let file = File::create(name).map_err(|error| system(path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LedgerError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(system(path, &error)),
-    }
 }
 
 impl Store {
@@ -229,11 +218,15 @@ impl Store {
     fn opening(&mut self, back: LookBack) -> rusqlite::Result<Opening> {
         let change = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         roll(&change, days_since_epoch(back.since).into())?;
+        let grants = Reader::grants_of(&change, back.grants)?;
+        // What earlier periods took of a grant is known from its first day on.
+        let granted = grants.iter().filter(|grant| grant.until >= back.today).map(|grant| grant.from);
+        let since = granted.min().unwrap_or(back.since).clamp(back.grants, back.since);
         let opening = Opening {
             last_call: last_call(&change)?,
             totals: totals(&change)?,
-            spent: Reader::spends_of(&change, Span { since: back.since, until: Span::ALL.until })?,
-            grants: Reader::grants_of(&change, back.today)?,
+            spent: Reader::spends_of(&change, Span { since, until: Span::ALL.until })?,
+            grants,
             costs: Route::all()
                 .filter(|route| route.row().costs())
                 .map(|route| Ok((route, Reader::recent_costs_of(&change, route.label(), back.costs)?)))

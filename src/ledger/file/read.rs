@@ -17,7 +17,9 @@ use crate::ledger::entry::{day_of, days_since_epoch};
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::Booked;
 use crate::ledger::journal::Progress;
-use crate::ledger::reading::{Adjusted, Changes, Charge, Found, Reading, Search, Span, Spend, TeamDay};
+use crate::ledger::reading::{
+    Adjusted, Changes, Charge, EnteredGrant, Found, Reading, Search, Span, Spend, TeamDay,
+};
 
 /// A read-only view of a ledger file.
 #[derive(Debug)]
@@ -98,17 +100,29 @@ impl Reader {
         rows.collect()
     }
 
-    /// Grants that are in force on `day` or later.
+    /// Grants that end on `day` or later, as far as they were not taken back.
     pub(super) fn grants_of(connection: &Connection, day: Date) -> rusqlite::Result<Vec<Grant>> {
+        Ok(Self::entered_grants(connection, day)?.into_iter().map(|entered| entered.grant).collect())
+    }
+
+    /// The same, as they stand in the ledger. One that was taken back has an entry of as much less, under its number.
+    fn entered_grants(connection: &Connection, day: Date) -> rusqlite::Result<Vec<EnteredGrant>> {
         let mut statement = connection.prepare_cached(
-            "SELECT team, credits, day, until FROM changes WHERE kind = 'granted' AND until >= ?1",
+            "SELECT team, credits, day, until, seq, reason FROM changes AS given
+             WHERE kind = 'granted' AND call IS NULL AND until >= ?1
+               AND NOT EXISTS (SELECT 1 FROM changes WHERE kind = 'granted' AND call = given.seq)
+             ORDER BY seq",
         )?;
         let rows = statement.query_map([day.to_string()], |row| {
-            Ok(Grant {
-                team: row.get(0)?,
-                credits: credits(row, 1)?,
-                from: date(&row.get::<_, String>(2)?),
-                until: date(&row.get::<_, String>(3)?),
+            Ok(EnteredGrant {
+                grant: Grant {
+                    team: row.get(0)?,
+                    credits: credits(row, 1)?,
+                    from: date(&row.get::<_, String>(2)?),
+                    until: date(&row.get::<_, String>(3)?),
+                },
+                number: row.get(4)?,
+                why: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
             })
         })?;
         rows.collect()
@@ -160,6 +174,27 @@ impl Reader {
 impl Reading for Reader {
     fn spends(&self, span: Span) -> Result<Vec<Spend>, LedgerError> {
         self.ask(|connection| Self::spends_of(connection, span))
+    }
+
+    fn booked_between(&self, since: Timestamp, until: Timestamp) -> Result<(Credits, Credits), LedgerError> {
+        if since >= until {
+            return Ok((Credits::ZERO, Credits::ZERO));
+        }
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT sum(CASE WHEN doubt THEN 0 ELSE credits END), sum(CASE WHEN doubt THEN credits ELSE 0 END) FROM (
+                   SELECT credits + coalesce((SELECT sum(credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0)
+                            AS credits,
+                          kind = 2 AND NOT EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call)
+                            AS doubt
+                   FROM bookings b WHERE kind > 0 AND held_at >= ?1 AND held_at < ?2)",
+            )?;
+            statement.query_row(params![since.as_microsecond(), until.as_microsecond()], |row| {
+                let sum = |at| row.get::<_, Option<i64>>(at);
+                let amount = |sum: Option<i64>| Credits::from_millionths(sum.unwrap_or(0).max(0).unsigned_abs());
+                Ok((amount(sum(0)?), amount(sum(1)?)))
+            })
+        })
     }
 
     fn spend_by_day(&self, span: Span) -> Result<Vec<TeamDay>, LedgerError> {
@@ -250,6 +285,10 @@ impl Reading for Reader {
                 adjusted: Self::adjusted_after(connection, seq)?,
             })
         })
+    }
+
+    fn grants(&self, day: Date) -> Result<Vec<EnteredGrant>, LedgerError> {
+        self.ask(|connection| Self::entered_grants(connection, day))
     }
 
     fn version(&self) -> Result<i64, LedgerError> {

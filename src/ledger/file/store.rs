@@ -26,6 +26,8 @@ pub struct Store {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     pub(super) names: Names,
+    /// Which ledger it was at the last write, and the number of its last entry.
+    pub(super) last_written: Option<(i64, i64)>,
 }
 
 /// Of which version a file is, and whether it is ours.
@@ -50,6 +52,18 @@ pub(super) fn kind(connection: &Connection) -> rusqlite::Result<Kind> {
 }
 
 impl Store {
+    /// Makes the file, with nothing in it, if it is not there.
+    ///
+    /// # Errors
+    /// With words for the operator.
+    pub(super) fn make(path: &Path) -> Result<(), LedgerError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| system(folder, &error))?;
+        }
+        let made = std::fs::File::options().append(true).create(true).open(path);
+        made.map(drop).map_err(|error| system(path, &error))
+    }
+
     /// Opens the file, makes it if it is not there, and brings its schema up to date.
     ///
     /// # Errors
@@ -75,7 +89,8 @@ impl Store {
     fn open_with(path: &Path, durability: Durability, make: OpenFlags) -> Result<Self, LedgerError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | make;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| failure(path, &error))?;
-        let mut store = Self { connection, path: path.to_owned(), names: Names::default() };
+        let mut store =
+            Self { connection, path: path.to_owned(), names: Names::default(), last_written: None };
         store.prepare(durability)?;
         Ok(store)
     }

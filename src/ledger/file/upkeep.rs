@@ -17,14 +17,27 @@ use crate::ledger::facts::Adjustment;
 use crate::ledger::reading::Upkeep;
 
 impl Upkeep for Store {
-    fn grant(&mut self, grant: &Grant, why: &str, at: Timestamp) -> Result<(), LedgerError> {
+    fn grant(&mut self, grant: &Grant, why: &str, at: Timestamp) -> Result<i64, LedgerError> {
         let Grant { team, credits, from, until } = grant;
         self.connection
             .execute(
                 "INSERT INTO changes (kind, at, day, team, credits, reason, until) VALUES ('granted', ?1, ?2, ?3, ?4, ?5, ?6)",
                 params![at.as_microsecond(), from.to_string(), team, signed(*credits), why, until.to_string()],
             )
-            .map(drop)
+            .map(|_| self.connection.last_insert_rowid())
+            .map_err(|error| failure(&self.path, &error))
+    }
+
+    fn revoke_grant(&mut self, number: i64, why: &str, at: Timestamp) -> Result<bool, LedgerError> {
+        self.connection
+            .execute(
+                "INSERT INTO changes (kind, call, at, day, team, credits, reason, until)
+                 SELECT 'granted', seq, ?2, day, team, -credits, ?3, until FROM changes AS given
+                 WHERE kind = 'granted' AND call IS NULL AND seq = ?1
+                   AND NOT EXISTS (SELECT 1 FROM changes WHERE kind = 'granted' AND call = given.seq)",
+                params![number, at.as_microsecond(), why],
+            )
+            .map(|written| written == 1)
             .map_err(|error| failure(&self.path, &error))
     }
 

@@ -7,6 +7,7 @@ use super::state::State;
 use super::{RETRY, Shared};
 use crate::config::Durability;
 use crate::ledger::entry::Entry;
+use crate::ledger::error::LedgerError;
 use crate::ledger::file::store::Store;
 use crate::ledger::journal::{Position, Unmerged};
 
@@ -38,7 +39,7 @@ impl Shared {
                 let entries: Vec<_> = Entry::read_all(&batch.entries).collect();
                 // The first of a generation takes all of the one before to the disk, whose file may then be written over.
                 let sync = self.durability == Durability::Fsync && batch.end.generation > durable.generation;
-                merge_until_it_works(&mut store, &entries, batch.end, sync);
+                self.merge_until_it_works(&mut store, &entries, batch.end, sync);
                 if sync {
                     durable = batch.end;
                 }
@@ -59,18 +60,22 @@ impl Shared {
             }
         }
     }
-}
 
-fn merge_until_it_works(store: &mut Store, entries: &[Entry<'_>], end: Position, sync: bool) {
-    let mut failing = false;
-    while let Err(error) = store.merge(entries, end, sync) {
-        if !failing {
-            failing = true;
-            tracing::error!(%error, "the ledger's database cannot be written; entries wait in the journal");
+    /// Entries that the database does not take wait in the journal. If it is not the disk that keeps them, nothing more is
+    /// spent on books that are wrong.
+    fn merge_until_it_works(&self, store: &mut Store, entries: &[Entry<'_>], end: Position, sync: bool) {
+        let mut failing = false;
+        while let Err(error) = store.merge(entries, end, sync) {
+            if !failing {
+                failing = true;
+                tracing::error!(%error, "the ledger's database cannot be written; entries wait in the journal");
+            }
+            self.counts.set_foreign(matches!(error, LedgerError::Unmergeable { .. }));
+            std::thread::sleep(RETRY);
         }
-        std::thread::sleep(RETRY);
-    }
-    if failing {
-        tracing::info!("the ledger's database can be written again");
+        if failing {
+            self.counts.set_foreign(false);
+            tracing::info!("the ledger's database can be written again");
+        }
     }
 }

@@ -17,7 +17,6 @@ mod merger;
 mod state;
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::File;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::state::{Asker, State, Waiting};
-use super::identity::Identity;
+use super::identity::{Identity, Lock};
 use super::store::Store;
 use crate::clock::Clock;
 use crate::config::Durability;
@@ -60,7 +59,7 @@ const MAX_UNMERGED: usize = 64 << 20;
 pub struct SqliteLedger {
     shared: Arc<Shared>,
     identity: Identity,
-    _lock: File,
+    _lock: Lock,
 }
 
 #[derive(Debug)]
@@ -89,7 +88,7 @@ impl SqliteLedger {
     pub fn start(
         store: Store,
         durability: Durability,
-        lock: File,
+        lock: Lock,
         clock: Clock,
         counts: Arc<Counts>,
     ) -> io::Result<Self> {
@@ -111,11 +110,8 @@ impl Ledger for SqliteLedger {
             shared.counts.set_closed(true);
             return Receipt::Refused(Unavailable("the database takes no entries".into()));
         }
-        if shared.counts.is_lost() {
-            return Receipt::Refused(Unavailable("it is not the file that it was".into()));
-        }
-        if shared.counts.hangs() {
-            return Receipt::Refused(Unavailable("the disk does not take what is written to it".into()));
+        if let Some(why) = shared.counts.why_nothing_is_tried() {
+            return Receipt::Refused(Unavailable(why.into()));
         }
         if shared.durability == Durability::Os {
             match shared.write_now(state, hold) {

@@ -32,8 +32,9 @@ fn ending(call: i64) -> NewEnding {
 }
 
 fn start(folder: &std::path::Path, durability: Durability) -> SqliteLedger {
-    let store = Store::open(&folder.join("ledger.db"), durability).unwrap();
-    let lock = File::create(folder.join("lock")).unwrap();
+    let path = folder.join("ledger.db");
+    let store = Store::open(&path, durability).unwrap();
+    let lock = crate::ledger::file::identity::lock(&path).unwrap();
     SqliteLedger::start(store, durability, lock, Clock::system(), Arc::new(Counts::new(&Metrics::new())))
         .unwrap()
 }
