@@ -51,6 +51,19 @@ async fn a_name_that_is_no_text_goes_on_as_it_came() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_gateway_need_not_know_is_the_upstreams_to_judge() {
+    let (rig, upstream) = Recorder::behind(&Setup::default());
+    for body in [
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stream\":null}",
+        "{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"t\"}]},{\"role\":\"tool\",\"content\":null}]}",
+        "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}],\"model\":7}",
+    ] {
+        assert_eq!(rig.send(rig.chat(body)).await.status(), 200, "{body}");
+        assert_eq!(ours(&upstream.take()[0]).unwrap().body, body.as_bytes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_expectation_that_cannot_be_met_is_refused() {
     let (rig, upstream) = Recorder::behind(&Setup::default());
     for (expected, status) in [
