@@ -119,7 +119,8 @@ fn onward(caller: &Parts) {
 fn forwarded(caller: &Parts, target: &Target, id: &RequestId) {
     let sent = inject::head(&SNAPSHOT, caller, id, target).expect("a target that is served can be written");
     assert_eq!(sent.uri().to_string(), format!("/base/v1{}", target.upstream_path()));
-    assert_eq!(sent.method(), caller.method);
+    let asked = if caller.method == Method::HEAD { Method::GET } else { caller.method.clone() };
+    assert_eq!(sent.method(), asked);
     let fields = sent.headers();
     for name in fields.keys() {
         assert!(ONWARD.contains(&name.as_str()), "{name} goes on");
@@ -168,7 +169,12 @@ fn is_served(caller: &Parts) -> bool {
         let mut words = hop.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         words.any(|word| word.eq_ignore_ascii_case(b"mavera-gateway"))
     });
-    one_host && !user && framed && plain && !looped && has_route(caller)
+    let expected = match all("expect")[..] {
+        [] => true,
+        [expected] => expected.eq_ignore_ascii_case(b"100-continue"),
+        _ => false,
+    };
+    one_host && !user && framed && expected && plain && !looped && has_route(caller)
 }
 
 fn has_route(caller: &Parts) -> bool {
@@ -188,9 +194,9 @@ fn has_route(caller: &Parts) -> bool {
     };
     let below = whole.strip_prefix("/api/v1/video-analyses");
     match caller.method.as_str() {
-        "GET" if whole == "/gateway/v1/me" => true,
+        "GET" | "HEAD" if whole == "/gateway/v1/me" => true,
         "POST" if whole == "/gateway/v1/explain" => true,
-        "GET" => below.is_some_and(|below| {
+        "GET" | "HEAD" => below.is_some_and(|below| {
             let id = below.strip_prefix('/').is_some_and(is_word);
             below.is_empty() || id || below.strip_prefix('?').is_some_and(listed)
         }),

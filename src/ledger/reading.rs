@@ -209,9 +209,10 @@ impl Span {
     /// As it is told.
     #[must_use]
     pub fn in_words(self) -> String {
-        match self.since == self.until {
-            true => self.since.to_string(),
-            false => format!("{} until {}", self.since, self.until),
+        if self.since == self.until {
+            self.since.to_string()
+        } else {
+            format!("{} until {}", self.since, self.until)
         }
     }
 }

@@ -15,7 +15,7 @@ const MOST: usize = 1 << 16;
 fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        four => four,
+        four @ IpAddr::V4(_) => four,
     }
 }
 
@@ -97,6 +97,7 @@ impl BadKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
 
     fn v4(number: u32) -> IpAddr {
         IpAddr::V4(number.into())
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn so_many_bad_keys_a_minute_pass_and_the_wait_is_true() {
-        let (keys, now) = (BadKeys::default(), Instant::now());
+        let (keys, now) = (BadKeys::default(), Clock::system().now());
         for _ in 0..6 {
             assert_eq!(keys.wait(v4(1), 6, now), None);
             keys.count(v4(1), 6, now);
@@ -131,8 +132,8 @@ mod tests {
 
     #[test]
     fn beyond_the_bound_all_addresses_are_one() {
-        let (keys, now) = (BadKeys::default(), Instant::now());
-        for number in 0..MOST as u32 + 100 {
+        let (keys, now) = (BadKeys::default(), Clock::system().now());
+        for number in (0u32..).take(MOST + 100) {
             keys.count(v4(number), 6, now);
         }
         assert!(keys.0.lock().unwrap().len() <= MOST + 1);

@@ -108,7 +108,7 @@ impl Snapshot {
                 let directory =
                     Directory::new(&config, previous.map(|previous| &previous.directory), clock, series);
                 let bad_keys = previous.map(|previous| previous.bad_keys.clone()).unwrap_or_default();
-                Ok(Self { config, directory, bad_keys, key, token, origin, tls, roots })
+                Ok(Self { config, directory, key, token, origin, bad_keys, tls, roots })
             }
             _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),
         }

@@ -68,6 +68,13 @@ impl Head {
     }
 }
 
+/// Whether `[DONE]` has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Awaited,
+    Done,
+}
+
 /// The meter of one event stream.
 #[derive(Debug)]
 pub(super) struct EventStream {
@@ -83,8 +90,7 @@ pub(super) struct EventStream {
     /// and a break tell nothing.
     offered: Option<Usage>,
     reading: Reading,
-    /// `[DONE]` has come.
-    done: bool,
+    end: End,
 }
 
 impl EventStream {
@@ -100,13 +106,13 @@ impl EventStream {
             scanner: Scanner::new(),
             offered: None,
             reading: Reading::default(),
-            done: false,
+            end: End::Awaited,
         }
     }
 
     /// Whether the terminal event has come, with what it cost: that of the new generation, or `[DONE]`.
     pub(super) fn is_over(&self) -> bool {
-        self.done || (self.reading.finish.is_some() && self.reading.usage.credits.is_some())
+        self.end == End::Done || (self.reading.finish.is_some() && self.reading.usage.credits.is_some())
     }
 
     /// Looks at the next bytes of the stream.
@@ -260,7 +266,7 @@ impl EventStream {
         if data.whole() == Some(b"[DONE]") {
             self.take_offered();
             self.reading.finish.get_or_insert(Finish::Completed);
-            self.done = true;
+            self.end = End::Done;
             return;
         }
         let reading = &mut self.reading;

@@ -109,9 +109,10 @@ where
     let (peer, trusted) = (Arc::new(peer), Arc::clone(&bounds.server.trusted_proxies));
     let is_proxy = trusts(&trusted, peer.caller);
     let service = service.map_request(move |request: Request<CallerBody>| {
-        let peer = match is_proxy {
-            true => peer.calling_for(forwarded::caller(request.headers(), peer.caller, &trusted)),
-            false => Arc::clone(&peer),
+        let peer = if is_proxy {
+            peer.calling_for(forwarded::caller(request.headers(), peer.caller, &trusted))
+        } else {
+            Arc::clone(&peer)
         };
         Call { peer, request }
     });

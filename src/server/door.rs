@@ -43,7 +43,7 @@ impl Door {
                 "connections_turned_away_total",
                 "Connections closed at once because their address had as many as server.max_connections_per_address allows.",
             ),
-            parting: Parting::new(max_connections, shutdown.closing.clone()),
+            parting: Parting::new(max_connections, shutdown.closing.clone(), gateway.recorder.clock()),
             shutdown,
             room: Arc::new(Semaphore::new(max_connections)),
             open: gateway.metrics.level("connections", "Open connections of callers."),

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
+use crate::clock::Clock;
 use crate::unread::{LONGEST, MOST, SILENCE};
 
 /// How long a caller may say nothing when the gateway itself is about to end.
@@ -26,19 +27,20 @@ pub struct Parting {
     open: Arc<AtomicUsize>,
     most: usize,
     closing: CancellationToken,
+    pub(super) clock: Clock,
 }
 
 impl Parting {
     /// For a gateway of so many connections, that ends when `closing` says so. A quarter of them may be parting.
     #[must_use]
-    pub fn new(max_connections: usize, closing: CancellationToken) -> Self {
-        Self { open: Arc::default(), most: (max_connections / 4).max(1), closing }
+    pub fn new(max_connections: usize, closing: CancellationToken, clock: Clock) -> Self {
+        Self { open: Arc::default(), most: (max_connections / 4).max(1), closing, clock }
     }
 
     /// Closes a connection, with `unsent` as its last words. `expects_more` if the caller may be sending yet.
     pub(super) fn begin(&self, unsent: Bytes, expects_more: bool) -> Farewell {
         let room = self.open.fetch_add(1, Ordering::Relaxed) < self.most;
-        let now = Instant::now();
+        let now = self.clock.now();
         Farewell {
             parting: self.clone(),
             unsent,
@@ -96,7 +98,7 @@ impl Farewell {
                 Poll::Ready(Ok(())) => {
                     // Something came behind the last request after all: there may be more.
                     self.reads_on = self.room;
-                    self.heard = Instant::now();
+                    self.heard = self.parting.clock.now();
                     self.left = self.left.saturating_sub(buffer.filled().len() as u64);
                     if self.left == 0 {
                         return Poll::Ready(Ok(()));
@@ -109,10 +111,11 @@ impl Farewell {
             while self.tick.as_mut().poll(cx).is_ready() {
                 let ending = self.parting.closing.is_cancelled();
                 let patience = if ending { SILENCE_AT_THE_END } else { SILENCE };
-                if self.heard.elapsed() >= patience || self.since.elapsed() >= LONGEST {
+                let now = self.parting.clock.now();
+                if now - self.heard >= patience || now - self.since >= LONGEST {
                     return Poll::Ready(Ok(()));
                 }
-                self.tick.as_mut().reset(Instant::now() + SILENCE_AT_THE_END);
+                self.tick.as_mut().reset(now + SILENCE_AT_THE_END);
             }
             // All that had come was read; otherwise once more.
             if buffer.filled().is_empty() {

@@ -13,6 +13,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::caller::Caller;
 use super::farewell::{Farewell, Parting};
+use crate::clock::Clock;
 
 /// Up to this many bytes are cheaper copied into one buffer than gathered by the kernel piece by
 /// piece: an event of a stream is three pieces (chunk size, data, line end), and a burst has many.
@@ -36,6 +37,11 @@ impl<T> CallerIo<T> {
     /// Wraps a connection of which `ahead` has been read already.
     pub fn new(inner: T, write_timeout: Duration, parting: Parting) -> Self {
         Self { inner, gathered: Vec::new(), write_timeout, stalled: None, parting, farewell: None }
+    }
+
+    /// The gateway's clock.
+    pub(super) fn clock(&self) -> Clock {
+        self.parting.clock
     }
 
     /// What it wraps.
@@ -154,9 +160,10 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::clock::Clock;
 
     fn caller(io: DuplexStream) -> CallerIo<DuplexStream> {
-        let parting = Parting::new(1, CancellationToken::new());
+        let parting = Parting::new(1, CancellationToken::new(), Clock::system());
         CallerIo::new(io, Duration::from_mins(1), parting)
     }
 

@@ -124,7 +124,8 @@ pub async fn run(
         workers.push(worker(index, listener, gateway.clone(), door.clone(), stopped.clone())?);
     }
     let admin = tokio::net::TcpListener::from_std(listeners.admin)?;
-    let admin = tokio::spawn(operators::serve(admin, Desk::new(Board::new(gateway)), stopped.clone()));
+    let desk = Desk::new(Board::new(gateway));
+    let admin = tokio::spawn(operators::serve(admin, desk, gateway.recorder.clock(), stopped.clone()));
     let live = Arc::clone(&gateway.live);
     let watch = tokio::spawn(async move { live.watch().await });
     let bill = tokio::spawn(usage::watch(

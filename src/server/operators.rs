@@ -16,6 +16,7 @@ use super::farewell::Parting;
 use super::http1::{self, Patience};
 use super::io::CallerIo;
 use crate::admin::Desk;
+use crate::clock::Clock;
 use crate::shutdown::Shutdown;
 
 /// How long a request head may take, a connection be idle, and a write not be taken.
@@ -26,10 +27,10 @@ const MAX_HEAD: usize = 16 << 10;
 const MAX_CONNECTIONS: usize = 256;
 
 /// Serves until `stop`.
-pub(super) async fn serve(listener: TcpListener, desk: Desk, stop: CancellationToken) {
+pub(super) async fn serve(listener: TcpListener, desk: Desk, clock: Clock, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let shutdown = Shutdown { closing: stop.clone(), ..Shutdown::default() };
-    let parting = Parting::new(MAX_CONNECTIONS, stop.clone());
+    let parting = Parting::new(MAX_CONNECTIONS, stop.clone(), clock);
     loop {
         let accepted = tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! Behind a real nginx and a real HAProxy, configured as shipped and as they come.
+//! Behind a real nginx and a real `HAProxy`, configured as shipped and as they come.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};

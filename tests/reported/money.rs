@@ -417,9 +417,9 @@ async fn a_billing_period_begins_and_ends_at_a_moment_of_a_day() {
     for _ in 0..3 {
         assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 200);
     }
-    tokio::time::sleep(Duration::from_secs(3600)).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
     simulator.bill_from(rig.gateway.recorder.clock().wall());
-    tokio::time::sleep(Duration::from_secs(3600)).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
     for _ in 0..2 {
         assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 200);
     }

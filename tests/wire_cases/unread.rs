@@ -46,7 +46,7 @@ async fn a_connection_goes_on_behind_an_answer_that_came_before_a_small_body() {
     let (rig, _) = Recorder::behind(&Setup::default());
     let team = "requests_per_minute = 1\nburst = 1\nconcurrency = 1".into();
     let server = "keep_alive = \"30s\"".into();
-    let (limited, _) = Recorder::behind(&Setup { team, server, ..Setup::default() });
+    let (limited, _) = Recorder::behind(&Setup { server, team, ..Setup::default() });
     converse(&limited, good()).await;
     for length in [1, 45, SMALL] {
         let fields = of_length(length);

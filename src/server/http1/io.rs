@@ -68,10 +68,8 @@ enum Input {
 impl<T: Caller> TurnIo<T> {
     /// `begun` if a first head is coming already.
     pub(in crate::server) fn new(io: CallerIo<T>, begun: bool, turn: Turn, patience: Patience) -> Self {
-        let input = match begun {
-            true => Input::Head { began: Instant::now(), behind: 0 },
-            false => Input::Idle(None),
-        };
+        let input =
+            if begun { Input::Head { began: io.clock().now(), behind: 0 } } else { Input::Idle(None) };
         Self { io, turn, patience, input, alarm: None, resets: false, clean: false }
     }
 
@@ -99,9 +97,10 @@ impl<T: Caller> TurnIo<T> {
             return Poll::Pending;
         }
         self.look_behind_head();
+        let clock = self.io.clock();
         let due = match &mut self.input {
             Input::Head { began, .. } => *began + self.patience.head,
-            Input::Idle(since) => *since.get_or_insert_with(Instant::now) + self.patience.keep_alive,
+            Input::Idle(since) => *since.get_or_insert_with(|| clock.now()) + self.patience.keep_alive,
             Input::Ended { .. } | Input::GivenUp { .. } => return Poll::Pending,
         };
         ready!(self.poll_alarm(due, cx));
@@ -162,7 +161,7 @@ impl<T: Caller> TurnIo<T> {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            self.input = Input::Ended { turns, asked, next: Instant::now() + LOOKED_EVERY };
+            self.input = Input::Ended { turns, asked, next: self.io.clock().now() + LOOKED_EVERY };
         }
         Poll::Ready(Ok(()))
     }
@@ -205,7 +204,8 @@ impl<T: Caller> Read for TurnIo<T> {
         }
         match this.io.poll_take(cx, &mut buf) {
             Poll::Ready(Ok(0)) => {
-                this.input = Input::Ended { turns: 0, asked: false, next: Instant::now() + ASKED_AFTER };
+                this.input =
+                    Input::Ended { turns: 0, asked: false, next: this.io.clock().now() + ASKED_AFTER };
                 this.poll_ended(cx)
             }
             Poll::Ready(Ok(_)) => {
@@ -213,7 +213,8 @@ impl<T: Caller> Read for TurnIo<T> {
                 if let Input::Idle(since) = &mut this.input {
                     *since = None;
                     if this.turn.is_the_callers() {
-                        this.input = Input::Head { began: Instant::now(), behind: this.turn.requests() };
+                        this.input =
+                            Input::Head { began: this.io.clock().now(), behind: this.turn.requests() };
                     }
                 }
                 Poll::Ready(Ok(()))

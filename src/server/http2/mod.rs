@@ -50,7 +50,7 @@ where
 {
     let server = &bounds.server;
     let bound = Bound { whole: bounds.exchange + server.write_timeout, unread: server.write_timeout };
-    let streams = Streams::new(shutdown.tasks.clone(), bound);
+    let streams = Streams::new(shutdown.tasks.clone(), bound, io.clock());
     let rest = Rest::new(shutdown.tasks.clone(), shutdown.cut.clone());
     let service = service.map_request(move |request: Request<Incoming>| {
         request.map(|body| CallerBody::new(body, Arc::clone(&rest) as Arc<_>))

@@ -18,12 +18,15 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use crate::clock::Clock;
+
 /// The open streams of one connection.
 #[derive(Clone, Debug)]
 pub(super) struct Streams {
     state: Arc<State>,
     tasks: TaskTracker,
     bound: Bound,
+    clock: Clock,
 }
 
 /// How long one stream may take.
@@ -43,8 +46,8 @@ struct State {
 
 impl Streams {
     /// No streams yet; each may be open for `bound`.
-    pub(super) fn new(tasks: TaskTracker, bound: Bound) -> Self {
-        Self { state: Arc::default(), tasks, bound }
+    pub(super) fn new(tasks: TaskTracker, bound: Bound, clock: Clock) -> Self {
+        Self { state: Arc::default(), tasks, bound, clock }
     }
 
     /// A service whose calls count as open streams until their answer is over.
@@ -118,6 +121,7 @@ where
 #[derive(Debug)]
 pub(super) struct Counted<B> {
     inner: Arc<Mutex<Option<Going<B>>>>,
+    clock: Clock,
     /// Dropped with the body, which ends the watch.
     _watched: oneshot::Sender<()>,
 }
@@ -134,13 +138,14 @@ impl Streams {
     fn watch<B: Send + 'static>(&self, body: B, open: Open) -> Counted<B> {
         let inner = Arc::new(Mutex::new(Some(Going { body, _open: open, writing: None })));
         let (watched, mut over) = oneshot::channel::<()>();
-        let (overdue, bound) = (Arc::clone(&inner), self.bound);
+        let (overdue, bound, clock) = (Arc::clone(&inner), self.bound, self.clock);
         self.tasks.spawn(async move {
-            let whole = Instant::now() + bound.whole;
-            let mut next = whole.min(Instant::now() + bound.unread);
+            let began = clock.now();
+            let whole = began + bound.whole;
+            let mut next = whole.min(began + bound.unread);
             while tokio::time::timeout_at(next, &mut over).await.is_err() {
                 let mut going = overdue.lock().unwrap_or_else(PoisonError::into_inner);
-                let now = Instant::now();
+                let now = clock.now();
                 let unread = going.as_ref().and_then(|going| going.writing).unwrap_or(now) + bound.unread;
                 next = whole.min(unread);
                 if next <= now {
@@ -150,7 +155,7 @@ impl Streams {
                 }
             }
         });
-        Counted { inner, _watched: watched }
+        Counted { inner, clock, _watched: watched }
     }
 }
 
@@ -187,10 +192,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let clock = self.clock;
         let mut going = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(going) = going.as_mut() else { return Poll::Ready(Some(Err(StreamError::Overdue))) };
         let frame = Pin::new(&mut going.body).poll_frame(cx);
-        going.writing = frame.is_ready().then(Instant::now);
+        going.writing = frame.is_ready().then(|| clock.now());
         frame.map_err(StreamError::Body)
     }
 
@@ -211,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn a_counted_body_is_transparent_and_counts_while_it_lives() {
         let long = Duration::from_mins(10);
-        let streams = Streams::new(TaskTracker::new(), Bound { whole: long, unread: long });
+        let streams = Streams::new(TaskTracker::new(), Bound { whole: long, unread: long }, Clock::system());
         assert_transparent(|body| streams.watch(body, streams.open()));
         assert_eq!(streams.count(|open| *open), 0);
     }

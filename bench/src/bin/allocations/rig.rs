@@ -16,6 +16,7 @@ use mavera_gateway::outbound::connect::Connect;
 use mavera_gateway::outbound::origin::Origin;
 use mavera_gateway::record::Recorder;
 use mavera_gateway::server::connection;
+use mavera_gateway::server::door::Door;
 use tokio::io::DuplexStream;
 
 use crate::pipes::{self, Stream};
@@ -23,6 +24,7 @@ use crate::pipes::{self, Stream};
 /// A gateway, and a team that may call.
 pub struct Rig {
     gateway: Gateway,
+    door: Door,
     key: String,
 }
 
@@ -72,7 +74,8 @@ impl Rig {
         let books = Books::open(&live.current().config, clock, live.ledger(), queue);
         let books = books.map_err(|error| error.to_string())?;
         let recorder = Arc::new(Recorder::new(clock, Arc::clone(live.calls()), log));
-        Ok(Self { gateway: Gateway::new(metrics, live, recorder, books), key: key.text.to_string() })
+        let gateway = Gateway::new(metrics, live, recorder, books);
+        Ok(Self { door: Door::new(&gateway), gateway, key: key.text.to_string() })
     }
 
     /// A caller's connection to a gateway whose upstream answers with this stream.
@@ -80,9 +83,9 @@ impl Rig {
         let (near, far) = tokio::io::duplex(64 << 10);
         let pool = self.gateway.pool(Pipes(stream.clone()));
         let stack = self.gateway.stack(&pool);
-        let (live, shutdown) = (Arc::clone(&self.gateway.live), self.gateway.shutdown.clone());
+        let door = self.door.clone();
         let peer = (std::net::Ipv4Addr::LOCALHOST, 1).into();
-        tokio::spawn(async move { connection::serve(far, peer, stack, &live, &shutdown).await });
+        tokio::spawn(async move { connection::serve(far, peer, stack, &door).await });
         near
     }
 
