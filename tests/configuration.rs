@@ -286,8 +286,8 @@ fn a_new_key_fits_into_the_configuration_it_is_printed_for() {
     let output = binary().args(["key", "new", "--team", "growth", "--expires", "90d"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let key = text.lines().next().unwrap();
-    let line = text.lines().find(|line| line.starts_with("{ id = ")).unwrap();
-    let config = parse(Path::new("f"), &format!("[[team]]\nname = \"growth\"\nkeys = [\n{line}\n]")).unwrap();
+    let table = text.split_once("[[team]]").unwrap().1;
+    let config = parse(Path::new("f"), &format!("[[team]]{table}")).unwrap();
     let listed = &config.teams[0].keys[0];
     assert!(key.starts_with(&format!("mvgw_{}_", listed.id)) && listed.expires.is_some());
     let usage = binary().args(["key", "new", "--team", "No Such Name"]).output().unwrap();

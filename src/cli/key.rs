@@ -12,7 +12,7 @@ use crate::key::NewKey;
 pub(super) enum KeyCommand {
     /// Make a new caller key.
     ///
-    /// Prints the key, for its owner alone, and the line that lets it in, for the configuration. The
+    /// Prints the key, for its owner alone, and the line that lets it in, within its team's table. The
     /// key cannot be shown again: the configuration holds only its digest.
     New {
         /// The team the key is for.
@@ -41,13 +41,15 @@ pub(super) fn run(command: &KeyCommand) -> Result<(), Failure> {
     writeln!(out, "{}", *key.text)?;
     writeln!(out)?;
     writeln!(out, "# Give the key above to team {team}; it will not be shown again.")?;
-    writeln!(out, "# Add this line to `keys` of the team in the configuration:")?;
-    writeln!(out, "{{ id = \"{}\", sha256 = \"{}\"{expires} }},", key.id, key.sha256)?;
-    writeln!(out)?;
-    writeln!(out, "# If the team is not there yet, these are its table:")?;
-    writeln!(out, "# [[team]]")?;
-    writeln!(out, "# name = \"{team}\"")?;
-    writeln!(out, "# keys = [  # the line above  ]")?;
+    writeln!(
+        out,
+        "# If the team is in the configuration already, add the line in `keys` to its own; if not, all of this:"
+    )?;
+    writeln!(out, "[[team]]")?;
+    writeln!(out, "name = \"{team}\"")?;
+    writeln!(out, "keys = [")?;
+    writeln!(out, "  {{ id = \"{}\", sha256 = \"{}\"{expires} }},", key.id, key.sha256)?;
+    writeln!(out, "]")?;
     if out.is_terminal() {
         eprintln!("(the key is now in your terminal's history; clear it when you have passed it on)");
     }

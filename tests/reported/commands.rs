@@ -150,7 +150,7 @@ fn small_things_say_what_they_are_and_how_to_mend_them() {
         run(&["credits", "report", "--since", "2026-02-01", "--until", "2026-01-01"], folder.path(), "");
     assert!(output.status.code() == Some(64) && said(&output).contains("there are no such days"));
     let output = binary().args(["key", "new", "--team", "growth"]).output().unwrap();
-    assert!(said(&output).contains("\n# Add this line to `keys`") && !said(&output).contains("\n[[team]]"));
+    assert!(said(&output).contains("add the line in `keys` to its own; if not, all of this:\n[[team]]"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
