@@ -123,14 +123,12 @@ where
 fn without_body<A: Body<Data = Bytes> + Unpin>(
     response: Response<AnsweredBody<A>>,
 ) -> Response<AnsweredBody<A>> {
-    let length = response.body().size_hint().exact();
-    let mut response = response.map(|body| match body {
-        AnsweredBody::Own(_) => AnsweredBody::Own(Full::default()),
-        // Read to its end already, where its cost and its connection are known.
-        upstream @ AnsweredBody::Upstream(_) => upstream,
-    });
+    // One of the upstream's was read to its end already, where its cost and its connection are known.
+    let AnsweredBody::Own(body) = response.body() else { return response };
+    let length = body.size_hint().exact();
+    let mut response = response.map(|_| AnsweredBody::Own(Full::default()));
     if let Some(length) = length {
-        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }
     response
 }

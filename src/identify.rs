@@ -34,6 +34,8 @@ impl<B> Check<Routed<B>> for Identify {
         let found = find(arrival);
         let allowed = found.and_then(|caller| {
             arrival.exchange.identified(Arc::clone(&caller.who));
+            // Also for who is refused before it is asked.
+            arrival.exchange.rate(caller.team.rate.standing());
             may_ask(&caller, &routed.target).map(|()| caller)
         });
         match allowed {
@@ -48,7 +50,9 @@ fn find<B>(arrival: &mut Arrival<B>) -> Result<Caller, Refusal> {
     let Arrival { snapshot, peer, exchange, head, .. } = arrival;
     let key = presented(&head.headers)?;
     let clock = exchange.clock();
-    let limit = snapshot.config.server.bad_keys_per_minute;
+    // Who comes by a proxy that does not say for whom is anybody.
+    let server = &snapshot.config.server;
+    let limit = server.bad_keys_per_minute.filter(|_| !server.trusted_proxies.have(peer.caller));
     if let Some(per_minute) = limit
         && let Some(retry_after) = snapshot.bad_keys.wait(peer.caller, per_minute, clock.now())
     {

@@ -117,9 +117,9 @@ where
     let config = &snapshot.config;
     let team = &caller.team;
     // What a question tells of, it must not use up: it has a rate of its own.
-    exchange.rate(team.rate.standing());
     if let Err(retry_after) = team.questions.rate.take() {
         let (per_minute, burst) = (QUESTIONS_PER_MINUTE.get(), QUESTIONS_AT_ONCE.get());
+        exchange.rate(team.questions.rate.standing());
         let (team, of) = (team.name.to_string(), "questions to the gateway");
         return Err(Refused::new(
             exchange,
@@ -194,7 +194,7 @@ fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, ask: &Ask, body: 
     if rate.left == 0 {
         refusals.push(Refusal::RateLimited {
             team: team.name.to_string(),
-            per_minute: rate.per_minute,
+            per_minute: team.limits.requests_per_minute.get(),
             burst: team.limits.burst.get(),
             of: "requests",
             retry_after: rate.one_more,

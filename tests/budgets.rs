@@ -338,6 +338,7 @@ async fn a_grant_raises_a_budget_while_it_lasts() {
         credits: Credits::whole(5),
         from: today,
         until: today,
+        taken_back: false,
     }]);
     settle(hold_for(&accounts, asked("growth", &budget), &settings(5, 0)).await.unwrap(), 5);
     settle(hold_for(&accounts, asked("growth", &budget), &settings(5, 0)).await.unwrap(), 5);

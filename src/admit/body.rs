@@ -39,7 +39,7 @@ pub struct Judged {
     pub caller: Caller,
     /// The body, byte for byte.
     pub body: Bytes,
-    /// Held until the last byte of the answer.
+    /// Held until the answer is over.
     pub permits: Permits,
 }
 

@@ -11,7 +11,7 @@ use crate::stage::Check;
 pub struct Permitted<B> {
     /// What came before.
     pub identified: Identified<B>,
-    /// Held until the last byte of the answer.
+    /// Held until the answer is over.
     pub permits: Permits,
 }
 

@@ -14,7 +14,8 @@ use crate::desk::{Desk, Moment};
 /// A leap of the wall clock against the monotonic one that is worth a word.
 const LEAP: Duration = Duration::from_mins(5);
 
-/// A clock that is more days than this behind the day that is booked on is followed back.
+/// A clock that is more days than this behind the day that is booked on is followed back, and a ledger that is more days
+/// than this ahead of the clock was written by one that was wrong.
 pub(super) const FOLLOWED_BACK: i32 = 2;
 
 /// The day that is booked on.
@@ -32,7 +33,7 @@ pub(super) struct Days {
 
 /// When a day is over, and before when it is too far ahead to be right.
 fn bounds(day: Date, zone: &TimeZone) -> (Timestamp, Timestamp) {
-    let ahead = day.checked_sub(FOLLOWED_BACK.days()).unwrap_or(day);
+    let ahead = day.checked_sub((FOLLOWED_BACK + 1).days()).unwrap_or(day);
     (Period::Day.resets(day, zone), Period::Day.resets(ahead, zone))
 }
 
@@ -63,7 +64,7 @@ impl Days {
         self.clock.since_origin() + Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1)
     }
 
-    /// Moves a desk on to the clock's day. Back only where the clock is two days behind: then it was wrong before, and a
+    /// Moves a desk on to the clock's day. Back only where the clock is more than two days behind: then it was wrong before, and a
     /// start would follow it too. Returns the time as the desk knows it.
     pub(super) fn roll(&mut self, desk: &mut Desk) -> Moment {
         let (wall, now) = (self.clock.wall(), self.clock.now());

@@ -166,7 +166,7 @@ pub struct Limits {
     pub(super) requests_per_minute: Leaf<u32>,
     /// Requests that may come at once. Default 10.
     pub(super) burst: Leaf<u32>,
-    /// Calls in flight at the same time, streams counted to their last byte. Default 16.
+    /// Calls in flight at the same time, streams counted until they say that they are over. Default 16.
     pub(super) concurrency: Leaf<u32>,
     /// Largest request body. Default "1MiB".
     pub(super) max_body: Leaf<SizeText>,

@@ -1,6 +1,6 @@
 //! The configuration that is valid. What stands here needs no further check anywhere.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -146,11 +146,34 @@ pub struct Server {
     /// Keys that are not valid, of one address in a minute, if that is bounded.
     pub bad_keys_per_minute: Option<u32>,
     /// Whose word on who calls is taken.
-    pub trusted_proxies: Arc<[IpNet]>,
+    pub trusted_proxies: Proxies,
     /// HTTP/2 streams per connection.
     pub max_streams: u32,
     /// Worker threads.
     pub workers: usize,
+}
+
+/// Proxies whose word on who calls is taken. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies(Arc<[IpNet]>);
+
+impl Proxies {
+    pub(super) fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks.into())
+    }
+
+    /// Whether this is the address of one.
+    #[must_use]
+    pub fn have(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// Those of these networks.
+    #[cfg(test)]
+    pub(crate) fn of(networks: &[&str]) -> Self {
+        Self::new(networks.iter().map(|text| text.parse().expect("a network")).collect())
+    }
 }
 
 /// PEM files of the listener.

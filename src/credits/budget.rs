@@ -95,4 +95,6 @@ pub struct Grant {
     pub from: Date,
     /// To this day.
     pub until: Date,
+    /// It was taken back on the last of them: what it had paid for stays paid, and nothing more is.
+    pub taken_back: bool,
 }

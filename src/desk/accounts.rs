@@ -266,9 +266,9 @@ impl Accounts {
     }
 }
 
-/// What is left of grants that have not ended.
+/// What is left of grants that have not ended and were not taken back.
 fn in_force(left: &[(&Grant, Credits)], today: Date) -> Credits {
-    let going = left.iter().filter(|(grant, _)| grant.until >= today);
+    let going = left.iter().filter(|(grant, _)| grant.until >= today && !grant.taken_back);
     going.fold(Credits::ZERO, |sum, (_, left)| sum + *left)
 }
 

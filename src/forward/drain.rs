@@ -31,6 +31,8 @@ const TAIL: Duration = Duration::from_secs(5);
 pub struct Drain {
     shutdown: Shutdown,
     room: Arc<Semaphore>,
+    /// For what is read on behind the end of an answer.
+    tails: Arc<Semaphore>,
     draining: IntGauge,
 }
 
@@ -40,7 +42,8 @@ impl Drain {
     pub fn new(shutdown: Shutdown, metrics: &Metrics) -> Self {
         let help = "Exchanges whose caller has left, read on to learn their cost.";
         let draining = metrics.level("exchanges_draining", help);
-        Self { shutdown, room: Arc::new(Semaphore::new(MAX_EXCHANGES)), draining }
+        let room = || Arc::new(Semaphore::new(MAX_EXCHANGES));
+        Self { shutdown, room: room(), tails: room(), draining }
     }
 
     /// Exchanges that are being read on.
@@ -62,7 +65,12 @@ impl Drain {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        self.go_on(async move {
+        if body.is_end_stream() {
+            return;
+        }
+        // The call is over, and nobody is told of it any more; without room the connection is not used again.
+        let Ok(room) = Arc::clone(&self.tails).try_acquire_owned() else { return };
+        self.spawn(room, async move {
             let _ = timeout(TAIL, finish(body)).await;
         });
     }
@@ -72,25 +80,26 @@ impl Drain {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        self.go_on(async move {
+        // Without room, or without a runtime to run on, the work is dropped, which ends its record.
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+            tracing::warn!(limit = MAX_EXCHANGES, "too many exchanges without a caller; one was cut");
+            return;
+        };
+        let held = (room, Counted::new(&self.draining));
+        self.spawn(held, async move {
             if let Some(body) = body.await {
                 finish(body).await;
             }
         });
     }
 
-    fn go_on(&self, work: impl Future<Output = ()> + Send + 'static) {
-        // Without room, or without a runtime to run on, the work is dropped, which ends its record.
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
-            tracing::warn!(limit = MAX_EXCHANGES, "too many exchanges without a caller; one was cut");
-            return;
-        };
+    /// Runs work to its end, or until calls are cut; `held` is held meanwhile.
+    fn spawn(&self, held: impl Send + 'static, work: impl Future<Output = ()> + Send + 'static) {
         let Ok(runtime) = Handle::try_current() else { return };
         let cut = self.shutdown.cut.clone();
-        let draining = Counted::new(&self.draining);
         self.shutdown.tasks.spawn_on(
             async move {
-                let _room = (room, draining);
+                let _held = held;
                 cut.run_until_cancelled_owned(work).await;
             },
             &runtime,

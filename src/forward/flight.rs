@@ -101,13 +101,13 @@ impl<C: Connect> Drop for Flight<'_, C> {
     }
 }
 
-/// Reads the body that HEAD is not answered with, to learn how long it is.
-async fn read_through<C: Connect>(body: &mut AnswerBody<C>) -> u64 {
+/// Reads the body that HEAD is not answered with, to learn how long it is; nothing if it breaks.
+async fn read_through<C: Connect>(body: &mut AnswerBody<C>) -> Option<u64> {
     let mut length = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        length += frame.data_ref().map_or(0, |data| data.len() as u64);
+    while let Some(frame) = body.frame().await {
+        length += frame.ok()?.data_ref().map_or(0, |data| data.len() as u64);
     }
-    length
+    Some(length)
 }
 
 /// One request on one connection, to the head of its response.
@@ -179,15 +179,18 @@ pub(super) async fn fly<C: Connect>(
         fields::forbid_buffering(answer.headers_mut());
     }
     exchange.tell_standing(answer.headers_mut());
-    let drain = (snapshot.config.upstream.on_disconnect == OnDisconnect::Drain).then(|| shared.drain.clone());
+    let cuts = snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel;
     let meter = Some(Meter::for_head(&head.headers));
     let body = Driven::new(incoming, Lent { connection, pool: Arc::clone(&shared.pool) }, deadline);
     let body = Cleared::new(body, mask, trailers_announced(&head.headers));
     let body = Told::new(body, Box::new(Telling { meter, exchange, permits, why }));
-    let mut body = Box::new(Late::new(ReadOn::new(body, drain)));
+    let mut body = Box::new(Late::new(ReadOn::new(body, Some(shared.drain.clone()), cuts)));
     if is_head {
-        let length = read_through(&mut body).await;
-        answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        // These two have none (RFC 9110 §8.6).
+        let has_length = ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&answer.status());
+        if let Some(length) = read_through(&mut body).await.filter(|_| has_length) {
+            answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
     }
     Ok(answer.map(|()| body))
 }

@@ -99,7 +99,7 @@ pub(crate) fn tell_credits_left(headers: &mut HeaderMap, left: Option<Credits>) 
 /// more, as the time of the epoch in seconds. Never how the organisation's window stands, which is not the caller's to use.
 pub(crate) fn tell_rate(headers: &mut HeaderMap, rate: Standing, now: Timestamp) {
     let more_at = now.as_second() + i64::try_from(ceil_seconds(rate.one_more)).unwrap_or(i64::MAX / 2);
-    headers.insert(X_RATELIMIT_LIMIT, HeaderValue::from(rate.per_minute));
+    headers.insert(X_RATELIMIT_LIMIT, HeaderValue::from(rate.most));
     headers.insert(X_RATELIMIT_REMAINING, HeaderValue::from(rate.left));
     headers.insert(X_RATELIMIT_RESET, HeaderValue::from(more_at));
 }

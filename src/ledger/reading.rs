@@ -92,12 +92,12 @@ pub trait Upkeep: Debug {
     /// When the ledger cannot be written; so everywhere here.
     fn grant(&mut self, grant: &Grant, why: &str, at: Timestamp) -> Result<i64, LedgerError>;
 
-    /// Takes a grant back: what of it is not spent can be spent no longer. `false` if that was done already, or there is
-    /// none of that number.
+    /// Takes a grant back at a moment, which is on this day: what of it is not spent can be spent no longer. `false` if that
+    /// was done already, or there is none of that number.
     ///
     /// # Errors
     /// As everywhere here.
-    fn revoke_grant(&mut self, number: i64, why: &str, at: Timestamp) -> Result<bool, LedgerError>;
+    fn revoke_grant(&mut self, number: i64, why: &str, at: (Timestamp, Date)) -> Result<bool, LedgerError>;
 
     /// Writes corrections, all of them or none. What was in doubt is final then.
     ///

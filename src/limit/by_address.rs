@@ -1,5 +1,5 @@
 //! Limits of one caller's address, whoever it says it is: open connections, and keys that are not valid. Bounded: beyond
-//! so many addresses all others are one.
+//! so many addresses others are not counted, because who has so many would keep out those who have one.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 /// Addresses that are told apart.
 const MOST: usize = 1 << 16;
+/// How often those are looked over, where there are so many.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// What is counted as one: an address, or the network that one subscriber has at least (RFC 6177: /64).
 fn counted_as(address: IpAddr) -> IpAddr {
@@ -19,48 +21,40 @@ fn counted_as(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Stands for all addresses beyond the bound.
-const OTHERS: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-
-/// Where an address is counted, in a map that is full or not.
-fn slot<T>(map: &HashMap<IpAddr, T>, address: IpAddr) -> IpAddr {
-    let address = counted_as(address);
-    if map.len() < MOST || map.contains_key(&address) { address } else { OTHERS }
-}
-
 /// Open connections by address.
 #[derive(Clone, Debug, Default)]
 pub struct Connections(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// One open connection.
+/// One open connection, and where it is counted, if it is.
 #[derive(Debug)]
-pub struct Connected {
-    of: Connections,
-    slot: IpAddr,
-}
+pub struct Connected(Option<(Connections, IpAddr)>);
 
 impl Connections {
     /// One more from that address, if it has fewer than `limit` open.
     #[must_use]
     pub fn open(&self, address: IpAddr, limit: usize) -> Option<Connected> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = slot(&map, address);
-        let open = map.entry(slot).or_default();
+        let address = counted_as(address);
+        if map.len() >= MOST && !map.contains_key(&address) {
+            return Some(Connected(None));
+        }
+        let open = map.entry(address).or_default();
         if *open >= limit {
             return None;
         }
         *open += 1;
-        Some(Connected { of: self.clone(), slot })
+        Some(Connected(Some((self.clone(), address))))
     }
 }
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        let mut map = self.of.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = map.get_mut(&self.slot) {
+        let Some((of, address)) = self.0.take() else { return };
+        let mut map = of.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = map.get_mut(&address) {
             *open -= 1;
             if *open == 0 {
-                map.remove(&self.slot);
+                map.remove(&address);
             }
         }
     }
@@ -68,29 +62,42 @@ impl Drop for Connected {
 
 /// Keys that are not valid, by address: so many a minute, evenly.
 #[derive(Clone, Debug, Default)]
-pub struct BadKeys(Arc<Mutex<HashMap<IpAddr, Instant>>>);
+pub struct BadKeys(Arc<Mutex<Counted>>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    /// When what an address has sent is made good.
+    by_address: HashMap<IpAddr, Instant>,
+    /// When those were last looked over whose time has passed.
+    swept: Option<Instant>,
+}
 
 impl BadKeys {
     /// How long that address has sent too many for, and has to wait.
     #[must_use]
     pub fn wait(&self, address: IpAddr, per_minute: u32, now: Instant) -> Option<Duration> {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // None at all is the usual case, and costs no more than this.
-        let paid_at = *map.get(&slot(&map, address))?;
+        let good_at = *counted.by_address.get(&counted_as(address))?;
         let step = Duration::from_mins(1) / per_minute;
-        let wait = (paid_at + step).saturating_duration_since(now + Duration::from_mins(1));
+        let wait = (good_at + step).saturating_duration_since(now + Duration::from_mins(1));
         (!wait.is_zero()).then_some(wait)
     }
 
     /// One more came from there.
     pub fn count(&self, address: IpAddr, per_minute: u32, now: Instant) {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if map.len() >= MOST {
-            map.retain(|_, paid_at| *paid_at > now);
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Counted { by_address, swept } = &mut *counted;
+        if by_address.len() >= MOST && swept.is_none_or(|swept| now >= swept + SWEEP) {
+            by_address.retain(|_, good_at| *good_at > now);
+            *swept = Some(now);
         }
-        let slot = slot(&map, address);
-        let paid_at = map.entry(slot).or_insert(now);
-        *paid_at = (*paid_at).max(now) + Duration::from_mins(1) / per_minute;
+        let address = counted_as(address);
+        if by_address.len() >= MOST && !by_address.contains_key(&address) {
+            return;
+        }
+        let good_at = by_address.entry(address).or_insert(now);
+        *good_at = (*good_at).max(now) + Duration::from_mins(1) / per_minute;
     }
 }
 
@@ -131,14 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_bound_all_addresses_are_one() {
+    fn who_has_many_addresses_keeps_nobody_out_and_takes_no_more_memory() {
         let (keys, now) = (BadKeys::default(), Clock::system().now());
         for number in (0u32..).take(MOST + 100) {
-            keys.count(v4(number), 6, now);
+            for _ in 0..7 {
+                keys.count(v4(number), 6, now);
+            }
         }
-        assert!(keys.0.lock().unwrap().len() <= MOST + 1);
-        assert!(keys.wait(v4(u32::MAX), 6, now).is_some());
-        keys.count(v4(5), 6, now + Duration::from_mins(2));
-        assert!(keys.0.lock().unwrap().len() <= 2, "what has passed makes room");
+        assert_eq!(keys.0.lock().unwrap().by_address.len(), MOST);
+        assert!(keys.wait(v4(5), 6, now).is_some());
+        assert_eq!(keys.wait(v4(u32::MAX), 6, now), None);
+        keys.count(v4(u32::MAX), 6, now + Duration::from_mins(2));
+        assert_eq!(keys.0.lock().unwrap().by_address.len(), 1, "what has passed makes room");
     }
 }

@@ -26,8 +26,8 @@ pub(crate) struct TeamRate {
 /// How a rate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Requests a minute.
-    pub per_minute: u32,
+    /// Requests a minute; as many as there can be at once, where that is more.
+    pub most: u32,
     /// How many there are at once.
     pub left: u32,
     /// How long until there is one more, at the most.
@@ -75,7 +75,7 @@ impl TeamRate {
         // The last of the periods that are used is the one that is running.
         let running = used.checked_sub(1).map_or(0, |used| used % period + 1);
         Standing {
-            per_minute: self.per_minute.get(),
+            most: self.per_minute.max(self.burst).get(),
             left: self.left(),
             one_more: Duration::from_nanos(running),
         }
@@ -127,7 +127,7 @@ mod tests {
     async fn what_is_left_is_told_without_taking_any() {
         let rate = rate(60, 3, None, clock());
         let standing =
-            |left, one_more| Standing { per_minute: 60, left, one_more: Duration::from_millis(one_more) };
+            |left, one_more| Standing { most: 60, left, one_more: Duration::from_millis(one_more) };
         assert_eq!(rate.standing(), standing(3, 0));
         for left in [2, 1, 0] {
             rate.take().unwrap();

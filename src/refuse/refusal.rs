@@ -292,6 +292,7 @@ impl Refusal {
             Self::InvalidRequest { .. }
                 | Self::UnsupportedCoding
                 | Self::Misdirected
+                | Self::ExpectationFailed { .. }
                 | Self::HeadTimeout { .. }
                 | Self::RequestTimeout { .. }
         )

@@ -66,7 +66,10 @@ impl Refusal {
     /// The limit that was hit, as draft-ietf-httpapi-ratelimit-headers writes a policy.
     fn policy(&self) -> Option<String> {
         match self {
-            Self::RateLimited { per_minute, .. } => Some(format!("\"team\";q={per_minute};w=60")),
+            Self::RateLimited { per_minute, of, .. } => {
+                let whose = if *of == "requests" { "team" } else { "questions" };
+                Some(format!("\"{whose}\";q={per_minute};w=60"))
+            }
             Self::ConcurrencyLimited { limit, .. } => {
                 Some(format!("\"concurrency\";q={limit};qu=\"concurrent-requests\""))
             }

@@ -17,7 +17,7 @@ use super::bounds::Bounds;
 use super::caller::Caller;
 use super::caller_body::CallerBody;
 use super::door::Door;
-use super::forwarded::{self, trusts};
+use super::forwarded;
 use super::http1::{self, Patience};
 use super::http2;
 use super::io::CallerIo;
@@ -49,7 +49,7 @@ where
     let server = &bounds.server;
     let mut io = Prefixed::new(io);
     let mut caller = address;
-    if trusts(&server.trusted_proxies, address.ip()) {
+    if server.trusted_proxies.have(address.ip()) {
         match door.within(server.head_timeout, preamble(&mut io)).await {
             Some(Ok(source)) => caller = source.unwrap_or(address),
             Some(Err(error)) => return tracing::debug!(%error, %address, "a proxy's preamble is not one"),
@@ -57,8 +57,7 @@ where
         }
     }
     // A proxy of many callers has as many connections as it likes.
-    let limited =
-        server.max_connections_per_address.filter(|_| !trusts(&server.trusted_proxies, caller.ip()));
+    let limited = server.max_connections_per_address.filter(|_| !server.trusted_proxies.have(caller.ip()));
     let _counted = match limited.map(|limit| door.by_address.open(caller.ip(), limit)) {
         Some(None) => return door.turned_away(caller.ip()),
         counted => counted,
@@ -106,8 +105,8 @@ where
 {
     let Some(Ok(h2)) = door.within(bounds.server.head_timeout, tell_protocol(&mut io)).await else { return };
     let io = CallerIo::new(io, bounds.server.write_timeout, door.parting.clone());
-    let (peer, trusted) = (Arc::new(peer), Arc::clone(&bounds.server.trusted_proxies));
-    let is_proxy = trusts(&trusted, peer.caller);
+    let (peer, trusted) = (Arc::new(peer), bounds.server.trusted_proxies.clone());
+    let is_proxy = trusted.have(peer.caller);
     let service = service.map_request(move |request: Request<CallerBody>| {
         let peer = if is_proxy {
             peer.calling_for(forwarded::caller(request.headers(), peer.caller, &trusted))

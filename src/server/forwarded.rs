@@ -3,37 +3,32 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
 use http::header::{self, HeaderName};
-use ipnet::IpNet;
+use http::{HeaderMap, HeaderValue};
+
+use crate::config::Proxies;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Whether an address is one of these networks'.
-pub(super) fn trusts(networks: &[IpNet], address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    networks.iter().any(|network| network.contains(&address))
-}
-
 /// Who calls, if `peer`, which is trusted, brought this request. A proxy sets one of the two fields and may pass the other on
 /// as the caller wrote it, so where they disagree neither is believed.
-pub(super) fn caller(headers: &HeaderMap, peer: IpAddr, networks: &[IpNet]) -> IpAddr {
+pub(super) fn caller(headers: &HeaderMap, peer: IpAddr, trusted: &Proxies) -> IpAddr {
     let along = |addresses: Vec<Option<IpAddr>>| {
         let mut caller = peer;
         for address in addresses.into_iter().rev() {
             // What is no address hides all that is left of it.
             let Some(address) = address else { break };
             caller = address;
-            if !trusts(networks, address) {
+            if !trusted.have(address) {
                 break;
             }
         }
         caller
     };
-    let values = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
-    let plain = headers
-        .contains_key(X_FORWARDED_FOR)
-        .then(|| along(values(X_FORWARDED_FOR).flat_map(|value| value.split(',')).map(address).collect()));
+    let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let plain = headers.contains_key(X_FORWARDED_FOR).then(|| {
+        along(values(X_FORWARDED_FOR).flat_map(|value| value.split(|&b| b == b',')).map(address).collect())
+    });
     let standard = headers
         .contains_key(header::FORWARDED)
         .then(|| along(values(header::FORWARDED).flat_map(elements).map(forwarded_for).collect()));
@@ -44,38 +39,42 @@ pub(super) fn caller(headers: &HeaderMap, peer: IpAddr, networks: &[IpNet]) -> I
 }
 
 /// An address, with or without a port, brackets or quotes.
-fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim().trim_matches('"');
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim().trim_matches('"');
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
     address.map(|address: IpAddr| address.to_canonical())
 }
 
-/// The elements of one field, which commas separate outside of quotes.
-fn elements(value: &str) -> impl Iterator<Item = &str> {
+/// The elements of one field, which commas separate outside of quotes. Where a quote is open at the end, a caller has
+/// written it, and what a proxy has added stands within it: then nothing of the field tells anything.
+fn elements(value: &[u8]) -> Vec<&[u8]> {
+    if memchr::memchr_iter(b'"', value).count() % 2 == 1 {
+        return vec![b""];
+    }
     let mut quoted = false;
-    value.split(move |char| {
-        quoted ^= char == '"';
-        char == ',' && !quoted
-    })
+    let at_comma = move |byte: &u8| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    };
+    value.split(at_comma).collect()
 }
 
-fn forwarded_for(element: &str) -> Option<IpAddr> {
-    element.split(';').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then(|| address(value))?
+fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
+    element.split(|&b| b == b';').find_map(|pair| {
+        let at = memchr::memchr(b'=', pair)?;
+        let (name, value) = (pair[..at].trim_ascii(), &pair[at + 1..]);
+        name.eq_ignore_ascii_case(b"for").then(|| address(value))?
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
     fn the_first_address_from_the_right_that_is_not_trusted_is_the_callers() {
-        let trusted: Vec<IpNet> = ["10.0.0.0/8", "2001:db8:1::/48"].map(|text| text.parse().unwrap()).into();
+        let trusted = Proxies::of(&["10.0.0.0/8", "2001:db8:1::/48"]);
         for (name, values, expected) in [
             ("x-forwarded-for", &["192.0.2.1"][..], "192.0.2.1"),
             ("x-forwarded-for", &["203.0.113.9, 192.0.2.1"], "192.0.2.1"),
@@ -88,6 +87,10 @@ mod tests {
             ("x-forwarded-for", &["192.0.2.1, unknown"], "10.0.0.9"),
             ("x-forwarded-for", &["192.0.2.1, , 10.0.0.2"], "10.0.0.2"),
             ("x-forwarded-for", &[""], "10.0.0.9"),
+            ("x-forwarded-for", &["\u{fc}, 192.0.2.1"], "192.0.2.1"),
+            ("x-forwarded-for", &["\u{fc}", "192.0.2.1"], "192.0.2.1"),
+            ("forwarded", &["for=203.0.113.9;x=\", for=192.0.2.1"], "10.0.0.9"),
+            ("forwarded", &["for=203.0.113.9;x=\"", "for=192.0.2.1"], "192.0.2.1"),
             ("forwarded", &["for=192.0.2.1"], "192.0.2.1"),
             ("forwarded", &["For=\"[2001:db8::1]:80\";proto=https, for=10.0.0.2;by=x"], "2001:db8::1"),
             ("forwarded", &["for=203.0.113.9", "proto=http;for=192.0.2.1"], "192.0.2.1"),
@@ -97,7 +100,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             for value in values {
-                headers.append(name, HeaderValue::from_static(value));
+                headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
             }
             let peer = "10.0.0.9".parse().unwrap();
             assert_eq!(caller(&headers, peer, &trusted), expected.parse::<IpAddr>().unwrap(), "{values:?}");
@@ -111,9 +114,9 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert("x-forwarded-for", HeaderValue::from_static("192.0.2.1"));
             headers.insert("forwarded", HeaderValue::from_static(standard));
-            let trusted = ["10.0.0.0/8".parse().unwrap()];
+            let trusted = Proxies::of(&["10.0.0.0/8"]);
             assert_eq!(caller(&headers, peer, &trusted), expected.parse::<IpAddr>().unwrap());
         }
-        assert_eq!(caller(&HeaderMap::new(), peer, &[]), peer);
+        assert_eq!(caller(&HeaderMap::new(), peer, &Proxies::default()), peer);
     }
 }

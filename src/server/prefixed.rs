@@ -21,10 +21,9 @@ impl<T> Prefixed<T> {
         Self { first: Bytes::new(), inner }
     }
 
-    /// Puts back what was read: all of it comes again.
+    /// Puts back what was read last: all of it comes again, in front of what was not read yet.
     pub(super) fn put_back(&mut self, read: Bytes) {
-        debug_assert!(self.first.is_empty(), "it was read to the end before more was read");
-        self.first = read;
+        self.first = if self.first.is_empty() { read } else { [read, self.first.clone()].concat().into() };
     }
 }
 

@@ -187,6 +187,51 @@ async fn a_stream_is_over_at_done_and_at_the_terminal_event_with_its_cost() {
     assert_eq!(rig.record().await["credits"], 4);
 }
 
+/// The last bytes are written when the answer is over for everybody else.
+#[tokio::test(start_paused = true)]
+async fn who_half_closes_and_reads_slowly_gets_all_of_its_answer() {
+    let setup = Setup { server: "keep_alive = \"1s\"".into(), ..Setup::default() };
+    let (rig, _) = Rig::with_simulator(&setup);
+    for version in ["1.0", "1.1"] {
+        let (mut read, mut write) = tokio::io::split(rig.raw());
+        let call = request(&rig.key, version, &chat_body(true, "events=3; bytes=20000"));
+        write.write_all(call.as_bytes()).await.unwrap();
+        write.shutdown().await.unwrap();
+        let (mut said, mut piece) = (Vec::new(), [0; 512]);
+        while let length @ 1.. = read.read(&mut piece).await.unwrap() {
+            said.extend_from_slice(&piece[..length]);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        let text = String::from_utf8_lossy(&said);
+        assert!(text.contains("data: [DONE]\n\n"), "{version}: {} bytes", said.len());
+        assert!(version == "1.0" || text.ends_with("0\r\n\r\n"), "{version}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_idle_from_the_end_of_its_answer_however_that_came() {
+    let setup = Setup {
+        upstream: "requests_per_minute = 1000\nfirst_byte_timeout = \"40s\"".into(),
+        ..Setup::default()
+    };
+    let (rig, _) = Rig::recording(&setup, 0);
+    let rig_that_hangs = Rig::with_upstream(&setup, |mut io, _| async move {
+        read_request(&mut io).await;
+        std::future::pending::<()>().await;
+    });
+    for (rig, body, status, after) in
+        [(&rig_that_hangs, chat_body(false, ""), 504, 160), (&rig, "{}".into(), 400, 120)]
+    {
+        let mut io = rig.raw();
+        io.write_all(request(&rig.key, "1.1", &body).as_bytes()).await.unwrap();
+        let began = tokio::time::Instant::now();
+        let mut said = Vec::new();
+        io.read_to_end(&mut said).await.unwrap();
+        assert_eq!(answers(&said).unwrap()[0].status, status);
+        assert_eq!(began.elapsed().as_secs(), after, "{status}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_kept_longer_than_a_head_may_take() {
     let setup = Setup { server: "head_timeout = \"5s\"".into(), ..Setup::default() };

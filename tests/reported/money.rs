@@ -85,6 +85,7 @@ async fn a_grant_is_given_once_in_all_and_not_once_a_period() {
         credits: Credits::whole(credits),
         from: today,
         until: today + days.days(),
+        taken_back: false,
     };
     desk.set_grants(vec![grant(20, 5), grant(3, 1)]);
     let spend = async || {
@@ -115,6 +116,7 @@ async fn what_a_period_spends_beyond_its_budget_is_taken_from_the_grant_that_end
         credits: Credits::whole(credits),
         from,
         until,
+        taken_back: false,
     };
     let day = |day| date(2030, 1, day);
     desk.set_grants(vec![grant(20, day(15), day(20)), grant(3, day(15), day(16))]);
@@ -133,6 +135,11 @@ async fn what_a_period_spends_beyond_its_budget_is_taken_from_the_grant_that_end
     spend(15).await;
     PUSHED.store(3 * 86_400, Ordering::Relaxed);
     assert_eq!(left(), Credits::whole(15));
+    // Another, given when the first is taken back, does not pay for what the first has paid already.
+    let mut first = grant(20, day(15), day(18));
+    first.taken_back = true;
+    desk.set_grants(vec![first, grant(3, day(15), day(16)), grant(7, day(17), day(25))]);
+    assert_eq!(left(), Credits::whole(7));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &GrantArguments) -> Result<(), Failure> {
     if *until < from {
         return Err(Failure::Usage(format!("{until} is past; today is {from} in the ledger's zone")));
     }
-    let grant = Grant { team: team.clone(), credits: amount, from, until: *until };
+    let grant = Grant { team: team.clone(), credits: amount, from, until: *until, taken_back: false };
     let number = file::upkeep(&config.ledger)?.grant(&grant, why, now)?;
     say!(
         "{team} may spend {amount} credits more, once in all, until {until}. A running gateway knows within two seconds.\n\
@@ -87,7 +87,7 @@ pub(super) fn revoke(arguments: &RevokeArguments) -> Result<(), Failure> {
         )));
     };
     let why = arguments.why.as_deref().unwrap_or_default();
-    if !file::upkeep(&config.ledger)?.revoke_grant(number, why, now)? {
+    if !file::upkeep(&config.ledger)?.revoke_grant(number, why, (now, today))? {
         return Err(Failure::Usage(format!("grant {number} was taken back already")));
     }
     say!(
@@ -101,7 +101,7 @@ fn list(given: &[EnteredGrant]) -> Result<(), Failure> {
     if given.is_empty() {
         say!("No grant is in force or to come.")?;
     }
-    for EnteredGrant { number, grant: Grant { team, credits, from, until }, why } in given {
+    for EnteredGrant { number, grant: Grant { team, credits, from, until, .. }, why } in given {
         say!("grant {number}: {team}, {credits} credits from {from} until {until} ({why})")?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! `credits prune`: old detail written to a file and removed; every sum and balance stays.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
 
 use jiff::civil::Date;
@@ -48,7 +48,13 @@ pub(super) fn run(arguments: &PruneArguments) -> Result<(), Failure> {
         let written = store.export(arguments.before, &mut out)?;
         out.flush()?;
         out.get_ref().sync_all()?;
-        std::fs::hard_link(&half, &arguments.export).map_err(cannot)?;
+        // Never over another; a disk that knows no links takes the name as it is.
+        match std::fs::hard_link(&half, &arguments.export) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                std::fs::rename(&half, &arguments.export).map_err(cannot)?;
+            }
+            linked => linked.map_err(cannot)?,
+        }
         Ok(written)
     };
     let written = export();

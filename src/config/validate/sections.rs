@@ -1,7 +1,6 @@
 //! The sections of the file, but for teams.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use http::Uri;
 use http::uri::Scheme;
@@ -10,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::validator::Validator;
 use crate::config::file::{self, OnDisconnect};
-use crate::config::valid::{Credits, Queue, Reserve, Server, Timeouts, TlsFiles, Tracing, Upstream};
+use crate::config::valid::{Credits, Proxies, Queue, Reserve, Server, Timeouts, TlsFiles, Tracing, Upstream};
 use crate::config::values::{CreditsText, Leaf, ReserveText};
 use crate::credits::Credits as Amount;
 
@@ -85,7 +84,7 @@ impl Validator<'_, '_> {
     }
 
     /// Networks, or single addresses.
-    fn networks(&mut self, key: &str, leaf: Leaf<Vec<String>>) -> Arc<[IpNet]> {
+    fn networks(&mut self, key: &str, leaf: Leaf<Vec<String>>) -> Proxies {
         let remedy = "write networks and addresses, like [\"10.0.0.0/8\", \"192.0.2.7\", \"2001:db8::/32\"]";
         let texts = self.value(key, leaf, Vec::new(), remedy);
         let mut networks = Vec::new();
@@ -101,7 +100,7 @@ impl Validator<'_, '_> {
                 }
             }
         }
-        networks.into()
+        Proxies::new(networks)
     }
 
     pub(super) fn upstream(&mut self, upstream: file::Upstream) -> Upstream {

@@ -247,6 +247,7 @@ impl Pair {
                     credits: Credits::whole(credits),
                     from: DAY,
                     until: DAY + i64::try_from(credits % 5).unwrap().days(),
+                    taken_back: credits % 7 == 0,
                 };
                 let grants = vec![grant("organisation", credits), grant("a", credits / 2)];
                 self.desk.set_grants(grants.clone());

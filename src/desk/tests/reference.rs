@@ -161,7 +161,8 @@ impl Naive {
             day = end;
         }
         for (grant, purse) in purses {
-            granted += if self.today <= grant.until { purse } else { Credits::ZERO };
+            let lasts = self.today <= grant.until && !grant.taken_back;
+            granted += if lasts { purse } else { Credits::ZERO };
         }
         Tally { whole: budget.credits + granted, granted, used, held }
     }

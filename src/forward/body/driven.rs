@@ -101,7 +101,8 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        // A body in chunks never says so itself.
+        self.driver.is_none() || self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

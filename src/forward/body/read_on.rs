@@ -17,21 +17,24 @@ where
 {
     /// Gone once it was dropped.
     inner: Option<Told<B>>,
-    /// Where it goes on; nowhere if a caller that leaves cuts it, or has left already.
+    /// Where it goes on.
     drain: Option<Drain>,
+    /// A caller that leaves cuts it, or has left already.
+    ends: bool,
 }
 
 impl<B> ReadOn<B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
-    pub(in crate::forward) fn new(inner: Told<B>, drain: Option<Drain>) -> Self {
-        Self { inner: Some(inner), drain }
+    /// `cuts` if a caller that leaves cuts it.
+    pub(in crate::forward) fn new(inner: Told<B>, drain: Option<Drain>, cuts: bool) -> Self {
+        Self { inner: Some(inner), drain, ends: cuts }
     }
 
     /// The caller has left, and it goes on already.
     pub(in crate::forward) fn caller_left(&mut self) {
-        self.drain = None;
+        self.ends = true;
         if let Some(told) = &mut self.inner {
             told.caller_left();
         }
@@ -72,11 +75,11 @@ where
 {
     fn drop(&mut self) {
         let (Some(mut told), Some(drain)) = (self.inner.take(), self.drain.take()) else { return };
-        if !told.is_over() {
+        if told.is_over() {
+            drain.read_tail(told);
+        } else if !self.ends {
             told.caller_left();
             drain.read_on(told);
-        } else if !told.is_end_stream() {
-            drain.read_tail(told);
         }
     }
 }

@@ -166,7 +166,7 @@ mod tests {
             Box::new(Telling { meter: None, exchange, permits, why: None })
         };
         assert_transparent(|body| Told::new(body, telling()));
-        assert_transparent(|body| ReadOn::new(Told::new(body, telling()), None));
+        assert_transparent(|body| ReadOn::new(Told::new(body, telling()), None, false));
         assert_eq!((counts.in_flight(), in_flight.count()), (0, 0));
     }
 }

@@ -100,18 +100,19 @@ impl Reader {
         rows.collect()
     }
 
-    /// Grants that end on `day` or later, as far as they were not taken back.
+    /// Grants that end on `day` or later, and those that were taken back.
     pub(super) fn grants_of(connection: &Connection, day: Date) -> rusqlite::Result<Vec<Grant>> {
         Ok(Self::entered_grants(connection, day)?.into_iter().map(|entered| entered.grant).collect())
     }
 
-    /// The same, as they stand in the ledger. One that was taken back has an entry of as much less, under its number.
+    /// The same, as they stand in the ledger. One that was taken back has an entry of as much less, under its number, on
+    /// the day when that was done.
     fn entered_grants(connection: &Connection, day: Date) -> rusqlite::Result<Vec<EnteredGrant>> {
         let mut statement = connection.prepare_cached(
-            "SELECT team, credits, day, until, seq, reason FROM changes AS given
-             WHERE kind = 'granted' AND call IS NULL AND until >= ?1
-               AND NOT EXISTS (SELECT 1 FROM changes WHERE kind = 'granted' AND call = given.seq)
-             ORDER BY seq",
+            "SELECT given.team, given.credits, given.day, coalesce(back.day, given.until), given.seq, given.reason,
+                    back.day IS NOT NULL
+             FROM changes AS given LEFT JOIN changes AS back ON back.kind = 'granted' AND back.call = given.seq
+             WHERE given.kind = 'granted' AND given.call IS NULL AND given.until >= ?1 ORDER BY given.seq",
         )?;
         let rows = statement.query_map([day.to_string()], |row| {
             Ok(EnteredGrant {
@@ -120,6 +121,7 @@ impl Reader {
                     credits: credits(row, 1)?,
                     from: date(&row.get::<_, String>(2)?),
                     until: date(&row.get::<_, String>(3)?),
+                    taken_back: row.get(6)?,
                 },
                 number: row.get(4)?,
                 why: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
@@ -288,7 +290,9 @@ impl Reading for Reader {
     }
 
     fn grants(&self, day: Date) -> Result<Vec<EnteredGrant>, LedgerError> {
-        self.ask(|connection| Self::entered_grants(connection, day))
+        let mut grants = self.ask(|connection| Self::entered_grants(connection, day))?;
+        grants.retain(|entered| !entered.grant.taken_back);
+        Ok(grants)
     }
 
     fn version(&self) -> Result<i64, LedgerError> {

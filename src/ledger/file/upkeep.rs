@@ -18,7 +18,7 @@ use crate::ledger::reading::Upkeep;
 
 impl Upkeep for Store {
     fn grant(&mut self, grant: &Grant, why: &str, at: Timestamp) -> Result<i64, LedgerError> {
-        let Grant { team, credits, from, until } = grant;
+        let Grant { team, credits, from, until, .. } = grant;
         self.connection
             .execute(
                 "INSERT INTO changes (kind, at, day, team, credits, reason, until) VALUES ('granted', ?1, ?2, ?3, ?4, ?5, ?6)",
@@ -28,14 +28,19 @@ impl Upkeep for Store {
             .map_err(|error| failure(&self.path, &error))
     }
 
-    fn revoke_grant(&mut self, number: i64, why: &str, at: Timestamp) -> Result<bool, LedgerError> {
+    fn revoke_grant(
+        &mut self,
+        number: i64,
+        why: &str,
+        (at, day): (Timestamp, Date),
+    ) -> Result<bool, LedgerError> {
         self.connection
             .execute(
                 "INSERT INTO changes (kind, call, at, day, team, credits, reason, until)
-                 SELECT 'granted', seq, ?2, day, team, -credits, ?3, until FROM changes AS given
+                 SELECT 'granted', seq, ?2, ?4, team, -credits, ?3, until FROM changes AS given
                  WHERE kind = 'granted' AND call IS NULL AND seq = ?1
                    AND NOT EXISTS (SELECT 1 FROM changes WHERE kind = 'granted' AND call = given.seq)",
-                params![number, at.as_microsecond(), why],
+                params![number, at.as_microsecond(), why, day.to_string()],
             )
             .map(|written| written == 1)
             .map_err(|error| failure(&self.path, &error))

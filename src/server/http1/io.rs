@@ -1,10 +1,9 @@
 //! The bytes of an HTTP/1.1 connection, with what hyper leaves to whoever gives them: how long a connection may be idle
 //! and a head take, what an end of input means, and how it all ends.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -94,6 +93,9 @@ impl<T: Caller> TurnIo<T> {
     /// Nothing has come: how long that may go on. Ready at the end of the connection.
     fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.turn.is_served() {
+            if let Input::Idle(since) = &mut self.input {
+                *since = None;
+            }
             return Poll::Pending;
         }
         self.look_behind_head();
@@ -110,7 +112,7 @@ impl<T: Caller> TurnIo<T> {
 
     /// Ends the connection, whatever hyper made of it: a head that took too long is told so, and what still comes is read
     /// on. A break where nothing else shows it stays a reset.
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.resets && !self.clean {
             return Poll::Ready(());
         }
@@ -247,70 +249,16 @@ impl<T: Caller> Write for TurnIo<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        // hyper asks for this when it has handed over all there was.
+        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        this.turn.flushed();
+        Poll::Ready(Ok(()))
     }
 
-    /// A clean end. What is done then is done for every end, by [`Handle::part`].
+    /// A clean end. What is done then is done for every end, by [`TurnIo::poll_part`].
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.get_mut().clean = true;
         Poll::Ready(Ok(()))
-    }
-}
-
-/// What hyper is given of a connection, which outlives it: hyper drops a connection without a word on an error, on an
-/// upgrade that nobody makes, and when its input ends in a head.
-#[derive(Debug)]
-pub(super) struct Handle<T>(Arc<Mutex<TurnIo<T>>>);
-
-impl<T> Clone for Handle<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<T: Caller> Handle<T> {
-    pub(super) fn new(io: TurnIo<T>) -> Self {
-        Self(Arc::new(Mutex::new(io)))
-    }
-
-    fn io(&self) -> MutexGuard<'_, TurnIo<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends the connection, when hyper has done with it.
-    pub(super) async fn part(&self) {
-        poll_fn(|cx| self.io().poll_part(cx)).await;
-    }
-}
-
-impl<T: Caller> Read for Handle<T> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.io()).poll_read(cx, buf)
-    }
-}
-
-impl<T: Caller> Write for Handle<T> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.io()).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.io()).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.io()).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.io()).poll_shutdown(cx)
     }
 }

@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,7 +42,11 @@ impl caller_body::Rest<Incoming> for Rest {
         self.turn.whole();
     }
 
-    fn left(&self, body: Incoming) {
+    fn left(&self, mut body: Incoming) {
+        // What has come already needs nobody to wait for it, and an end of input behind it is no break.
+        if poll_to_end(&mut body, &mut Context::from_waker(Waker::noop())).is_ready() {
+            return self.turn.whole();
+        }
         *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
     }
 }
@@ -73,10 +77,10 @@ impl Rest {
             return true;
         }
         self.turn.rest();
-        let (turn, closing) = (self.turn.clone(), self.closing.clone());
+        let (turn, closing, requests) = (self.turn.clone(), self.closing.clone(), self.turn.requests());
         let read = tokio::time::timeout(self.patience, async move {
             poll_fn(|cx| poll_to_end(&mut body, cx)).await;
-            turn.rest_read();
+            turn.rest_read(requests);
         });
         self.tasks.spawn(async move { closing.run_until_cancelled(read).await });
         true
@@ -197,6 +201,8 @@ mod tests {
             turn.begin(false);
             Answering { body, turn: turn.clone() }
         });
+        assert!(!turn.is_the_callers(), "to be written yet");
+        turn.flushed();
         assert!(turn.is_the_callers());
     }
 }

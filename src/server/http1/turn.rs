@@ -15,6 +15,8 @@ const ANSWERED: u8 = 4;
 const UNFRAMED: u8 = 8;
 /// The caller does not know informational answers (RFC 9110 §15.2).
 const OLD: u8 = 16;
+/// The answer is over, and not all of it was written.
+const UNFLUSHED: u8 = 64;
 /// What is left of a request's body, of which the answer is over, is being read.
 const REST: u8 = 32;
 
@@ -70,9 +72,15 @@ impl Turn {
         self.set(ANSWERED | if framed { 0 } else { UNFRAMED });
     }
 
-    /// Its answer is over.
+    /// Its answer is over, and to be written out.
     pub(super) fn over(&self) {
+        self.set(UNFLUSHED);
         self.clear(SERVED | ANSWERED | OLD);
+    }
+
+    /// All that was there to be written is written.
+    pub(super) fn flushed(&self) {
+        self.clear(UNFLUSHED);
     }
 
     /// The rest of its body is read behind the answer.
@@ -80,30 +88,32 @@ impl Turn {
         self.set(REST);
     }
 
-    /// No more of it comes.
-    pub(super) fn rest_read(&self) {
-        self.clear(REST);
-        self.whole();
+    /// No more of it comes, of the request that was the last of so many.
+    pub(super) fn rest_read(&self, requests: u64) {
+        if self.requests() == requests {
+            self.clear(REST);
+            self.whole();
+        }
     }
 
     /// The caller's: it may begin another request.
     pub(super) fn is_the_callers(&self) -> bool {
-        !self.is(SERVED) && !self.is(REST)
+        !self.is_served() && !self.is(REST)
     }
 
     /// A request is being served, whoever has the word.
     pub(super) fn is_served(&self) -> bool {
-        self.is(SERVED)
+        self.is(SERVED) || self.is(UNFLUSHED)
     }
 
-    /// Ours: the whole request was read, and its answer is not over.
+    /// Ours: the whole request was read, and its answer is not over, or not written.
     pub(super) fn is_ours(&self) -> bool {
-        self.is(SERVED | WHOLE)
+        self.is(SERVED | WHOLE) || self.is(UNFLUSHED)
     }
 
     /// Whether an informational answer can be written now: a whole request waits, and nothing was said to it.
     pub(super) fn may_inform(&self) -> bool {
-        self.is_ours() && !self.is(ANSWERED) && !self.is(OLD)
+        self.is(SERVED | WHOLE) && !self.is(ANSWERED) && !self.is(OLD)
     }
 
     /// Whether an end of the connection would pass for the end of the answer.

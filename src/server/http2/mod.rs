@@ -16,7 +16,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
-use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
@@ -79,8 +78,12 @@ where
         }
         () = streams.idle_for(server.keep_alive) => {
             connection.as_mut().graceful_shutdown();
-            // A peer that does not take the farewell has had its time.
-            timeout(server.head_timeout, connection).await.unwrap_or(Ok(()))
+            // A peer that does not take the farewell has had its time; a stream that has crossed it has its own.
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                () = streams.idle_for(server.head_timeout) => Ok(()),
+            }
         }
     };
     log_end(ended);
