@@ -218,8 +218,11 @@ fn callers_that_are_being_refused_hold_a_quarter_of_the_connections_at_most() {
             tcp
         })
         .collect();
-    assert!(open() <= 10.0);
     let began = Instant::now();
+    // Long before the silence of those that are waited for is over.
+    while open() > 10.0 {
+        assert!(began.elapsed() < Duration::from_secs(4), "{} are open", open());
+    }
     while open() > 0.0 {
         assert!(began.elapsed() < PATIENCE);
         std::thread::sleep(Duration::from_millis(50));
