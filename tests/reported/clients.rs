@@ -61,6 +61,16 @@ fn the_openai_sdks_leave_at_the_end_of_a_stream_and_it_was_complete() {
     assert_eq!(sample(&metrics, "mavera_gateway_ledger_open_holds"), 0.0);
 }
 
+#[test]
+fn a_client_of_http_2_sends_large_bodies_again_and_again_on_one_connection() {
+    let pair = Pair::start(&PairSetup::default());
+    let sizes =
+        ["60000", "900000", "900000", "20000000", "900000", "900000", "900000", "900000", "900000", "900000"];
+    let said = said(against(&pair, Command::new("node").arg(script("refusal_h2.mjs")).args(sizes)));
+    let arrived = said.lines().filter(|line| line.ends_with("status=401 code=invalid_api_key")).count();
+    assert_eq!(arrived, sizes.len(), "{said}");
+}
+
 /// `docs/clients.md` says what each client does; this is where it was tried.
 #[test]
 fn what_the_documents_say_of_clients_is_what_they_do() {
