@@ -99,8 +99,8 @@ impl Families {
             gone: AtomicBool::new(false),
         };
         for (at, route) in Route::all().enumerate() {
-            let failures: &[u16] = if route.row().costs() { &[500, 502, 503, 504] } else { &[] };
-            for status in [200].iter().chain(failures).filter(|_| route.row().is_upstream()) {
+            let of_money: &[u16] = if route.row().costs() { &[402, 500, 502, 503, 504] } else { &[] };
+            for status in [200, 400, 404, 429].iter().chain(of_money).filter(|_| route.row().is_upstream()) {
                 counts.series(at, status_index(*status));
             }
         }
