@@ -46,21 +46,14 @@ fn expect(body: &[u8]) -> Verdict {
     }
 }
 
-/// Whether a name or a role that must be read is half of a surrogate pair: no text.
+/// Whether a value that must be read is half of a surrogate pair: no text. A name may be.
 fn spells_no_text(document: &Json<'_>) -> bool {
-    let names = |value: &Json<'_>| {
-        value.members().unwrap_or_default().iter().any(|(name, value)| {
-            let role = name.is("role") && matches!(value, Json::String(text) if text.spelt().is_none());
-            name.spelt().is_none() || role
-        })
-    };
+    let role = |message: &Json<'_>| all(message.members().unwrap_or_default(), "role").into_iter().any(lone);
     let messages = all(document.members().unwrap_or_default(), "messages");
-    names(document)
-        || messages.iter().any(|value| match value {
-            Json::Array(messages) => messages.iter().any(|message| names(message) || lone(message)),
-            other => lone(other),
-        })
-        || all(document.members().unwrap_or_default(), "stream").into_iter().any(lone)
+    messages.iter().any(|value| match value {
+        Json::Array(messages) => messages.iter().any(|message| role(message) || lone(message)),
+        other => lone(other),
+    }) || all(document.members().unwrap_or_default(), "stream").into_iter().any(lone)
 }
 
 fn lone(value: &Json<'_>) -> bool {

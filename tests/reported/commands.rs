@@ -76,7 +76,15 @@ fn check_tries_the_addresses_as_a_start_does() {
     assert_eq!(output.status.code(), Some(64));
     assert!(said(&output).contains("server.listen: cannot listen on 192.0.2.1:8080"), "{}", said(&output));
     let output = with("127.0.0.1:18999", "127.0.0.1:18999");
-    assert!(output.status.code() == Some(64) && said(&output).contains("where callers connect"));
+    assert!(
+        output.status.code() == Some(64) && said(&output).contains("would both connect to 127.0.0.1:18999")
+    );
+    let output = run(&["check"], folder.path(), "[server]\nlisten = \"127.0.0.1:9464\"\n");
+    assert!(
+        said(&output).contains("gateway.toml:2: server.listen: callers and operators"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

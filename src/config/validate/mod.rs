@@ -91,6 +91,8 @@ impl Validator<'_, '_> {
     fn config(&mut self, file: File) -> Config {
         let File { server, admin, upstream, ledger, limits, credits, queue, log, tracing, team } = file;
         let defaults = self.limits("limits", &limits, None);
+        // Where it stands in the file, if it does.
+        let second = if admin.listen.0.is_some() { "admin.listen" } else { "server.listen" };
         let config = Config {
             server: self.server(server),
             admin: Admin {
@@ -113,8 +115,8 @@ impl Validator<'_, '_> {
         };
         if config.server.listen == config.admin.listen && config.server.listen.port() != 0 {
             self.problems.add(
-                "admin.listen",
-                format!("is {}, where callers connect", config.admin.listen),
+                second,
+                format!("callers and operators would both connect to {}", config.admin.listen),
                 "give each listener a port of its own",
             );
         }
