@@ -34,9 +34,14 @@ impl<B> Check<Routed<B>> for Identify {
         let found = find(arrival);
         let allowed = found.and_then(|caller| {
             arrival.exchange.identified(Arc::clone(&caller.who));
-            // Also for who is refused before it is asked.
-            arrival.exchange.rate(caller.team.rate.standing());
-            may_ask(&caller, &routed.target).map(|()| caller)
+            match may_ask(&caller, &routed.target) {
+                Ok(()) => Ok(caller),
+                Err(refusal) => {
+                    // Who is refused before its rate is asked is told how that stands all the same.
+                    arrival.exchange.rate(caller.team.rate.standing());
+                    Err(refusal)
+                }
+            }
         });
         match allowed {
             Ok(caller) => Ok(Identified { routed, caller }),

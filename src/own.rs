@@ -116,6 +116,7 @@ where
     let Routed { arrival: Arrival { mut exchange, snapshot, head, body, .. }, .. } = routed;
     let config = &snapshot.config;
     let team = &caller.team;
+    exchange.rate(team.rate.standing());
     // What a question tells of, it must not use up: it has a rate of its own.
     if let Err(retry_after) = team.questions.rate.take() {
         let (per_minute, burst) = (QUESTIONS_PER_MINUTE.get(), QUESTIONS_AT_ONCE.get());

@@ -25,10 +25,20 @@ use crate::support::process::{
 use crate::support::{CANARY, chat_body, checker};
 
 /// Runs a `credits` command on a configuration.
-fn credits(config: &Path, arguments: &[&str]) -> (i32, String) {
+/// `credits` with these arguments: its exit status, and what it says.
+pub fn credits(config: &Path, arguments: &[&str]) -> (i32, String) {
     let output = binary().arg("credits").args(arguments).arg("--config").arg(config).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     (output.status.code().unwrap(), said)
+}
+
+/// Gives the team a budget of one credit a month.
+pub fn allow_one_credit(pair: &Pair) {
+    let text = std::fs::read_to_string(pair.config_path()).unwrap();
+    let text = text.replace("[[team]]", "[credits]\nreserve = 1\nwait = \"0s\"\n[[team]]")
+        + "budget = { credits = 1, period = \"month\" }\n";
+    std::fs::write(pair.config_path(), text).unwrap();
+    pair.gateway.wait_for_message("configuration reloaded");
 }
 
 fn report(config: &Path, by: &str) -> Value {
@@ -265,11 +275,7 @@ fn two_gateways_do_not_share_a_ledger() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grant_from_the_command_line_is_in_force_within_two_seconds() {
     let pair = Pair::start(&PairSetup::default());
-    let text = std::fs::read_to_string(pair.config_path()).unwrap();
-    let text = text.replace("[[team]]", "[credits]\nreserve = 1\nwait = \"0s\"\n[[team]]")
-        + "budget = { credits = 1, period = \"month\" }\n";
-    std::fs::write(pair.config_path(), text).unwrap();
-    pair.gateway.wait_for_message("configuration reloaded");
+    allow_one_credit(&pair);
     assert_eq!(chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status, 200);
     assert_eq!(chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status, 402);
     for wrong in [

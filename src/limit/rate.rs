@@ -63,9 +63,7 @@ impl TeamRate {
 
     /// How many requests there are at once. Takes none.
     pub(crate) fn left(&self) -> u32 {
-        let used = self.full_at.load(Ordering::Relaxed).saturating_sub(self.now());
-        let used = used.div_ceil(nanoseconds(self.period));
-        self.burst.get().saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
+        self.standing().left
     }
 
     /// How it stands. Takes nothing.
@@ -74,9 +72,10 @@ impl TeamRate {
         let used = self.full_at.load(Ordering::Relaxed).saturating_sub(self.now());
         // The last of the periods that are used is the one that is running.
         let running = used.checked_sub(1).map_or(0, |used| used % period + 1);
+        let taken = u32::try_from(used.div_ceil(period)).unwrap_or(u32::MAX);
         Standing {
             most: self.per_minute.max(self.burst).get(),
-            left: self.left(),
+            left: self.burst.get().saturating_sub(taken),
             one_more: Duration::from_nanos(running),
         }
     }

@@ -1,7 +1,6 @@
 //! Money: one writer, grants that are given once, clocks that leap, statements that tell of some days, and series that go
 //! with their teams.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -15,16 +14,11 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::budgets::{accounts_at, asked, hold_for, settings, settle};
+use crate::ledger::{allow_one_credit, credits};
 use crate::support::chat_body;
 use crate::support::http::chat;
 use crate::support::process::{Pair, PairSetup, binary, get};
 use crate::support::rig::{Rig, Setup, sample};
-
-fn credits(config: &Path, arguments: &[&str]) -> (i32, String) {
-    let output = binary().arg("credits").args(arguments).arg("--config").arg(config).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
-    (output.status.code().unwrap(), said)
-}
 
 #[test]
 fn a_second_writer_is_refused_by_whatever_name_and_also_without_its_lock_file() {
@@ -145,11 +139,7 @@ async fn what_a_period_spends_beyond_its_budget_is_taken_from_the_grant_that_end
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grant_is_listed_and_taken_back() {
     let pair = Pair::start(&PairSetup::default());
-    let text = std::fs::read_to_string(pair.config_path()).unwrap();
-    let text = text.replace("[[team]]", "[credits]\nreserve = 1\nwait = \"0s\"\n[[team]]")
-        + "budget = { credits = 1, period = \"month\" }\n";
-    std::fs::write(pair.config_path(), text).unwrap();
-    pair.gateway.wait_for_message("configuration reloaded");
+    allow_one_credit(&pair);
     let ask = async || chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status;
     let until = async |status: u16| {
         while ask().await != status {

@@ -21,6 +21,11 @@ use crate::ledger::reading::{
     Adjusted, Changes, Charge, EnteredGrant, Found, Reading, Search, Span, Spend, TeamDay,
 };
 
+/// Of a booking `b`: its credits as they were corrected, and whether they are in doubt, which a correction ends.
+const AS_ADJUSTED: &str = "
+    credits + coalesce((SELECT sum(credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0) AS credits,
+    kind = 2 AND NOT EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call) AS doubt";
+
 /// A read-only view of a ledger file.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -183,14 +188,10 @@ impl Reading for Reader {
             return Ok((Credits::ZERO, Credits::ZERO));
         }
         self.ask(|connection| {
-            let mut statement = connection.prepare_cached(
+            let mut statement = connection.prepare_cached(&format!(
                 "SELECT sum(CASE WHEN doubt THEN 0 ELSE credits END), sum(CASE WHEN doubt THEN credits ELSE 0 END) FROM (
-                   SELECT credits + coalesce((SELECT sum(credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0)
-                            AS credits,
-                          kind = 2 AND NOT EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call)
-                            AS doubt
-                   FROM bookings b WHERE kind > 0 AND held_at >= ?1 AND held_at < ?2)",
-            )?;
+                   SELECT {AS_ADJUSTED} FROM bookings b WHERE kind > 0 AND held_at >= ?1 AND held_at < ?2)"
+            ))?;
             statement.query_row(params![since.as_microsecond(), until.as_microsecond()], |row| {
                 let sum = |at| row.get::<_, Option<i64>>(at);
                 let amount = |sum: Option<i64>| Credits::from_millionths(sum.unwrap_or(0).max(0).unsigned_abs());
@@ -246,15 +247,12 @@ impl Reading for Reader {
 
     fn booked_by_response(&self) -> Result<BTreeMap<String, Booked>, LedgerError> {
         self.ask(|connection| {
-            let mut statement = connection.prepare(
-                "SELECT call, day, t.name, k.name, r.name, request_id, response_id, o.name,
-                        credits + coalesce((SELECT sum(credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0),
-                        kind = 2
-                          AND NOT EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call)
+            let mut statement = connection.prepare(&format!(
+                "SELECT call, day, t.name, k.name, r.name, request_id, response_id, o.name, {AS_ADJUSTED}
                  FROM bookings b JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
                  JOIN names o ON o.id = outcome
-                 WHERE kind > 0 AND response_id IS NOT NULL",
-            )?;
+                 WHERE kind > 0 AND response_id IS NOT NULL"
+            ))?;
             let rows = statement.query_map([], |row| {
                 Ok(Booked {
                     call: row.get(0)?,

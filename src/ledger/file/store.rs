@@ -51,15 +51,21 @@ pub(super) fn kind(connection: &Connection) -> rusqlite::Result<Kind> {
     })
 }
 
+/// Makes the folder that a ledger is in, if it is not there.
+fn make_folder(path: &Path) -> Result<(), LedgerError> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => std::fs::create_dir_all(folder).map_err(|error| system(folder, &error)),
+        None => Ok(()),
+    }
+}
+
 impl Store {
     /// Makes the file, with nothing in it, if it is not there.
     ///
     /// # Errors
     /// With words for the operator.
     pub(super) fn make(path: &Path) -> Result<(), LedgerError> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|error| system(folder, &error))?;
-        }
+        make_folder(path)?;
         let made = std::fs::File::options().append(true).create(true).open(path);
         made.map(drop).map_err(|error| system(path, &error))
     }
@@ -69,9 +75,8 @@ impl Store {
     /// # Errors
     /// With words for the operator, before anything is written.
     pub fn open(path: &Path, durability: Durability) -> Result<Self, LedgerError> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|error| system(folder, &error))?;
-        }
+        make_folder(path)?;
+        // Made by SQLite, and not by `make`: what that closes would take the locks of a connection of this process away.
         Self::open_with(path, durability, OpenFlags::SQLITE_OPEN_CREATE)
     }
 
