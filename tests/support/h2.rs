@@ -34,6 +34,11 @@ impl Frame {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
     }
+
+    /// By how many bytes a `WINDOW_UPDATE` opens the window.
+    pub fn increment(&self) -> usize {
+        u32::from_be_bytes(self.payload[..4].try_into().unwrap()) as usize & 0x7fff_ffff
+    }
 }
 
 /// A connection on which anything can be written.
