@@ -28,6 +28,8 @@ use crate::outbound::connect::Connect;
 use crate::outbound::pool::{Pool, open_connections};
 use crate::own::OwnLayer;
 use crate::record::Recorder;
+use crate::retry::Retries;
+use crate::retry::stage::{Answer, RetryLayer};
 use crate::routing::Routing;
 use crate::shutdown::Shutdown;
 use crate::stage::{check, wait};
@@ -52,12 +54,14 @@ pub struct Gateway {
     pub shutdown: Shutdown,
     /// Where calls go on whose caller has left.
     pub drain: Drain,
+    /// What is known of calls that may be made again.
+    pub retries: Arc<Retries>,
     /// Connections of all its pools.
     upstream_connections: IntGauge,
 }
 
 /// The body of every response.
-pub type GatewayBody<C> = AnsweredBody<AnswerBody<C>>;
+pub type GatewayBody<C> = AnsweredBody<Answer<AnswerBody<C>>>;
 
 impl Gateway {
     /// A gateway over a configuration.
@@ -67,8 +71,10 @@ impl Gateway {
         let started = recorder.clock().wall();
         let desk = Arc::clone(&books.desk);
         live.on_reload(move |snapshot| desk.reconfigure(&snapshot.config));
+        let drain = Drain::new(shutdown.clone(), &metrics);
         Self {
-            drain: Drain::new(shutdown.clone(), &metrics),
+            retries: Arc::new(Retries::new(&metrics, recorder.clock(), &books, &live, &drain)),
+            drain,
             bill: Arc::new(Bill::new(&metrics)),
             upstream_connections: open_connections(&metrics),
             metrics,
@@ -110,6 +116,8 @@ impl Gateway {
             .layer(check(Concurrency))
             // Only for callers within their limits: reads the body, and refuses what could not succeed.
             .layer(wait(ReadBody))
+            // What is made again goes no further, and takes nothing of what is given out behind it.
+            .layer(RetryLayer(Arc::clone(&self.retries)))
             // After every limit that could still refuse: what is given here, a place and credits, others go without.
             .layer(DeskLayer(Arc::clone(&self.books.desk)))
             // As late as can be: the key exists in no request that might still be refused.

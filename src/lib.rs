@@ -57,6 +57,7 @@ pub mod inject;
 pub mod forward;
 
 // Around them.
+pub mod retry;
 pub mod usage;
 pub mod answer;
 pub mod own;

@@ -1,8 +1,8 @@
-//! Secrets: the organisation's key, in a type that cannot be printed, compared or serialised, and the
-//! operators' token, of which only a digest is kept.
+//! Secrets: the organisation's key and the pepper of answers at rest, in types that cannot be printed, compared or
+//! serialised, and the operators' token, of which only a digest is kept.
 //!
 //! Only [`crate::inject`], which sends the key, and [`crate::mask`], which looks for it in what comes back, may look
-//! into its type.
+//! into its type; only [`crate::retry::seal`] into the pepper's.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -97,6 +97,9 @@ pub enum SecretError {
     /// There is something, but not a token.
     #[error("{0} does not hold a token: expected 32 to 512 visible ASCII characters, on one line")]
     NoToken(SecretSource),
+    /// There is something, but not a pepper.
+    #[error("{0} does not hold a pepper: expected 32 to 512 visible ASCII characters, on one line")]
+    NoPepper(SecretSource),
 }
 
 /// The upstream key, ready to be sent. `Debug` says that it is there and nothing more; the bytes are
@@ -149,6 +152,41 @@ impl UpstreamKey {
 impl fmt::Debug for UpstreamKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UpstreamKey(…)")
+    }
+}
+
+/// The gateway's part of what seals answers at rest. As little to be seen as the upstream key.
+#[derive(Clone)]
+pub struct Pepper(std::sync::Arc<Zeroizing<String>>);
+
+impl Pepper {
+    /// Reads the pepper from its source.
+    ///
+    /// # Errors
+    /// When the source is missing, or too short to be a secret.
+    pub fn read(source: &SecretSource) -> Result<Self, SecretError> {
+        let text = source.read()?;
+        if !is_shaped(&text) {
+            return Err(SecretError::NoPepper(source.clone()));
+        }
+        Ok(Self(std::sync::Arc::new(text)))
+    }
+
+    /// The pepper itself. For [`crate::retry::seal`] alone.
+    pub(crate) fn reveal(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// One that was not read from anywhere.
+    #[cfg(test)]
+    pub(crate) fn for_tests(text: &str) -> Self {
+        Self(std::sync::Arc::new(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pepper(…)")
     }
 }
 

@@ -14,7 +14,7 @@ use mavera_gateway::config::{Credits as Settings, Reserve, parse};
 use mavera_gateway::credits::Credits;
 use mavera_gateway::credits::budget::{Budget, Budgets, Grant, Whose};
 use mavera_gateway::credits::period::Period;
-use mavera_gateway::ledger::{Basis, Ending, Ledger, NewEnding, NewHold, Receipt};
+use mavera_gateway::ledger::{Basis, Ending, Ledger, NewEnding, NewHold, NewSaving, Receipt};
 use mavera_gateway::meter::Usage;
 use mavera_gateway::metrics::Metrics;
 use mavera_gateway::refuse::Refusal;
@@ -47,6 +47,8 @@ impl Ledger for Counting {
     fn end(&self, _: NewEnding) {
         self.endings.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn saved(&self, _: NewSaving) {}
 
     fn flush(&self) {}
 }
@@ -89,6 +91,7 @@ pub fn settle(hold: Hold, credits: u64) {
         usage: Usage::default(),
         at: jiff::Timestamp::UNIX_EPOCH,
         sent_at: None,
+        copies: 0,
     });
 }
 

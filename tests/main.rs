@@ -38,6 +38,7 @@ mod refusals;
 mod reload;
 mod reported;
 mod restart;
+mod retries;
 mod routes;
 mod secrets;
 mod security_promises;

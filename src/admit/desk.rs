@@ -108,8 +108,8 @@ async fn admit(
         Err(refusal) => return Err(Refused::new(judged.exchange, refusal)),
     };
     judged.exchange.queues();
-    let request_id = judged.exchange.id().as_str();
-    match desk.admit(Asked { ask, route, request_id }, again).await {
+    let (request_id, retry) = (judged.exchange.id().as_str(), judged.exchange.retry());
+    match desk.admit(Asked { ask, route, request_id, retry }, again).await {
         Ok(Admission { place, hold, permit, queued }) => {
             judged.exchange.queued(queued);
             judged.permits.route = permit;

@@ -11,7 +11,7 @@ use super::place::{Came, Place, RoutePermit};
 use super::queue_counts::Waited;
 use super::state::{Given, Told};
 use crate::desk::{Ask, No, Refused, Ticket, Verdict};
-use crate::ledger::Receipt;
+use crate::ledger::{Receipt, Retry};
 use crate::refuse::Refusal;
 use crate::route::Route;
 
@@ -27,6 +27,8 @@ pub struct Asked<'r> {
     pub route: Route,
     /// The id that the caller sees.
     pub request_id: &'r str,
+    /// What tells its retries from other calls.
+    pub retry: Option<Box<Retry>>,
 }
 
 /// A call that is not admitted.
@@ -61,7 +63,7 @@ impl LocalDesk {
     /// # Errors
     /// Whose limit is in the way and for how long, or that the ledger cannot write.
     pub async fn admit(self: &Arc<Self>, asked: Asked<'_>, again: Option<Came>) -> Result<Admission, Denied> {
-        let Asked { ask, route, request_id } = asked;
+        let Asked { ask, route, request_id, retry } = asked;
         let began = self.clock.now();
         let (given, queued) = match self.ask(ask, route, again) {
             Asking::Given(given) => (given, Duration::ZERO),
@@ -77,7 +79,7 @@ impl LocalDesk {
             admission.place.came = None;
         }
         let Some(hold) = &admission.hold else { return Ok(admission) };
-        let written = match self.ledger.hold(hold.entry(request_id.to_owned())) {
+        let written = match self.ledger.hold(hold.entry(request_id.to_owned(), retry)) {
             // The disk may hang: then it will be written after all, some time, and ended as one that was never sent.
             waiting @ Receipt::Waiting(_) => tokio::time::timeout(LONGEST_WRITE, waiting).await.ok(),
             told => Some(told.await),

@@ -8,7 +8,7 @@ use super::local::LocalDesk;
 use super::state::Given;
 use crate::credits::Credits;
 use crate::desk::Granted;
-use crate::ledger::{Account, Basis, Ending, NewEnding, NewHold};
+use crate::ledger::{Account, Basis, CallId, Ending, NewEnding, NewHold, Retry};
 use crate::meter::Usage;
 use crate::route::Route;
 
@@ -27,6 +27,8 @@ pub struct Closing {
     pub at: Timestamp,
     /// When it was sent, if it was.
     pub sent_at: Option<Timestamp>,
+    /// Copies that were given the same answer.
+    pub copies: u32,
 }
 
 /// Credits held for one call. Ends once: by [`Hold::end`], or, if it is simply dropped, by rule.
@@ -56,6 +58,12 @@ impl Hold {
         self.given.granted.left
     }
 
+    /// The number that the call is booked by.
+    #[must_use]
+    pub fn call(&self) -> CallId {
+        self.given.call
+    }
+
     /// Whether the request may have reached the upstream: what a drop makes of the hold.
     pub fn sent(&mut self, sent: bool) {
         self.sent = sent;
@@ -72,10 +80,10 @@ impl Hold {
     }
 
     /// For the ledger.
-    pub(super) fn entry(&self, request_id: String) -> NewHold {
+    pub(super) fn entry(&self, request_id: String, retry: Option<Box<Retry>>) -> NewHold {
         let Granted { ask, day, .. } = &*self.given.granted;
         let (account, at) = (self.account(), self.desk.clock.wall());
-        NewHold { call: self.given.call, account, request_id, reserve: ask.reserve, at, day: *day }
+        NewHold { call: self.given.call, account, request_id, reserve: ask.reserve, at, day: *day, retry }
     }
 
     /// The ledger could not write it: it is not there, so there is nothing to end but what is held in memory.
@@ -88,7 +96,7 @@ impl Hold {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let Closing { ending, outcome, response_id, usage, at, sent_at } = closing;
+        let Closing { ending, outcome, response_id, usage, at, sent_at, copies } = closing;
         let (spent, final_cost) = match ending {
             Ending::Settled { credits, basis: Basis::Final, .. } => (credits, Some(credits)),
             Ending::Settled { credits, .. } => (credits, None),
@@ -97,6 +105,9 @@ impl Hold {
         // The ledger first: whoever is admitted on what this frees stands behind it there, so that no prefix of the
         // entries, and no crash between two of them, shows more taken than a budget has.
         let (call, account, reserve) = (self.given.call, self.account(), self.reserve());
+        if let Some(cost) = final_cost {
+            self.desk.saved(&account.team, &account.key_id, copies, cost);
+        }
         self.desk.ledger.end(NewEnding {
             call,
             account,
@@ -137,6 +148,6 @@ impl Drop for Hold {
             (Ending::Voided { reason: "never_sent" }, "refused")
         };
         let (usage, at) = (Usage::default(), self.desk.clock.wall());
-        self.close(Closing { ending, outcome, response_id: None, usage, at, sent_at: None });
+        self.close(Closing { ending, outcome, response_id: None, usage, at, sent_at: None, copies: 0 });
     }
 }

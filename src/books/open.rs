@@ -1,6 +1,6 @@
 //! From a ledger to books at work: sums are taken up, counters continue, and what operators write meanwhile is taken up too.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
@@ -13,7 +13,9 @@ use crate::config::Config;
 use crate::credits::period::day_of;
 use crate::desk::{ARRIVAL, GRANT_DAYS, KEPT_DAYS, WINDOW};
 use crate::ledger::counts::Counts;
-use crate::ledger::{Adjusted, Changes, Ledger, LedgerError, LookBack, Opening, Reading, Reads, file};
+use crate::ledger::{
+    Adjusted, Answers, Changes, KnownCall, Ledger, LedgerError, LookBack, Opening, Reading, Reads, file,
+};
 
 /// How often grants and corrections of the command line are looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -25,8 +27,12 @@ pub struct Books {
     pub desk: Arc<LocalDesk>,
     /// For reports of the running gateway.
     pub reads: Reads,
+    /// Answers at rest.
+    pub answers: Arc<dyn Answers>,
     /// How the ledger does.
     pub counts: Arc<Counts>,
+    /// Calls with a key that the ledger knows, until they are taken up.
+    pub(crate) known: Arc<Mutex<Vec<KnownCall>>>,
     /// The last correction that the accounts know of.
     last_change: i64,
 }
@@ -43,6 +49,7 @@ pub fn look_back(config: &Config, clock: Clock) -> LookBack {
         grants: today.checked_sub(GRANT_DAYS.days()).unwrap_or(today),
         costs: LEARNED_FROM,
         sent_since: now.saturating_sub(WINDOW + ARRIVAL).unwrap_or(now),
+        known_since: now.saturating_sub(config.retries.keep).unwrap_or(now),
     }
 }
 
@@ -71,9 +78,12 @@ impl Books {
         ledger: Arc<dyn Ledger>,
         opening: Opening,
     ) -> Self {
-        let Opening { last_call, totals, spent, grants, costs, sent, last_change } = opening;
+        let Opening { last_call, totals, spent, grants, costs, sent, last_change, known, saved } = opening;
         for total in &totals {
             counts.continue_from(total);
+        }
+        for (team, credits) in saved {
+            counts.continue_saved(&team, credits);
         }
         let desk = LocalDesk::new(ledger, clock, config, queue, last_call, &spent);
         for (route, costs) in costs {
@@ -85,7 +95,14 @@ impl Books {
         let now = clock.wall();
         let age = |sent: &Timestamp| Duration::try_from(now.duration_since(*sent)).unwrap_or_default();
         desk.take_up(sent.iter().map(age));
-        Self { desk, reads: file::reads(&config.ledger), counts: Arc::clone(counts), last_change }
+        Self {
+            desk,
+            reads: file::reads(&config.ledger),
+            answers: file::answers(&config.ledger),
+            counts: Arc::clone(counts),
+            known: Arc::new(Mutex::new(known)),
+            last_change,
+        }
     }
 
     /// Takes up grants and corrections that the command line has written. Never returns. Reads on a connection and a

@@ -30,6 +30,8 @@ pub struct File {
     pub(super) credits: Credits,
     /// How calls wait for a place in the organisation's window.
     pub(super) queue: Queue,
+    /// What becomes of a call that is made again.
+    pub(super) retries: Retries,
     /// What is written to standard output besides the record of each request.
     pub(super) log: Log,
     /// Spans for a collector.
@@ -224,6 +226,50 @@ pub struct Queue {
     pub(super) waiting: Leaf<u32>,
     /// The part of the window that is kept for whoever comes anew: 0 to 0.9. Default 0.1.
     pub(super) reserve: Leaf<f64>,
+}
+
+/// What becomes of a call that is made again.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Retries {
+    /// How long an `Idempotency-Key` names the call that it was first sent with. Default "24h".
+    pub(super) keep: Leaf<DurationText>,
+    /// What is kept of answers, for copies of their calls.
+    pub(super) bodies: Bodies,
+    /// Whether the retry of an OpenAI SDK is given the answer of the call that it repeats, where that has no key and nobody
+    /// has received any of it. Default true.
+    pub(super) adopt: Leaf<bool>,
+}
+
+/// What is kept of answers.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Bodies {
+    /// "memory": for `keep`, until the gateway ends. "ledger": also in the ledger's file, for as long as the key, sealed so
+    /// that only who has the key can have it opened. Default "memory".
+    pub(super) store: Leaf<BodyStore>,
+    /// How long an answer is kept in memory once it is over. Default "10m".
+    pub(super) keep: Leaf<DurationText>,
+    /// The largest answer that is kept. Default "2MiB".
+    pub(super) max_body: Leaf<SizeText>,
+    /// Answers kept in memory, and, sealed, in the ledger's file: so many bytes each. A team has a quarter of it at most.
+    /// Default "256MiB".
+    pub(super) total: Leaf<SizeText>,
+    /// Where the gateway's part of what seals answers is: `{ env = "NAME" }` or `{ file = "PATH" }`, 32 visible characters
+    /// or more. Required for the store "ledger". Read again on every reload.
+    pub(super) pepper: Option<Leaf<Secret>>,
+}
+
+/// Where answers are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyStore {
+    /// In memory alone.
+    Memory,
+    /// In the ledger's file too, sealed.
+    Ledger,
 }
 
 /// So many credits per calendar period.

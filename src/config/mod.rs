@@ -13,8 +13,8 @@ mod validate;
 pub use self::file::{Durability, LogLevel, OnDisconnect};
 pub use self::schema::schema;
 pub use self::valid::{
-    Admin, Analyses, CallerKey, Config, Credits, Expiry, Ledger, Limits, Oddity, Proxies, Queue, Reserve,
-    Server, Team, Timeouts, TlsFiles, Tracing, Upstream,
+    Admin, Analyses, Bodies, CallerKey, Config, Credits, Expiry, Ledger, Limits, Oddity, Proxies, Queue,
+    Reserve, Retries, Server, Team, Timeouts, TlsFiles, Tracing, Upstream,
 };
 pub use self::validate::{is_reserved, is_team_name, parse};
 

@@ -33,6 +33,8 @@ pub struct Config {
     pub credits: Credits,
     /// How calls wait for a place in the organisation's window.
     pub queue: Queue,
+    /// What becomes of a call that is made again.
+    pub retries: Retries,
     /// In the order of the file.
     pub teams: Vec<Team>,
     /// The file says that there are none, where it could have said nothing.
@@ -261,6 +263,30 @@ pub struct Queue {
     pub waiting: usize,
     /// The part of the window that is kept for whoever comes anew.
     pub reserve: f64,
+}
+
+/// What becomes of a call that is made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// How long a key names its call.
+    pub keep: Duration,
+    /// What is kept of answers.
+    pub bodies: Bodies,
+    /// Whether the retry of an SDK is given the answer that nobody has received.
+    pub adopt: bool,
+}
+
+/// What is kept of answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bodies {
+    /// How long in memory, once they are over.
+    pub keep: Duration,
+    /// Bytes of one.
+    pub max_body: usize,
+    /// Bytes of all.
+    pub total: usize,
+    /// Where the pepper is read from that seals them in the ledger's file; in memory alone without it.
+    pub pepper: Option<SecretSource>,
 }
 
 /// What is held for a call.

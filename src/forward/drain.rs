@@ -61,7 +61,7 @@ impl Drain {
     }
 
     /// Reads what is left of a body behind the end of its answer, for as long as that is worth a connection.
-    pub(super) fn read_tail<B>(&self, body: B)
+    pub(crate) fn read_tail<B>(&self, body: B)
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -76,7 +76,7 @@ impl Drain {
     }
 
     /// Waits for a body, and reads it to its end.
-    pub(super) fn wait_on<B>(&self, body: impl Future<Output = Option<B>> + Send + 'static)
+    pub(crate) fn wait_on<B>(&self, body: impl Future<Output = Option<B>> + Send + 'static)
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {

@@ -30,6 +30,13 @@ const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit
 const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
+/// The answer was given to another before, and is the same to the byte (as Stripe has it).
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// The request that the answer was first given to.
+const X_GATEWAY_ORIGINAL_REQUEST_ID: HeaderName = HeaderName::from_static("x-gateway-original-request-id");
+/// The request that was meant by this one, and that nobody had been answered.
+const X_GATEWAY_ADOPTED: HeaderName = HeaderName::from_static("x-gateway-adopted");
+
 /// What of an upstream head reaches the caller. Framing is ours; the rest describes the content or
 /// tells the caller when to come back.
 const ANSWER_FIELDS: [HeaderName; 7] = [
@@ -102,6 +109,31 @@ pub(crate) fn tell_rate(headers: &mut HeaderMap, rate: Standing, now: Timestamp)
     headers.insert(X_RATELIMIT_LIMIT, HeaderValue::from(rate.most));
     headers.insert(X_RATELIMIT_REMAINING, HeaderValue::from(rate.left));
     headers.insert(X_RATELIMIT_RESET, HeaderValue::from(more_at));
+}
+
+/// A head that was another caller's: without what was said of how that one stood.
+#[must_use]
+pub(crate) fn without_standing(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    for name in
+        [X_CREDITS_REMAINING, X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET, SERVER_TIMING]
+    {
+        headers.remove(name);
+    }
+    headers
+}
+
+/// Tells the caller of a copy whose answer it is given.
+pub(crate) fn tell_copy(headers: &mut HeaderMap, original: &HeaderValue, replayed: bool) {
+    headers.insert(X_GATEWAY_ORIGINAL_REQUEST_ID, original.clone());
+    if replayed {
+        headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+}
+
+/// Tells an SDK whose call it has taken over.
+pub(crate) fn tell_adopted(headers: &mut HeaderMap, adopted: &HeaderValue) {
+    headers.insert(X_GATEWAY_ADOPTED, adopted.clone());
 }
 
 /// Tells the caller how long its call waited for its turn, if it did, as `Server-Timing` has it (W3C).

@@ -7,18 +7,17 @@ pub mod request_id;
 pub mod fields;
 pub mod trailers;
 pub mod said;
+pub(crate) mod idempotency;
 
-use http::header::{self, HeaderName};
+use http::header;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Version};
 
+use self::idempotency::IDEMPOTENCY_KEY;
 pub use self::request_id::RequestId;
 use crate::refuse::Refusal;
 use crate::route::{Row, Target};
-
-/// Names one call over all its retries (draft-ietf-httpapi-idempotency-key-header).
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Decides whether a head is one we serve, and for what.
 ///

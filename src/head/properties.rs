@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::trailers::trailers_back;
 use super::*;

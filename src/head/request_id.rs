@@ -33,6 +33,12 @@ impl RequestId {
         }))
     }
 
+    /// One that was told before.
+    #[must_use]
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        HeaderValue::from_str(text).ok().map(Self)
+    }
+
     /// As a field value.
     #[must_use]
     pub fn value(&self) -> HeaderValue {

@@ -30,7 +30,8 @@ pub struct Counts {
     credits: CounterVec,
     tokens: IntCounterVec,
     overruns: CounterVec,
-    /// The three above of each team that is configured, resolved once; and of all others together.
+    saved: CounterVec,
+    /// The four above of each team that is configured, resolved once; and of all others together.
     teams: RwLock<HashMap<Box<str>, Arc<OfTeam>>>,
     others: OnceLock<Arc<OfTeam>>,
     reserve_ratio: Histogram,
@@ -57,6 +58,7 @@ pub struct Counts {
 #[derive(Debug)]
 struct OfTeam {
     overruns: Counter,
+    saved: Counter,
     /// By number of the route, where it costs; behind them whatever is no route any more, once there is some of it.
     routes: [OnceLock<OfRoute>; Route::COUNT + 1],
 }
@@ -105,6 +107,11 @@ impl Counts {
                 "Credits that answers cost beyond what was held for them, by team.",
                 &["team"],
             ),
+            saved: metrics.amounts(
+                "credits_saved_total",
+                "Credits that retries would have cost again and did not, by team. Continues from the ledger over a restart.",
+                &["team"],
+            ),
             teams: RwLock::default(),
             others: OnceLock::new(),
             reserve_ratio: metrics.histogram(
@@ -148,6 +155,7 @@ impl Counts {
         self.teams.write().unwrap_or_else(PoisonError::into_inner).remove(team);
         // One that is not there needs no taking away.
         let _ = self.overruns.remove_label_values(&[team]);
+        let _ = self.saved.remove_label_values(&[team]);
         for at in 0..=Route::COUNT {
             for basis in [Basis::Final, Basis::Estimated] {
                 let _ = self.credits.remove_label_values(&[team, label(at), basis.as_str()]);
@@ -159,8 +167,11 @@ impl Counts {
     }
 
     fn made(&self, team: &str) -> Arc<OfTeam> {
-        let overruns = self.overruns.with_label_values(&[team]);
-        let series = OfTeam { overruns, routes: std::array::from_fn(|_| OnceLock::new()) };
+        let series = OfTeam {
+            overruns: self.overruns.with_label_values(&[team]),
+            saved: self.saved.with_label_values(&[team]),
+            routes: std::array::from_fn(|_| OnceLock::new()),
+        };
         for route in Route::all().filter(|route| route.row().costs()) {
             self.of_route(team, &series, Some(route));
         }
@@ -178,13 +189,16 @@ impl Counts {
     }
 
     /// Counts for a team, or for all others together, under its lock: what is taken away meanwhile does not come back.
-    fn count(&self, team: &str, route: Option<Route>, count: impl FnOnce(&OfTeam, &OfRoute)) {
+    fn of_team(&self, team: &str, count: impl FnOnce(&str, &OfTeam)) {
         let teams = self.teams.read().unwrap_or_else(PoisonError::into_inner);
-        let (team, series) = match teams.get(team) {
-            Some(series) => (team, series),
-            None => (OTHER, self.others.get_or_init(|| self.made(OTHER))),
-        };
-        count(series, self.of_route(team, series, route));
+        match teams.get(team) {
+            Some(series) => count(team, series),
+            None => count(OTHER, self.others.get_or_init(|| self.made(OTHER))),
+        }
+    }
+
+    fn count(&self, team: &str, route: Option<Route>, count: impl FnOnce(&OfTeam, &OfRoute)) {
+        self.of_team(team, |team, series| count(series, self.of_route(team, series, route)));
     }
 
     /// Whether the ledger cannot be written: it was tried and failed, it is being tried and does not come back, or it is not
@@ -254,9 +268,18 @@ impl Counts {
         });
     }
 
+    /// Takes up what earlier runs have saved a team.
+    pub(crate) fn continue_saved(&self, team: &str, credits: Credits) {
+        self.of_team(team, |_, series| series.saved.inc_by(credits.as_f64()));
+    }
+
     /// The ledger has written this: what it books is counted now.
     pub fn wrote(&self, command: &Command) {
-        let Command::End(ending) = command else { return self.open_holds.inc() };
+        let ending = match command {
+            Command::Hold(_) => return self.open_holds.inc(),
+            Command::Saved(saving) => return self.continue_saved(&saving.team, saving.credits),
+            Command::End(ending) => ending,
+        };
         self.open_holds.dec();
         self.count(&ending.account.team, ending.account.route, |team, route| {
             route.count_tokens(

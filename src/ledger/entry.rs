@@ -9,13 +9,14 @@ use jiff::civil::Date;
 use jiff::{ToSpan, Unit};
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Basis, CallId, Command, Ending, NewEnding, NewHold};
+use super::facts::{Basis, CallId, Command, Ending, NewEnding, NewHold, NewSaving, Retry};
 use crate::credits::Credits;
 
-/// Of what is written. An entry of version 1 had no member, no retry and no replica.
-pub const VERSION: u8 = 2;
+/// Of what is written. An entry of version 1 had no member, no retry and no replica; version 2 had no savings, and is
+/// read as what it is: the same without them.
+pub const VERSION: u8 = 3;
 
-/// A hold or an ending, borrowed from where it stands.
+/// A hold, an ending or a saving, borrowed from where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry<'a> {
     /// Credits are held for a call.
@@ -23,6 +24,8 @@ pub enum Entry<'a> {
     Hold(HoldEntry<'a>),
     /// They are spent or free.
     End(EndEntry<'a>),
+    /// Copies of a call were given its answer.
+    Saved(SavingEntry<'a>),
 }
 
 /// A hold. Amounts are millionths of a credit, times microseconds since the epoch, days since the epoch.
@@ -45,14 +48,6 @@ pub struct HoldEntry<'a> {
     pub replica: u32,
 }
 
-/// What a call and its retries have in common: digests of the key that names it, and of what was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the columns of `bookings`")]
-pub struct Retry {
-    pub key: [u8; 32],
-    pub fingerprint: [u8; 32],
-}
-
 /// An ending: what its hold does not say already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the columns of `bookings`")]
@@ -67,6 +62,17 @@ pub struct EndEntry<'a> {
     pub input_tokens: Option<i64>,
     pub output_tokens: Option<i64>,
     pub sent_at: Option<i64>,
+}
+
+/// What copies of a call would have cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `savings`")]
+pub struct SavingEntry<'a> {
+    pub day: i32,
+    pub team: &'a str,
+    pub key_id: &'a str,
+    pub copies: u32,
+    pub credits: i64,
 }
 
 /// How a hold ends, and what the price rests on.
@@ -122,6 +128,7 @@ impl<'a> From<&'a Command> for Entry<'a> {
         match command {
             Command::Hold(hold) => Self::Hold(hold.into()),
             Command::End(ending) => Self::End(ending.into()),
+            Command::Saved(saving) => Self::Saved(saving.into()),
         }
     }
 }
@@ -138,8 +145,20 @@ impl<'a> From<&'a NewHold> for HoldEntry<'a> {
             route: hold.account.route_label(),
             request_id: &hold.request_id,
             reserve: signed(hold.reserve),
-            retry: None,
+            retry: hold.retry.as_deref().copied(),
             replica: 0,
+        }
+    }
+}
+
+impl<'a> From<&'a NewSaving> for SavingEntry<'a> {
+    fn from(saving: &'a NewSaving) -> Self {
+        Self {
+            day: days_since_epoch(saving.day),
+            team: &saving.team,
+            key_id: &saving.key_id,
+            copies: saving.copies,
+            credits: signed(saving.credits),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
 use crate::credits::Credits;
 use crate::meter::Usage;
@@ -47,6 +48,16 @@ pub struct NewHold {
     pub at: Timestamp,
     /// The calendar day it is booked on, in the configured zone; its ending is booked on the same.
     pub day: Date,
+    /// What tells its retries from other calls, where something does.
+    pub retry: Option<Box<Retry>>,
+}
+
+/// What a call and its retries have in common: digests of the key that names it, and of what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `bookings`")]
+pub struct Retry {
+    pub key: [u8; 32],
+    pub fingerprint: [u8; 32],
 }
 
 /// The ending of a hold.
@@ -149,6 +160,21 @@ pub struct Adjustment {
     pub at: Timestamp,
 }
 
+/// Credits that were not spent, because a call's copies were given its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSaving {
+    /// Whose copies.
+    pub team: Arc<str>,
+    /// Public id of the key that the call was made with.
+    pub key_id: Arc<str>,
+    /// The day of the copies.
+    pub day: Date,
+    /// How many there were.
+    pub copies: u32,
+    /// What they would have cost together.
+    pub credits: Credits,
+}
+
 /// One thing to write.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -156,6 +182,8 @@ pub enum Command {
     Hold(NewHold),
     /// At the end.
     End(NewEnding),
+    /// When copies have been answered.
+    Saved(NewSaving),
 }
 
 /// A hold that a crash left without an ending.

@@ -11,20 +11,26 @@
 
 pub mod error;
 pub mod facts;
+pub mod fate;
 pub mod reading;
 mod disk;
 pub mod counts;
 pub mod write;
 pub mod reads;
+pub mod answers;
 pub mod entry;
 pub mod journal;
 pub mod file;
 
+pub use self::answers::Answers;
 pub use self::error::LedgerError;
-pub use self::facts::{Account, Adjustment, Basis, CallId, Command, Ending, NewEnding, NewHold, OpenHold};
+pub use self::facts::{
+    Account, Adjustment, Basis, CallId, Command, Ending, NewEnding, NewHold, NewSaving, OpenHold, Retry,
+};
+pub use self::fate::Fate;
 pub use self::reading::{
-    Adjusted, Call, Changes, Charge, EnteredGrant, Found, LookBack, Opening, Reading, Search, Span, Spend,
-    TeamDay, Total, Upkeep,
+    Adjusted, Call, Changes, Charge, EnteredGrant, Found, KnownCall, LookBack, Opening, Reading, Saving,
+    Search, Span, Spend, TeamDay, Total, Upkeep,
 };
 pub use self::reads::Reads;
 pub use self::write::{Ledger, Receipt, Unavailable};

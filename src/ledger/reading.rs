@@ -9,7 +9,8 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::error::LedgerError;
-use super::facts::{Adjustment, Booked, CallId};
+use super::facts::{Adjustment, Booked, CallId, Retry};
+use super::fate::Fate;
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
 use crate::route::Route;
@@ -34,6 +35,12 @@ pub trait Reading: Debug + Send {
     /// # Errors
     /// As everywhere here.
     fn spend_by_day(&self, span: Span) -> Result<Vec<TeamDay>, LedgerError>;
+
+    /// What copies would have cost, by day, team and key, of a span.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn savings(&self, span: Span) -> Result<Vec<Saving>, LedgerError>;
 
     /// The latest charges of a team, the newest first.
     ///
@@ -147,6 +154,23 @@ pub struct Opening {
     pub sent: Vec<Timestamp>,
     /// The number of the last correction that `spent` has in it.
     pub last_change: i64,
+    /// Calls that have a key, the oldest first: what becomes of their retries.
+    pub known: Vec<KnownCall>,
+    /// What retries have saved each team since ever.
+    pub saved: Vec<(String, Credits)>,
+}
+
+/// A call that has a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownCall {
+    /// The call.
+    pub call: CallId,
+    /// When it was held.
+    pub at: Timestamp,
+    /// Its key, and what was asked.
+    pub retry: Retry,
+    /// What it came to, as its ending says.
+    pub fate: Fate,
 }
 
 /// How far a start looks back.
@@ -164,6 +188,8 @@ pub struct LookBack {
     pub costs: usize,
     /// Calls sent since then.
     pub sent_since: Timestamp,
+    /// Calls with a key that were held since then.
+    pub known_since: Timestamp,
 }
 
 /// Days, both included.
@@ -247,6 +273,21 @@ pub struct Changes {
     pub grants: Vec<Grant>,
     /// New corrections.
     pub adjusted: Vec<Adjusted>,
+}
+
+/// What copies of calls would have cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saving {
+    /// The day of the copies.
+    pub day: Date,
+    /// Whose.
+    pub team: String,
+    /// By which key.
+    pub key_id: String,
+    /// How many there were.
+    pub copies: u64,
+    /// What they would have cost together.
+    pub credits: Credits,
 }
 
 /// A correction that was written.

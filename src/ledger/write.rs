@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-use super::facts::{NewEnding, NewHold};
+use super::facts::{NewEnding, NewHold, NewSaving};
 
 /// The ledger could not write: nothing may be sent.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -48,6 +48,9 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     /// Writes an ending. Never refused: what cannot be written now is kept and written when it can be. An ending of a
     /// hold that was refused is none.
     fn end(&self, ending: NewEnding);
+
+    /// Writes what copies of a call would have cost. Never refused, as an ending is not.
+    fn saved(&self, saving: NewSaving);
 
     /// Looks whether the ledger is still the one that was opened. Where it is not, nothing is held until it is again.
     fn look(&self) {}

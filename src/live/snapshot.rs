@@ -16,7 +16,7 @@ use crate::config::problem::{Collector, Problems};
 use crate::limit::by_address::BadKeys;
 use crate::outbound::origin::{Origin, OriginError};
 use crate::record::series::TeamCounts;
-use crate::secret::{AdminToken, SecretError, SecretSource, UpstreamKey};
+use crate::secret::{AdminToken, Pepper, SecretError, SecretSource, UpstreamKey};
 
 /// Everything that was made from one reading of the configuration. A call is served under one
 /// snapshot from its first stage to its last.
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub key: UpstreamKey,
     /// Opens the credits page, where one is configured.
     pub token: Option<AdminToken>,
+    /// Seals answers at rest, where they are kept there.
+    pub pepper: Option<Pepper>,
     /// Where the upstream is. Shared between snapshots that agree on it, and with it the connections.
     pub origin: Arc<Origin>,
     /// Keys that were not valid, by address, whatever the configuration.
@@ -82,6 +84,10 @@ impl Snapshot {
             .as_ref()
             .map(|source| AdminToken::read(source).map_err(|error| unread("admin.token", source, error)));
         let token = token.transpose();
+        let pepper = config.retries.bodies.pepper.as_ref().map(|source| {
+            Pepper::read(source).map_err(|error| unread("retries.bodies.pepper", source, error))
+        });
+        let pepper = pepper.transpose();
         let roots = config.upstream.ca_file.as_deref().map(|file| fingerprint([file]));
         let unchanged = previous.filter(|previous| {
             previous.config.upstream.base_url == config.upstream.base_url
@@ -103,12 +109,12 @@ impl Snapshot {
         let tls = config.server.tls.as_ref().map(tls::server).transpose().map_err(|(key, message)| {
             problems.add(key, message, "");
         });
-        match (key, token, origin, tls) {
-            (Ok(key), Ok(token), Ok(origin), Ok(tls)) => {
+        match (key, token, pepper, origin, tls) {
+            (Ok(key), Ok(token), Ok(pepper), Ok(origin), Ok(tls)) => {
                 let directory =
                     Directory::new(&config, previous.map(|previous| &previous.directory), clock, series);
                 let bad_keys = previous.map(|previous| previous.bad_keys.clone()).unwrap_or_default();
-                Ok(Self { config, directory, key, token, origin, bad_keys, tls, roots })
+                Ok(Self { config, directory, key, token, pepper, origin, bad_keys, tls, roots })
             }
             _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),
         }

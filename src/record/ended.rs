@@ -8,6 +8,7 @@ use http::{Method, StatusCode, Version};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::course::Repeat;
 use super::outcome::Outcome;
 use super::series::Who;
 use crate::books::hold::Closing;
@@ -50,6 +51,8 @@ pub struct Ended<'r> {
     pub bytes: u64,
     /// What the answer said of itself.
     pub reading: &'r Reading,
+    /// How it stood to others that are the same.
+    pub repeats: Option<&'r Repeat>,
     /// What was held for it.
     pub reserved: Option<Credits>,
     /// What is booked for it.
@@ -156,9 +159,9 @@ impl Ended<'_> {
         Some(wall_of(self.times.sent?, self.times.ended, self.at))
     }
 
-    /// For the ledger.
+    /// For the ledger; `copies` were given the same answer.
     #[must_use]
-    pub fn closing(&self, ending: Ending) -> Closing {
+    pub fn closing(&self, ending: Ending, copies: u32) -> Closing {
         Closing {
             ending,
             outcome: self.outcome.as_str(),
@@ -166,6 +169,7 @@ impl Ended<'_> {
             usage: self.reading.usage,
             at: self.at,
             sent_at: self.sent_at(),
+            copies,
         }
     }
 }

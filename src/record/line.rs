@@ -35,6 +35,10 @@ pub(super) fn write(ended: &Ended<'_>, out: &mut Vec<u8>) {
     count(out, "status", ended.status.map(|status| u64::from(status.as_u16())));
     word(out, "outcome", Some(ended.outcome.as_str()));
     word(out, "code", ended.code.map(Code::as_str));
+    if let Some(repeat) = ended.repeats {
+        word(out, "retry", Some(repeat.as_str()));
+        word(out, "original_request_id", repeat.original());
+    }
     key(out, "stream");
     out.extend_from_slice(if ended.stream { b"true" } else { b"false" });
     word(out, "finish", reading.finish.map(Finish::as_str));
@@ -143,6 +147,7 @@ mod tests {
                 stream: true,
                 bytes: count,
                 reading: &reading,
+                repeats: None,
                 reserved: None,
                 ending: None,
                 times: Times { began, sent: None, answered: None, ended: over, upload: Duration::ZERO, queued: Duration::ZERO, connecting: Duration::ZERO },

@@ -9,6 +9,7 @@ pub mod outcome;
 pub mod series;
 pub mod ended;
 pub mod counts;
+pub mod course;
 mod line;
 mod spans;
 mod recorder;
@@ -21,6 +22,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
+use self::course::{Course, Repeat};
 use self::ended::{Ended, Times, wall_of};
 use self::outcome::Outcome;
 pub use self::recorder::Recorder;
@@ -30,6 +32,7 @@ use crate::books::hold::{Closing, Hold};
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::head::{RequestId, fields};
+use crate::ledger::{Fate, Retry};
 use crate::limit::rate::Standing;
 use crate::meter::Reading;
 use crate::outbound::origin::Origin;
@@ -74,6 +77,10 @@ struct Draft {
     rate: Option<Standing>,
     /// Credits held for the call. Ends when the record does.
     hold: Option<Hold>,
+    /// What whoever repeats the call has to know of it.
+    course: Option<Arc<Course>>,
+    /// How the call stands to others that are the same.
+    repeats: Option<Repeat>,
     /// Of a call that is traced.
     trace: Option<Box<Trace>>,
 }
@@ -104,6 +111,8 @@ impl Exchange {
             left: false,
             rate: None,
             hold: None,
+            course: None,
+            repeats: None,
             trace: recorder.tracer.as_ref().and_then(|tracer| tracer.begin(&head.headers)),
         })))
     }
@@ -186,9 +195,39 @@ impl Exchange {
         self.draft().queued
     }
 
+    /// The call may be made again, by whoever follows its course.
+    pub fn follow(&mut self, course: Arc<Course>) {
+        self.draft_mut().course = Some(course);
+    }
+
+    /// What tells the call's retries from other calls.
+    #[must_use]
+    pub fn retry(&self) -> Option<Box<Retry>> {
+        self.draft().course.as_ref().and_then(|course| course.retry).map(Box::new)
+    }
+
+    /// How the call stands to others that are the same is known.
+    pub fn repeats(&mut self, repeat: Repeat) {
+        let draft = self.draft_mut();
+        if let Some(who) = &draft.who {
+            who.counts.retry(&repeat);
+        }
+        draft.repeats = Some(repeat);
+    }
+
+    /// The call is given another's answer, which has begun like this.
+    pub fn copies(&mut self, status: StatusCode, stream: bool) {
+        let draft = self.draft_mut();
+        (draft.status, draft.stream) = (Some(status), stream);
+    }
+
     /// Credits are held for the call; they end with it.
     pub fn hold(&mut self, hold: Hold) {
-        self.draft_mut().hold = Some(hold);
+        let draft = self.draft_mut();
+        if let Some(course) = &draft.course {
+            course.held(hold.call());
+        }
+        draft.hold = Some(hold);
     }
 
     /// The upstream has refused the call for want of a place, which is free, and the call waits for another turn: what was
@@ -209,7 +248,11 @@ impl Exchange {
             usage: reading.usage,
             at,
             sent_at: sent.map(|sent| wall_of(sent, now, at)),
+            copies: 0,
         });
+        if let Some(course) = &draft.course {
+            course.sent(false);
+        }
     }
 
     /// The team's own rate was asked, or looked at, and stands like this.
@@ -244,6 +287,9 @@ impl Exchange {
         if let Some(hold) = &mut draft.hold {
             hold.sent(true);
         }
+        if let Some(course) = &draft.course {
+            course.sent(true);
+        }
     }
 
     /// The request turned out not to have been written after all.
@@ -252,6 +298,9 @@ impl Exchange {
         draft.sent = None;
         if let Some(hold) = &mut draft.hold {
             hold.sent(false);
+        }
+        if let Some(course) = &draft.course {
+            course.sent(false);
         }
     }
 
@@ -283,7 +332,7 @@ impl Exchange {
     /// Whether the caller has left.
     #[must_use]
     pub fn has_caller_left(&self) -> bool {
-        self.draft().left
+        self.draft().has_left()
     }
 
     /// Ends the record of a call that was refused or failed.
@@ -291,7 +340,7 @@ impl Exchange {
         let Some(mut draft) = self.0.take() else { return };
         // An answer of the upstream that was replaced by ours: the caller saw ours.
         draft.status = Some(refusal.status());
-        let outcome = match draft.left {
+        let outcome = match draft.has_left() {
             true => Outcome::ClientGone,
             false if refusal.is_upstream_failure() => Outcome::Failed,
             false => Outcome::Refused,
@@ -309,7 +358,7 @@ impl Exchange {
     /// Ends the record of a call that the upstream answered. `whole` if its body came to its end.
     pub fn ended(mut self, whole: bool, reading: &Reading) {
         let Some(draft) = self.0.take() else { return };
-        let outcome = match (draft.left, whole, draft.stream, reading.finish) {
+        let outcome = match (draft.has_left(), whole, draft.stream, reading.finish) {
             (true, ..) => Outcome::ClientGone,
             (_, false, ..) | (_, _, true, None) => Outcome::Truncated,
             _ => Outcome::Completed,
@@ -334,6 +383,10 @@ impl Drop for Exchange {
 }
 
 impl Draft {
+    fn has_left(&self) -> bool {
+        self.left || self.course.as_ref().is_some_and(|course| course.has_left())
+    }
+
     /// Tells what there is to tell, once.
     fn end(mut self, outcome: Outcome, code: Option<Code>, whole: bool, reading: &Reading) {
         let recorder = Arc::clone(&self.recorder);
@@ -358,6 +411,7 @@ impl Draft {
             stream: self.stream,
             bytes: self.bytes,
             reading,
+            repeats: self.repeats.as_ref(),
             reserved,
             ending: reserved
                 .map(|reserve| ending::decide(reserve, self.sent.is_some(), answered, whole, reading)),
@@ -371,9 +425,13 @@ impl Draft {
                 connecting: self.connecting,
             },
         };
+        let copies = self.course.as_ref().map_or(0, |course| {
+            let costly = ended.route().is_some_and(|route| route.row().requires_key);
+            course.end(ended.ending.map_or(Fate::Free, |ending| Fate::of(&ending, costly)), reading)
+        });
         // The books first: nothing after this may keep a hold from its ending.
         if let (Some(hold), Some(ending)) = (hold, ended.ending) {
-            hold.end(ended.closing(ending));
+            hold.end(ended.closing(ending, copies));
         }
         recorder.counts.ended(&ended);
         recorder.log.write_with(|out| line::write(&ended, out));

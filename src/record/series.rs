@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use prometheus::{IntCounter, IntCounterVec};
 
+use super::course::Repeat;
 use crate::metrics::{Metrics, OTHER};
 use crate::refuse::Code;
 use crate::route::Route;
@@ -25,6 +26,7 @@ pub(super) struct Families {
     refusals: IntCounterVec,
     streams: IntCounterVec,
     unmetered: IntCounterVec,
+    retries: IntCounterVec,
 }
 
 /// The series of one team. Those whose absence would mislead are there from the start, the others from their first use:
@@ -38,6 +40,7 @@ pub struct TeamCounts {
     refusals: Vec<IntCounter>,
     streams: [IntCounter; OUTCOMES.len()],
     unmetered: Vec<Option<IntCounter>>,
+    retries: [IntCounter; Repeat::LABELS.len()],
     /// The team is gone, and its series with it: what its last calls come to is counted nowhere.
     gone: AtomicBool,
 }
@@ -76,12 +79,17 @@ impl Families {
                 "Answers of the upstream to chats that told no cost, by team and route.",
                 &["team", "route"],
             ),
+            retries: metrics.counters(
+                "retries_total",
+                "Calls that had an Idempotency-Key or were a retry, by team and what became of them.",
+                &["team", "result"],
+            ),
         }
     }
 
     /// The series of a team.
     pub(super) fn team(&self, team: &str) -> TeamCounts {
-        let Self { refusals, streams, unmetered, .. } = self;
+        let Self { refusals, streams, unmetered, retries, .. } = self;
         let costs = |at: usize| Route::all().nth(at).is_some_and(|route| route.row().costs());
         let counts = TeamCounts {
             team: team.into(),
@@ -96,6 +104,7 @@ impl Families {
                 .enumerate()
                 .map(|(at, route)| costs(at).then(|| unmetered.with_label_values(&[team, route])))
                 .collect(),
+            retries: Repeat::LABELS.map(|result| retries.with_label_values(&[team, result])),
             gone: AtomicBool::new(false),
         };
         for (at, route) in Route::all().enumerate() {
@@ -150,10 +159,14 @@ impl TeamCounts {
         }
     }
 
+    pub(super) fn retry(&self, repeat: &Repeat) {
+        self.retries[repeat.index()].inc();
+    }
+
     /// Takes the series away.
     pub(crate) fn forget(&self) {
         self.gone.store(true, Ordering::Release);
-        let Families { requests, refusals, streams, unmetered } = &self.families;
+        let Families { requests, refusals, streams, unmetered, retries } = &self.families;
         let team = &*self.team;
         // One that is not there needs no taking away.
         for route in labels() {
@@ -164,6 +177,9 @@ impl TeamCounts {
         }
         for code in Code::ALL {
             let _ = refusals.remove_label_values(&[team, code.as_str()]);
+        }
+        for result in Repeat::LABELS {
+            let _ = retries.remove_label_values(&[team, result]);
         }
         for outcome in OUTCOMES {
             let _ = streams.remove_label_values(&[team, outcome]);

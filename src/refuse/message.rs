@@ -22,7 +22,15 @@ impl Refusal {
             Self::AnalysisNotAllowed { team, what } => format!("Team {team} may not {what}. Ask the gateway's operators to extend `analyses`."),
             Self::UnknownRoute { served } => format!("There is nothing at this path. The gateway serves {served}."),
             Self::MethodNotAllowed { allow } => format!("This path accepts {} only.", listed(allow)),
-            Self::RetryKeyRequired => "This call is too dear to be made twice by mistake: send an `Idempotency-Key`, a new one for each call and the same for its retries.".into(),
+            Self::RetryKeyRequired => "This call is too dear to be made twice by mistake: send an `Idempotency-Key`, a new one for each call and the same for its retries (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).".into(),
+            Self::RetryKeyReused => "This `Idempotency-Key` was sent with another request. A key names one call and its retries, which are the same to the byte: use a new one for a new call.".into(),
+            Self::RetryInProgress => "The call that this `Idempotency-Key` names is under way, and its answer is too large to be given to a second caller. It is not made again.".into(),
+            Self::RetryAnswerGone { credits, response_id } => {
+                let cost = credits.as_ref().map(|credits| format!(" for {credits} credits")).unwrap_or_default();
+                let response = response_id.as_ref().map(|id| format!(", as response {id}")).unwrap_or_default();
+                format!("The call that this `Idempotency-Key` names was answered{cost}{response}, and the answer is not kept. It is not made again: a new key is a new call, and a new payment.")
+            }
+            Self::RetryOutcomeUnknown => "The call that this `Idempotency-Key` names may have been answered and charged; its answer was lost. It is not made again: a new key is a new call, and may be a second payment.".into(),
             Self::Misdirected => "The request target names another host than the Host field.".into(),
             Self::LoopDetected => "The request has already passed through this gateway: its upstream base URL points back at itself.".into(),
             Self::RequestTimeout { after } => format!("The request body did not arrive within {}.", seconds(*after)),

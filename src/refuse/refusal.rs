@@ -15,6 +15,8 @@ use crate::credits::period::{Period, written};
 const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
 /// How long a caller should wait for the ledger: it tries again every second.
 const LEDGER_RETRY: Duration = Duration::from_secs(2);
+/// How long a copy should wait for the call that it repeats. Without a word SDKs would come back at once.
+const IN_PROGRESS_RETRY: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that the OpenAI SDKs heed (source: their `_calculate_retry_timeout` and
 /// `retryRequest`).
 const LONGEST_RETRY: Duration = Duration::from_mins(1);
@@ -49,6 +51,14 @@ pub enum Refusal {
     MethodNotAllowed { allow: Vec<Method> },
     /// The call is too dear to be made twice by mistake, and nothing in it tells a retry from another call.
     RetryKeyRequired,
+    /// The key names another call.
+    RetryKeyReused,
+    /// The call that the key names is under way, and its answer too large to be had from here.
+    RetryInProgress,
+    /// The call that the key names was answered and paid for, and its answer is not kept.
+    RetryAnswerGone { credits: Option<Credits>, response_id: Option<String> },
+    /// The call that the key names may have been answered and paid for; nobody knows.
+    RetryOutcomeUnknown,
     /// The authority of the target is not the one in `Host`.
     Misdirected,
     /// Our own `Via` came back.
@@ -158,6 +168,10 @@ impl Refusal {
             Self::UnknownRoute { .. } => Code::UnknownRoute,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::RetryKeyRequired => Code::IdempotencyKeyRequired,
+            Self::RetryKeyReused => Code::IdempotencyKeyReused,
+            Self::RetryInProgress => Code::IdempotencyInProgress,
+            Self::RetryAnswerGone { .. } => Code::IdempotencyAnswerGone,
+            Self::RetryOutcomeUnknown => Code::IdempotencyOutcomeUnknown,
             Self::Misdirected => Code::MisdirectedRequest,
             Self::LoopDetected => Code::LoopDetected,
             Self::HeadTimeout { .. } | Self::RequestTimeout { .. } => Code::RequestTimeout,
@@ -194,6 +208,10 @@ impl Refusal {
             | Code::InvalidField
             | Code::InvalidRequest
             | Code::IdempotencyKeyRequired => StatusCode::BAD_REQUEST,
+            Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Code::IdempotencyInProgress | Code::IdempotencyAnswerGone | Code::IdempotencyOutcomeUnknown => {
+                StatusCode::CONFLICT
+            }
             Code::UnsupportedTransferCoding => StatusCode::NOT_IMPLEMENTED,
             Code::MissingApiKey | Code::InvalidApiKey => StatusCode::UNAUTHORIZED,
             Code::AnalysisNotAllowed | Code::RouteNotAllowed => StatusCode::FORBIDDEN,
@@ -260,6 +278,7 @@ impl Refusal {
             Self::ConcurrencyLimited { .. } | Self::RouteFull { .. } | Self::CreditsHeld { .. } => {
                 Some(CONCURRENCY_RETRY)
             }
+            Self::RetryInProgress => Some(IN_PROGRESS_RETRY),
             Self::LedgerUnavailable => Some(LEDGER_RETRY),
             Self::Draining => Some(DRAINING_RETRY),
             _ => None,
@@ -281,6 +300,9 @@ impl Refusal {
                     | Self::UpstreamWorkspaceLimit
                     | Self::UpstreamSubscriptionLapsed
                     | Self::BudgetExceeded { .. }
+                    | Self::RetryKeyReused
+                    | Self::RetryAnswerGone { .. }
+                    | Self::RetryOutcomeUnknown
             )
     }
 

@@ -137,10 +137,12 @@ pub async fn run(
     ));
     let (books, clock) = (gateway.books.clone(), gateway.recorder.clock());
     let grants = tokio::spawn(async move { books.watch_entries(clock).await });
+    let retries = Arc::clone(&gateway.retries);
+    let retries = tokio::spawn(async move { retries.watch().await });
 
     stop.await;
     let drained = drain(gateway, hurry).await;
-    for task in [watch, grants, bill] {
+    for task in [watch, grants, retries, bill] {
         task.abort();
     }
     stopped.cancel();

@@ -1,7 +1,8 @@
 //! Any interleaving of holds and endings, split anywhere, comes to the same as one entry after the other.
 
 use mavera_gateway::ledger::CallId;
-use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind, Retry};
+use mavera_gateway::ledger::Retry;
+use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind, SavingEntry};
 use mavera_gateway::ledger::journal::Position;
 use proptest::prelude::*;
 
@@ -44,7 +45,12 @@ fn entry() -> impl Strategy<Value = Entry<'static>> {
             })
         },
     );
-    prop_oneof![2 => hold, 3 => end]
+    let saved = (prop::sample::select(vec!["growth", "support"]), 1u32..9, 1i64..9).prop_map(
+        |(team, copies, credits)| {
+            Entry::Saved(SavingEntry { day: 20_777, team, key_id: "abcd2345", copies, credits })
+        },
+    );
+    prop_oneof![2 => hold, 3 => end, 1 => saved]
 }
 
 proptest! {
@@ -58,7 +64,7 @@ proptest! {
         let mut held = std::collections::HashSet::new();
         let first = |(entry, _): &(Entry<'static>, bool)| match entry {
             Entry::Hold(hold) => held.insert(hold.call),
-            Entry::End(_) => true,
+            Entry::End(_) | Entry::Saved(_) => true,
         };
         let entries: Vec<_> = entries.into_iter().filter(first).collect();
         let (one_by_one, in_batches) = (Place::new(), Place::new());

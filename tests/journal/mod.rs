@@ -35,6 +35,7 @@ fn hold(call: CallId, team: &str) -> NewHold {
         reserve: Credits::whole(5),
         at: Timestamp::from_microsecond(call).unwrap(),
         day: DAY,
+        retry: None,
     }
 }
 

@@ -21,7 +21,7 @@ pub fn asked(team: &str, turn: Duration) -> Asked<'static> {
         cap: None,
         patience: Patience { turn, credits: Duration::ZERO, most: Duration::MAX },
     };
-    Asked { ask, route: Route::explained(), request_id: "r" }
+    Asked { ask, route: Route::explained(), request_id: "r", retry: None }
 }
 
 /// Jain's index of fairness: 1 where all have the same.

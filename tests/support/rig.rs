@@ -25,7 +25,9 @@ use mavera_gateway::key::NewKey;
 use mavera_gateway::ledger::counts::Counts;
 use mavera_gateway::ledger::entry::Entry;
 use mavera_gateway::ledger::file::Store;
-use mavera_gateway::ledger::{Command, Ledger, LedgerError, NewEnding, NewHold, Receipt, Unavailable};
+use mavera_gateway::ledger::{
+    Command, Ledger, LedgerError, NewEnding, NewHold, NewSaving, Receipt, Unavailable,
+};
 use mavera_gateway::live::Live;
 use mavera_gateway::log::Log;
 use mavera_gateway::metrics::Metrics;
@@ -119,6 +121,10 @@ impl Ledger for Inline {
         self.write(&Command::End(ending)).unwrap();
     }
 
+    fn saved(&self, saving: NewSaving) {
+        self.write(&Command::Saved(saving)).unwrap();
+    }
+
     fn flush(&self) {}
 }
 
@@ -147,6 +153,8 @@ pub struct Setup {
     pub credits: String,
     /// Lines of `[queue]`.
     pub queue: String,
+    /// Lines of `[retries]`.
+    pub retries: String,
     /// Lines of the `[[team]]`.
     pub team: String,
     /// Other teams, with lines of each.
@@ -160,6 +168,7 @@ impl Default for Setup {
             server: String::new(),
             credits: String::new(),
             queue: String::new(),
+            retries: String::new(),
             others: Vec::new(),
             upstream: "requests_per_minute = 100000000".into(),
             team: "requests_per_minute = 100000000\nburst = 1000000\nconcurrency = 1000000".into(),
@@ -409,7 +418,7 @@ fn key_of(team: &str) -> (String, String) {
 }
 
 fn config(folder: &std::path::Path, key_line: &str, setup: &Setup) -> String {
-    let Setup { server, upstream, credits, queue, team, others } = setup;
+    let Setup { server, upstream, credits, queue, retries, team, others } = setup;
     let others = others.iter().fold(String::new(), |text, (name, lines)| {
         let (key, id) = key_of(name);
         let sha256 = hex::encode(Sha256::digest(&key));
@@ -419,7 +428,7 @@ fn config(folder: &std::path::Path, key_line: &str, setup: &Setup) -> String {
     });
     format!(
         "[server]\n{server}\n\n[upstream]\nbase_url = \"http://127.0.0.1:1/api/v1\"\napi_key = {{ file = '{}' }}\n{upstream}\n\n\
-         [ledger]\npath = '{}'\n\n[credits]\n{credits}\n\n[queue]\n{queue}\n\n\
+         [ledger]\npath = '{}'\n\n[credits]\n{credits}\n\n[queue]\n{queue}\n\n[retries]\n{retries}\n\n\
          [[team]]\nname = \"growth\"\nkeys = [{key_line}]\n{team}\n{others}\n",
         folder.join("key").display(),
         folder.join("ledger.db").display()

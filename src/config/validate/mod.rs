@@ -89,7 +89,8 @@ fn remedy_for_unknown(key: &str) -> String {
 
 impl Validator<'_, '_> {
     fn config(&mut self, file: File) -> Config {
-        let File { server, admin, upstream, ledger, limits, credits, queue, log, tracing, team } = file;
+        let File { server, admin, upstream, ledger, limits, credits, queue, retries, log, tracing, team } =
+            file;
         let defaults = self.limits("limits", &limits, None);
         // Where it stands in the file, if it does.
         let second = if admin.listen.0.is_some() { "admin.listen" } else { "server.listen" };
@@ -108,6 +109,7 @@ impl Validator<'_, '_> {
             },
             credits: self.credits(credits),
             queue: self.queue(queue),
+            retries: self.retries(retries),
             is_meant_without_teams: team.as_ref().is_some_and(Vec::is_empty),
             teams: self.teams(team.unwrap_or_default(), defaults),
             log_level: self.value("log.level", log.level, LogLevel::Info, ""),

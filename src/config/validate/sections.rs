@@ -8,8 +8,10 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 
 use super::validator::Validator;
-use crate::config::file::{self, OnDisconnect};
-use crate::config::valid::{Credits, Proxies, Queue, Reserve, Server, Timeouts, TlsFiles, Tracing, Upstream};
+use crate::config::file::{self, BodyStore, OnDisconnect};
+use crate::config::valid::{
+    Bodies, Credits, Proxies, Queue, Reserve, Retries, Server, Timeouts, TlsFiles, Tracing, Upstream,
+};
 use crate::config::values::{CreditsText, Leaf, ReserveText};
 use crate::credits::Credits as Amount;
 
@@ -210,6 +212,45 @@ impl Validator<'_, '_> {
             wait: self.duration("queue.wait", wait, 20, 0..=LONGEST_WAIT),
             waiting: self.number("queue.waiting", waiting, 64, 1..=100_000) as usize,
             reserve: self.number("queue.reserve", reserve, 0.1, 0.0..=0.9),
+        }
+    }
+
+    pub(super) fn retries(&mut self, retries: file::Retries) -> Retries {
+        const DAY: u64 = 86_400;
+        let file::Retries { keep, bodies, adopt } = retries;
+        let file::Bodies { store, keep: kept, max_body, total, pepper } = bodies;
+        let keep = self.duration("retries.keep", keep, DAY, 60..=7 * DAY);
+        let kept = self.duration("retries.bodies.keep", kept, 600, 0..=7 * DAY);
+        if kept > keep {
+            let remedy = "keep answers no longer than `retries.keep`";
+            self.problems.add("retries.bodies.keep", "no key names an answer for so long", remedy);
+        }
+        let max_body = self.size("retries.bodies.max_body", max_body, 2 << 20, (1 << 10)..=(64 << 20));
+        let total = self.size("retries.bodies.total", total, 256 << 20, (1 << 20)..=(64 << 30));
+        if max_body > total {
+            let remedy = "raise `retries.bodies.total`";
+            self.problems.add("retries.bodies.max_body", "is larger than what may be kept in all", remedy);
+        }
+        let pepper =
+            pepper.map(|pepper| self.secret("retries.bodies.pepper", pepper, "MAVERA_GATEWAY_PEPPER"));
+        let store = self.value("retries.bodies.store", store, BodyStore::Memory, "");
+        if store == BodyStore::Ledger && pepper.is_none() {
+            let remedy = "write pepper = { file = \"PATH\" } beside it: 32 visible characters or more";
+            self.problems.add(
+                "retries.bodies.pepper",
+                "is required for answers in the ledger's file",
+                remedy,
+            );
+        }
+        Retries {
+            keep,
+            bodies: Bodies {
+                keep: kept,
+                max_body,
+                total,
+                pepper: pepper.filter(|_| store == BodyStore::Ledger),
+            },
+            adopt: self.value("retries.adopt", adopt, true, ""),
         }
     }
 

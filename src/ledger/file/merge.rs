@@ -7,7 +7,7 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 use super::failure::failure;
 use super::names::{Named, Names};
 use super::store::{Store, set_synchronous};
-use crate::ledger::entry::{EndEntry, Entry, HoldEntry, Kind};
+use crate::ledger::entry::{EndEntry, Entry, HoldEntry, Kind, SavingEntry};
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::CallId;
 use crate::ledger::journal::Position;
@@ -126,6 +126,7 @@ impl Merge<'_, '_> {
                 // Written with its hold.
                 Entry::End(end) if ended_with.get(&end.call) == Some(&Some(seq)) => true,
                 Entry::End(end) => self.end(seq, end)?,
+                Entry::Saved(saving) => self.saved(saving)?,
             });
         }
         Ok(written)
@@ -219,6 +220,19 @@ impl Merge<'_, '_> {
         drop(rows);
         drop(statement);
         self.count(sum, end);
+        Ok(true)
+    }
+
+    /// Adds what copies would have cost.
+    fn saved(&mut self, saving: &SavingEntry<'_>) -> rusqlite::Result<bool> {
+        let team = self.number(Named::Team, saving.team)?;
+        let key = self.number(Named::Key, saving.key_id)?;
+        self.change
+            .prepare_cached(
+                "INSERT INTO savings VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO UPDATE SET copies = copies + excluded.copies, credits = credits + excluded.credits",
+            )?
+            .execute(params![saving.day, team, key, saving.copies, saving.credits])?;
         Ok(true)
     }
 

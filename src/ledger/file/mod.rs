@@ -9,11 +9,12 @@ mod merge;
 mod recent;
 mod read;
 mod upkeep;
+mod answers;
 mod identity;
 pub mod writer;
 mod open;
 
 pub use self::identity::{Lock, lock};
-pub use self::open::{backup, catch_up, open, reading, reads, try_out, upkeep};
+pub use self::open::{answers, backup, catch_up, open, reading, reads, try_out, upkeep};
 pub use self::store::Store;
 pub use self::writer::SqliteLedger;

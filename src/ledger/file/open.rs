@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, params};
 
+use super::answers::Table;
 use super::columns::{count, credits};
 use super::failure::{failure, system};
 use super::identity::{Lock, lock};
 use super::read::Reader;
+use super::recent;
 use super::store::{Store, last_call};
 use super::writer::SqliteLedger;
 use crate::clock::Clock;
 use crate::config::Ledger as Settings;
+use crate::ledger::answers::Answers;
 use crate::ledger::counts::Counts;
 use crate::ledger::entry::{Entry, days_since_epoch};
 use crate::ledger::error::LedgerError;
@@ -100,6 +103,12 @@ pub fn try_out(settings: &Settings) -> Result<bool, LedgerError> {
 pub fn reads(settings: &Settings) -> Reads {
     let path = settings.path.clone();
     Reads::new(move || Ok(Box::new(Reader::open(&path)?)))
+}
+
+/// Answers that are kept in the file of a ledger which a gateway of this process writes.
+#[must_use]
+pub fn answers(settings: &Settings) -> Arc<dyn Answers> {
+    Arc::new(Table::of(settings.path.clone()))
 }
 
 /// Opens a ledger for what operators write, also beside a gateway.
@@ -234,6 +243,8 @@ impl Store {
             sent: Reader::sent_between(&change, back.sent_since, back.now)?,
             last_change: change
                 .query_row("SELECT coalesce(max(seq), 0) FROM changes", [], |row| row.get(0))?,
+            known: recent::known_since(&change, back.known_since)?,
+            saved: recent::saved(&change)?,
         };
         change.commit()?;
         Ok(opening)

@@ -18,7 +18,7 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::facts::Booked;
 use crate::ledger::journal::Progress;
 use crate::ledger::reading::{
-    Adjusted, Changes, Charge, EnteredGrant, Found, Reading, Search, Span, Spend, TeamDay,
+    Adjusted, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
 };
 
 /// Of a booking `b`: its credits as they were corrected, and whether they are in doubt, which a correction ends.
@@ -212,6 +212,25 @@ impl Reading for Reader {
                     team: row.get(1)?,
                     credits: credits(row, 2)?,
                     in_doubt: credits(row, 3)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    fn savings(&self, span: Span) -> Result<Vec<Saving>, LedgerError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT day, t.name, k.name, copies, credits FROM savings JOIN names t ON t.id = team
+                 JOIN names k ON k.id = key WHERE day BETWEEN ?1 AND ?2 ORDER BY 1, 2, 3",
+            )?;
+            let rows = statement.query_map(days(span), |row| {
+                Ok(Saving {
+                    day: day_of(row.get(0)?),
+                    team: row.get(1)?,
+                    key_id: row.get(2)?,
+                    copies: count(row, 3)?,
+                    credits: credits(row, 4)?,
                 })
             })?;
             rows.collect()

@@ -1,11 +1,15 @@
-//! The latest calls: those that match a search, and when they were sent.
+//! The latest calls: those that match a search, when they were sent, and those that have a key.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 
 use super::columns::{basis, credits};
 use super::store::last_call;
-use crate::ledger::reading::{Call, Found, Search};
+use crate::credits::Credits;
+use crate::ledger::facts::Retry;
+use crate::ledger::fate::Fate;
+use crate::ledger::reading::{Call, Found, KnownCall, Search};
+use crate::route::Route;
 
 /// Calls that one search looks at: far more than a page of them, and milliseconds to read.
 const LOOKBACK: i64 = 100_000;
@@ -29,6 +33,40 @@ pub(super) fn sent_between(
     let rows = statement.query_map([floor, since.as_microsecond(), until.as_microsecond()], |row| {
         Ok(Timestamp::from_microsecond(row.get(0)?).unwrap_or_default())
     })?;
+    rows.collect()
+}
+
+/// See [`crate::ledger::Opening::known`].
+pub(super) fn known_since(connection: &Connection, since: Timestamp) -> rusqlite::Result<Vec<KnownCall>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT call, held_at, retry_key, fingerprint, kind, w.name, r.name
+         FROM bookings INDEXED BY retries JOIN names r ON r.id = route LEFT JOIN names w ON w.id = reason
+         WHERE retry_key IS NOT NULL AND held_at >= ?1 ORDER BY call",
+    )?;
+    let rows = statement.query_map([since.as_microsecond()], |row| {
+        let requires_key =
+            Route::named(&row.get::<_, String>(6)?).is_some_and(|route| route.row().requires_key);
+        let fate = match row.get::<_, Option<i64>>(4)? {
+            Some(0) => Fate::Free,
+            Some(1 | 3) => Fate::Answered,
+            _ => Fate::of_estimate(&row.get::<_, Option<String>>(5)?.unwrap_or_default(), requires_key),
+        };
+        Ok(KnownCall {
+            call: row.get(0)?,
+            at: Timestamp::from_microsecond(row.get(1)?).unwrap_or_default(),
+            retry: Retry { key: row.get(2)?, fingerprint: row.get(3)? },
+            fate,
+        })
+    })?;
+    rows.collect()
+}
+
+/// See [`crate::ledger::Opening::saved`].
+pub(super) fn saved(connection: &Connection) -> rusqlite::Result<Vec<(String, Credits)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT t.name, sum(credits) FROM savings JOIN names t ON t.id = team GROUP BY team ORDER BY 1",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, credits(row, 1)?)))?;
     rows.collect()
 }
 

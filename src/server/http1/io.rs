@@ -151,6 +151,9 @@ impl<T: Caller> TurnIo<T> {
         while let Input::Ended { turns, mut asked, next } = self.input
             && self.turn.is_ours()
         {
+            if self.turn.closes_whole() {
+                return gone();
+            }
             ready!(self.poll_alarm(next, cx));
             if self.io.get_ref().has_gone() {
                 return gone();

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::turn::Turn;
+use crate::head::idempotency::sdk_retries;
 use crate::server::caller_body::{self, CallerBody};
 use crate::unread::poll_to_end;
 
@@ -110,7 +111,9 @@ where
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let expects = request.headers().contains_key(header::EXPECT);
         let is_old = request.version() < Version::HTTP_11;
-        self.rest.turn.begin(is_old);
+        // What the OpenAI SDKs go over (httpx, undici) closes whole connections; the retry comes sooner than one would ask.
+        let closes_whole = sdk_retries(request.headers()).is_some();
+        self.rest.turn.begin(is_old, closes_whole);
         let rest = Arc::clone(&self.rest);
         let request = request.map(|body| CallerBody::new(body, Arc::clone(&rest) as Arc<_>));
         Watched { inner: self.inner.call(request), rest, expects, is_old }
@@ -198,7 +201,7 @@ mod tests {
     fn the_body_of_an_answer_is_transparent_and_its_end_is_the_callers_turn() {
         let turn = Turn::default();
         assert_transparent(|body| {
-            turn.begin(false);
+            turn.begin(false, false);
             Answering { body, turn: turn.clone() }
         });
         assert!(!turn.is_the_callers(), "to be written yet");

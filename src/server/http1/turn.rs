@@ -17,6 +17,8 @@ const UNFRAMED: u8 = 8;
 const OLD: u8 = 16;
 /// The answer is over, and not all of it was written.
 const UNFLUSHED: u8 = 64;
+/// The caller closes its connection as a whole when it leaves, and never its own side alone.
+const CLOSES_WHOLE: u8 = 128;
 /// What is left of a request's body, of which the answer is over, is being read.
 const REST: u8 = 32;
 
@@ -52,8 +54,10 @@ impl Turn {
     }
 
     /// A request's head was read.
-    pub(super) fn begin(&self, is_old: bool) {
-        self.0.bits.store(SERVED | if is_old { OLD } else { 0 }, Ordering::Relaxed);
+    pub(super) fn begin(&self, is_old: bool, closes_whole: bool) {
+        let old = if is_old { OLD } else { 0 };
+        let closes_whole = if closes_whole { CLOSES_WHOLE } else { 0 };
+        self.0.bits.store(SERVED | old | closes_whole, Ordering::Relaxed);
         self.0.requests.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -114,6 +118,11 @@ impl Turn {
     /// Whether an informational answer can be written now: a whole request waits, and nothing was said to it.
     pub(super) fn may_inform(&self) -> bool {
         self.is(SERVED | WHOLE) && !self.is(ANSWERED) && !self.is(OLD)
+    }
+
+    /// Whether a caller that has ended its side is gone for certain.
+    pub(super) fn closes_whole(&self) -> bool {
+        self.is(CLOSES_WHOLE)
     }
 
     /// Whether an end of the connection would pass for the end of the answer.

@@ -31,7 +31,7 @@ use crate::config::Durability;
 use crate::ledger::counts::Counts;
 use crate::ledger::entry::Entry;
 use crate::ledger::error::LedgerError;
-use crate::ledger::facts::{Command, NewEnding, NewHold};
+use crate::ledger::facts::{Command, NewEnding, NewHold, NewSaving};
 use crate::ledger::journal::{Journal, Position, Unmerged};
 use crate::ledger::write::{Ledger, Receipt, Unavailable};
 
@@ -137,10 +137,11 @@ impl Ledger for SqliteLedger {
         if !state.open.remove(&ending.call) {
             return;
         }
-        state.waiting.push_back((Command::End(ending), None));
-        if std::mem::take(&mut state.writer_rests) {
-            self.shared.asked.notify_one();
-        }
+        self.shared.write_soon(state, Command::End(ending));
+    }
+
+    fn saved(&self, saving: NewSaving) {
+        self.shared.write_soon(self.shared.state(), Command::Saved(saving));
     }
 
     fn look(&self) {
@@ -210,6 +211,14 @@ impl Shared {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What nobody waits for.
+    fn write_soon(&self, mut state: MutexGuard<'_, State>, command: Command) {
+        state.waiting.push_back((command, None));
+        if std::mem::take(&mut state.writer_rests) {
+            self.asked.notify_one();
+        }
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {

@@ -62,7 +62,7 @@ impl State {
                     answer.map(|answer| answer.send(Err(Unavailable(Arc::clone(reason)))));
                 }
                 (Command::End(ending), _) if refused.contains(&ending.call) => {}
-                (ending, _) => endings.push_back((ending, None)),
+                (other, _) => endings.push_back((other, None)),
             }
         }
         self.waiting = endings;

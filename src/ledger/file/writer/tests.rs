@@ -14,7 +14,7 @@ fn account() -> Account {
 
 fn hold(call: i64) -> NewHold {
     let (reserve, at, day) = (Credits::whole(5), Timestamp::UNIX_EPOCH, date(2026, 1, 1));
-    NewHold { call, account: account(), request_id: "r".into(), reserve, at, day }
+    NewHold { call, account: account(), request_id: "r".into(), reserve, at, day, retry: None }
 }
 
 fn ending(call: i64) -> NewEnding {

@@ -1,0 +1,65 @@
+//! What a call has come to, for whoever makes it again: said by its ending, and the same whether that is known from memory
+//! or read from the ledger after a restart.
+
+use super::facts::{Basis, Ending};
+
+/// What a call has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing was done: it can be made again.
+    Free,
+    /// It was answered, and paid for.
+    Answered,
+    /// It may have been done and paid for, and nobody knows.
+    Unknown,
+}
+
+impl Fate {
+    /// By how it ended. A call of a route that `requires_key` is never made again once the upstream has answered it, with
+    /// an error of its own too.
+    #[must_use]
+    pub fn of(ending: &Ending, requires_key: bool) -> Self {
+        match ending {
+            Ending::Voided { .. } => Self::Free,
+            Ending::Settled { basis: Basis::Final, .. } => Self::Answered,
+            Ending::Settled { reason, .. } => Self::of_estimate(reason, requires_key),
+        }
+    }
+
+    /// By why it was booked at its reserve.
+    #[must_use]
+    pub fn of_estimate(reason: &str, requires_key: bool) -> Self {
+        match reason {
+            "no_usage" | "failed_in_stream" => Self::Answered,
+            "upstream_error" if requires_key => Self::Answered,
+            "upstream_error" => Self::Free,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credits::Credits;
+
+    #[test]
+    fn what_may_have_been_paid_for_is_never_free() {
+        let estimated =
+            |reason| Ending::Settled { credits: Credits::whole(5), basis: Basis::Estimated, reason };
+        let settled = Ending::Settled { credits: Credits::whole(3), basis: Basis::Final, reason: "" };
+        for (ending, plain, costly) in [
+            (Ending::Voided { reason: "never_sent" }, Fate::Free, Fate::Free),
+            (settled, Fate::Answered, Fate::Answered),
+            (estimated("no_usage"), Fate::Answered, Fate::Answered),
+            (estimated("failed_in_stream"), Fate::Answered, Fate::Answered),
+            (estimated("upstream_error"), Fate::Free, Fate::Answered),
+            (estimated("truncated"), Fate::Unknown, Fate::Unknown),
+            (estimated("no_answer"), Fate::Unknown, Fate::Unknown),
+            (estimated("dropped"), Fate::Unknown, Fate::Unknown),
+            (estimated("crash"), Fate::Unknown, Fate::Unknown),
+        ] {
+            assert_eq!((Fate::of(&ending, false), Fate::of(&ending, true)), (plain, costly), "{ending:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a caller of a copy is given: the head of the first answer as its own, and the body, frame for frame, with a record of
+//! the copy's own.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+
+use super::recording::{Head, Reader, Why};
+use crate::admit::concurrency::Permits;
+use crate::head::fields;
+use crate::meter::{Reading, Usage, is_event_stream};
+use crate::record::Exchange;
+use crate::record::course::Repeat;
+
+/// The body of an answer that several may read.
+pub struct Shared {
+    reader: Reader,
+    /// Of a copy, until it has ended. The first's is told of where its frames come from.
+    telling: Option<Box<Telling>>,
+}
+
+struct Telling {
+    exchange: Exchange,
+    permits: Permits,
+}
+
+/// The answer to the call that was made.
+pub(super) fn own(head: &Head, reader: Reader) -> Response<Shared> {
+    let mut response = Response::new(Shared { reader, telling: None });
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers.clone();
+    response
+}
+
+/// The answer to a copy.
+pub(super) fn copy(
+    head: &Head,
+    reader: Reader,
+    repeat: &Repeat,
+    mut exchange: Exchange,
+    permits: Permits,
+) -> Response<Shared> {
+    exchange.copies(head.status, is_event_stream(&head.headers));
+    let mut headers = fields::without_standing(&head.headers);
+    exchange.tell_standing(&mut headers);
+    match repeat {
+        Repeat::Joined(original) => fields::tell_copy(&mut headers, &original.value(), false),
+        Repeat::Replayed(original) => fields::tell_copy(&mut headers, &original.value(), true),
+        Repeat::Adopted(original) => fields::tell_adopted(&mut headers, &original.value()),
+        _ => {}
+    }
+    let mut body = Shared { reader, telling: Some(Box::new(Telling { exchange, permits })) };
+    if body.reader.is_end_stream() {
+        body.end(true);
+    }
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = headers;
+    response
+}
+
+impl Shared {
+    /// The copy is over. `whole` if it has all that there is.
+    fn end(&mut self, whole: bool) {
+        let Some(telling) = self.telling.take() else { return };
+        let Telling { exchange, permits } = *telling;
+        exchange.ended(whole, &self.reading());
+        drop(permits);
+    }
+
+    /// What the answer said of itself, but for its cost, which is the first's.
+    fn reading(&self) -> Reading {
+        let end = self.reader.recording().course().over();
+        end.map(|end| Reading { usage: Usage::default(), ..end.reading }).unwrap_or_default()
+    }
+}
+
+impl Body for Shared {
+    type Data = Bytes;
+    type Error = Why;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Why>>> {
+        let frame = ready!(Pin::new(&mut self.reader).poll_frame(cx));
+        if let Some(telling) = &mut self.telling {
+            match &frame {
+                Some(Ok(frame)) => {
+                    telling.exchange.passed(frame.data_ref().map_or(0, Bytes::len));
+                    if self.reader.has_answer() {
+                        self.end(true);
+                    }
+                }
+                Some(Err(_)) => self.end(false),
+                None => self.end(true),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reader.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.reader.size_hint()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(telling) = self.telling.take() {
+            let Telling { exchange, .. } = *telling;
+            exchange.abandoned(&self.reading());
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The table of keys: which call each names, and what is known of it. It knows no clock and no lock.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::recording::{Recording, Standing};
+use crate::ledger::{CallId, Fate, Retry};
+
+/// Keys that are known at the same time: beyond, the oldest are forgotten. More than the largest plan can make in a day.
+const MOST: usize = 1 << 20;
+
+/// The table of keys.
+#[derive(Default)]
+pub(super) struct Keys {
+    known: HashMap<[u8; 32], Entry>,
+    /// By when they came, with when they are forgotten.
+    by_age: VecDeque<(Instant, [u8; 32])>,
+    /// Those whose answer may be in memory, by when they came.
+    recorded: VecDeque<[u8; 32]>,
+}
+
+struct Entry {
+    fingerprint: [u8; 32],
+    until: Instant,
+    state: State,
+}
+
+enum State {
+    /// It is under way, or its answer is in memory.
+    Recorded(Arc<Recording>),
+    /// It has ended, and its answer is not in memory.
+    Ended(Option<CallId>, Fate),
+}
+
+/// What is known of a call by its key.
+pub(super) enum Found {
+    /// Nothing that keeps it from being made.
+    Nothing,
+    /// The key is another call's.
+    Another,
+    /// This is its answer, or will be.
+    Recorded(Arc<Recording>),
+    /// It is under way, and its answer cannot be had.
+    Unreadable,
+    /// It has come to this.
+    Ended(Option<CallId>, Fate),
+}
+
+impl Keys {
+    /// What is known of a call.
+    pub(super) fn find(&mut self, retry: &Retry, now: Instant) -> Found {
+        let Some(entry) = self.known.get_mut(&retry.key).filter(|entry| now < entry.until) else {
+            return Found::Nothing;
+        };
+        entry.settle(Duration::MAX, now);
+        if entry.is_free() {
+            return Found::Nothing;
+        }
+        if entry.fingerprint != retry.fingerprint {
+            return Found::Another;
+        }
+        match &entry.state {
+            State::Recorded(recording) if recording.standing() == Standing::Lost => Found::Unreadable,
+            State::Recorded(recording) => Found::Recorded(Arc::clone(recording)),
+            State::Ended(call, fate) => Found::Ended(*call, *fate),
+        }
+    }
+
+    /// A call is made under its key, which names it until then.
+    pub(super) fn record(&mut self, retry: &Retry, recording: Arc<Recording>, until: Instant) {
+        self.insert(retry, State::Recorded(recording), until);
+        self.recorded.push_back(retry.key);
+    }
+
+    /// Takes up a call that another process made.
+    pub(super) fn take_up(&mut self, retry: &Retry, call: CallId, fate: Fate, until: Instant) {
+        self.insert(retry, State::Ended(Some(call), fate), until);
+    }
+
+    fn insert(&mut self, retry: &Retry, state: State, until: Instant) {
+        self.known.insert(retry.key, Entry { fingerprint: retry.fingerprint, until, state });
+        self.by_age.push_back((until, retry.key));
+        while self.by_age.len() > MOST {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets keys whose time is over, and answers that ended longer than `keep` ago.
+    pub(super) fn sweep(&mut self, keep: Duration, now: Instant) {
+        while self.by_age.front().is_some_and(|(until, _)| *until <= now) {
+            self.forget_oldest();
+        }
+        let known = &mut self.known;
+        self.recorded.retain(|key| {
+            let Some(entry) = known.get_mut(key) else { return false };
+            entry.settle(keep, now);
+            if entry.is_free() {
+                known.remove(key);
+                return false;
+            }
+            matches!(entry.state, State::Recorded(_))
+        });
+    }
+
+    /// Lets answers that are over go, the oldest first, while `goes` says so of them.
+    pub(super) fn make_room(&mut self, now: Instant, mut goes: impl FnMut(&Recording) -> bool) {
+        for key in &self.recorded {
+            let Some(entry) = self.known.get_mut(key) else { continue };
+            if let State::Recorded(recording) = &entry.state
+                && recording.course().is_over()
+                && goes(recording)
+            {
+                entry.settle(Duration::ZERO, now);
+            }
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((until, key)) = self.by_age.pop_front() else { return };
+        // One that was freed and used again is younger.
+        if self.known.get(&key).is_some_and(|entry| entry.until <= until) {
+            self.known.remove(&key);
+        }
+    }
+}
+
+impl Entry {
+    /// Lets the answer go where it can be had no more, or was kept long enough.
+    fn settle(&mut self, keep: Duration, now: Instant) {
+        let State::Recorded(recording) = &self.state else { return };
+        let Some(end) = recording.course().over() else { return };
+        let is_kept = match recording.standing() {
+            Standing::Going => true,
+            Standing::Whole(since) => now.saturating_duration_since(since) < keep,
+            Standing::Lost => false,
+        };
+        // Of an answer that says not how it ended nobody is told that it did.
+        if !is_kept || end.fate != Fate::Answered {
+            self.state = State::Ended(recording.course().call(), end.fate);
+        }
+    }
+
+    /// The call that had the key came to nothing.
+    fn is_free(&self) -> bool {
+        match &self.state {
+            State::Recorded(recording) => recording.is_abandoned(),
+            State::Ended(_, fate) => *fate == Fate::Free,
+        }
+    }
+}

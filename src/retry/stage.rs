@@ -1,0 +1,311 @@
+//! The stage between a call's body and the desk: a call that is made again goes no further.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tower::{Layer, Service};
+
+use super::asked::Asked;
+use super::copy::{Shared, copy, own};
+use super::desk::{Known, Named, Retries};
+use super::recording::{Making, Reader, Recording, Why};
+use crate::admit::body::Judged;
+use crate::arrival::Refused;
+use crate::config::{Bodies, OnDisconnect};
+use crate::head::idempotency::{key, sdk_retries};
+use crate::record::course::{Course, Repeat};
+use crate::record::series::Who;
+use crate::refuse::Refusal;
+use crate::stage::Fork;
+
+/// The layer of [`Repeated`].
+#[derive(Clone, Debug)]
+pub struct RetryLayer(pub Arc<Retries>);
+
+impl<S> Layer<S> for RetryLayer {
+    type Service = Repeated<S>;
+
+    fn layer(&self, inner: S) -> Repeated<S> {
+        Repeated { inner, retries: Arc::clone(&self.0) }
+    }
+}
+
+/// A service behind the stage. Cloned for every request.
+#[derive(Clone, Debug)]
+pub struct Repeated<S> {
+    inner: S,
+    retries: Arc<Retries>,
+}
+
+/// What the stages behind make of a call.
+type Made<A> = Pin<Box<dyn Future<Output = Result<Response<A>, Refused>> + Send>>;
+/// What this stage makes of it: for its own caller alone, or with what others are given.
+type Answering<A> = Fork<Alone<A>, Pin<Box<dyn Future<Output = Answered<A>> + Send>>>;
+/// How that ends.
+type Answered<A> = Result<Response<Answer<A>>, Refused>;
+
+impl<S, A> Service<Box<Judged>> for Repeated<S>
+where
+    S: Service<Box<Judged>, Response = Response<A>, Error = Refused, Future = Made<A>>,
+    S: Clone + Send + 'static,
+    A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
+{
+    type Response = Response<Answer<A>>;
+    type Error = Refused;
+    type Future = Answering<A>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, judged: Box<Judged>) -> Self::Future {
+        let headers = &judged.head.headers;
+        let costs = judged.target.route.row().costs();
+        match if costs { key(headers) } else { Ok(None) } {
+            Err(refusal) => {
+                let refused = Refused::new(judged.exchange, refusal);
+                Fork::Here { future: Box::pin(std::future::ready(Err(refused))) }
+            }
+            Ok(Some(key)) => {
+                let named = Retries::name(&judged, &key);
+                let (retries, inner) = (Arc::clone(&self.retries), self.inner.clone());
+                Fork::Here { future: Box::pin(keyed(retries, inner, judged, named)) }
+            }
+            Ok(None) => match sdk_retries(headers).filter(|_| costs && may_adopt(&judged)) {
+                None => Fork::Onward { future: Alone { made: Some(self.inner.call(judged)), chance: None } },
+                Some(retries) => self.alone(judged, retries > 0),
+            },
+        }
+    }
+}
+
+/// Whether the call is one that goes on when its caller leaves, and may be taken over then.
+fn may_adopt(judged: &Judged) -> bool {
+    let config = &judged.snapshot.config;
+    config.retries.adopt && config.upstream.on_disconnect == OnDisconnect::Drain
+}
+
+impl<S, A> Repeated<S>
+where
+    S: Service<Box<Judged>, Response = Response<A>, Error = Refused, Future = Made<A>>,
+    A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
+{
+    /// A call of an SDK without a key: it takes over the one that it repeats, or may be taken over itself.
+    fn alone(&mut self, mut judged: Box<Judged>, repeats: bool) -> Answering<A> {
+        let (retries, who) = (&self.retries, Arc::clone(&judged.caller.who));
+        let asked = Asked::of(&judged);
+        if repeats {
+            let like = asked.likeness(&who.key_id);
+            if let Some(recording) = retries.adopt(like) {
+                let adoption = Adoption { retries: Arc::clone(retries), like, recording: Some(recording) };
+                return Fork::Here { future: Box::pin(adopted(adoption, judged)) };
+            }
+        }
+        let course = Arc::new(Course::new(None, judged.exchange.id().clone()));
+        judged.exchange.follow(Arc::clone(&course));
+        let bodies = judged.snapshot.config.retries.bodies.clone();
+        let chance = Chance { retries: Arc::clone(retries), course, who, asked, bodies };
+        Fork::Onward { future: Alone { made: Some(self.inner.call(judged)), chance: Some(Box::new(chance)) } }
+    }
+}
+
+/// A call that is made for its own caller alone. If it may be taken over, and its caller leaves before the head of the answer
+/// is there, it goes on where it can be found.
+pub struct Alone<A>
+where
+    A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
+{
+    made: Option<Made<A>>,
+    chance: Option<Box<Chance>>,
+}
+
+struct Chance {
+    retries: Arc<Retries>,
+    course: Arc<Course>,
+    who: Arc<Who>,
+    asked: Asked,
+    bodies: Bodies,
+}
+
+impl<A> Future for Alone<A>
+where
+    A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
+{
+    type Output = Answered<A>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let made = self.made.as_mut().expect("a call is not polled after its end");
+        let answered = ready!(made.as_mut().poll(cx));
+        self.made = None;
+        Poll::Ready(answered.map(|response| response.map(Answer::Only)))
+    }
+}
+
+impl<A> Drop for Alone<A>
+where
+    A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
+{
+    fn drop(&mut self) {
+        // One that was not sent yet ends here.
+        if let (Some(made), Some(chance)) = (self.made.take(), self.chance.take())
+            && chance.course.is_sent()
+        {
+            let Chance { retries, course, who, asked, bodies } = *chance;
+            retries.leave(asked.likeness(&who.key_id), &who.team, &bodies, making(made), course);
+        }
+    }
+}
+
+/// What the stages behind make of a call, whatever their bodies are.
+fn making<A>(made: Made<A>) -> Making
+where
+    A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
+{
+    Box::pin(async move {
+        let response = made.await?;
+        Ok(response.map(|body| body.map_err(|error| Why::of(&error)).boxed_unsync()))
+    })
+}
+
+/// A call with a key: made, if none has been made under it.
+async fn keyed<S, A>(retries: Arc<Retries>, mut inner: S, judged: Box<Judged>, named: Named) -> Answered<A>
+where
+    S: Service<Box<Judged>, Response = Response<A>, Error = Refused, Future = Made<A>>,
+    A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
+{
+    let who = Arc::clone(&judged.caller.who);
+    let snapshot = Arc::clone(&judged.snapshot);
+    let id = judged.exchange.id().clone();
+    let mut judged = Some(judged);
+    let make = |course| {
+        let mut judged = judged.take().expect("a call is made once");
+        judged.exchange.follow(course);
+        judged.exchange.repeats(Repeat::Executed);
+        making(inner.call(judged))
+    };
+    let known = retries.find(named, &who.team, &id, &snapshot.config.retries, make).await;
+    match (known, judged) {
+        (Known::Copied(reader, repeat), Some(judged)) => copied(&retries, reader, repeat, judged).await,
+        (Known::Refused(refusal, repeat), Some(mut judged)) => {
+            judged.exchange.repeats(repeat);
+            Err(Refused::new(judged.exchange, refusal))
+        }
+        (Known::Made(mut reader), _) => match reader.head().await {
+            Ok(head) => Ok(own(&head, reader).map(Answer::Shared)),
+            Err(_) => Err(reader.refused().expect("whoever made the call ends its record")),
+        },
+        (Known::Copied(..) | Known::Refused(..), None) => unreachable!("a call that was made is neither"),
+    }
+}
+
+/// A copy of a call, given that one's answer.
+async fn copied<A>(
+    retries: &Retries,
+    mut reader: Reader,
+    repeat: Repeat,
+    judged: Box<Judged>,
+) -> Answered<A> {
+    let Judged { mut exchange, caller, permits, .. } = *judged;
+    exchange.repeats(repeat.clone());
+    match reader.head().await {
+        Ok(head) => {
+            retries.copied(reader.recording().course(), &caller.who);
+            Ok(copy(&head, reader, &repeat, exchange, permits).map(Answer::Shared))
+        }
+        Err(refusal) => Err(Refused::new(exchange, refusal)),
+    }
+}
+
+/// The retry of an SDK, given the answer of the call that it repeats.
+async fn adopted<A>(mut adoption: Adoption, judged: Box<Judged>) -> Answered<A> {
+    let recording = adoption.recording.as_ref().expect("it is there until it is answered");
+    let original = recording.course().id().clone();
+    let Some((reader, _)) = recording.join() else {
+        return Err(Refused::new(judged.exchange, Refusal::RetryInProgress));
+    };
+    let retries = Arc::clone(&adoption.retries);
+    let answered = copied(&retries, reader, Repeat::Adopted(original), judged).await;
+    // It has a reader now: another call that is the same is another call.
+    adoption.recording = None;
+    answered
+}
+
+/// A call that was left, on its way to its new caller. If that one leaves too, it can be taken over again.
+struct Adoption {
+    retries: Arc<Retries>,
+    like: [u8; 32],
+    recording: Option<Arc<Recording>>,
+}
+
+impl Drop for Adoption {
+    fn drop(&mut self) {
+        if let Some(recording) = self.recording.take() {
+            self.retries.leave_again(self.like, recording);
+        }
+    }
+}
+
+/// The body of an answer: one caller's alone, or one that several may read.
+pub enum Answer<A> {
+    /// As it comes.
+    Only(A),
+    /// With others.
+    Shared(Shared),
+}
+
+/// How an answer breaks off.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError<E> {
+    /// In itself.
+    #[error("{0}")]
+    Only(E),
+    /// For all who read it.
+    #[error("{0}")]
+    Shared(Why),
+}
+
+impl<A: Body<Data = Bytes> + Unpin> Body for Answer<A> {
+    type Data = Bytes;
+    type Error = AnswerError<A::Error>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Only(body) => Pin::new(body).poll_frame(cx).map_err(AnswerError::Only),
+            Self::Shared(body) => Pin::new(body).poll_frame(cx).map_err(AnswerError::Shared),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Only(body) => body.is_end_stream(),
+            Self::Shared(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Only(body) => body.size_hint(),
+            Self::Shared(body) => body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transparent::assert_transparent;
+
+    #[test]
+    fn an_answer_for_one_is_passed_on_as_it_is() {
+        assert_transparent(Answer::Only);
+    }
+}
