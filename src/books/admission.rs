@@ -79,7 +79,7 @@ impl LocalDesk {
             admission.place.came = None;
         }
         let Some(hold) = &admission.hold else { return Ok(admission) };
-        let written = match self.ledger.hold(hold.entry(request_id.to_owned(), retry)) {
+        let written = match self.ledger.hold(hold.entry(request_id, retry)) {
             // The disk may hang: then it will be written after all, some time, and ended as one that was never sent.
             waiting @ Receipt::Waiting(_) => tokio::time::timeout(LONGEST_WRITE, waiting).await.ok(),
             told => Some(told.await),

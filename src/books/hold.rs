@@ -80,10 +80,18 @@ impl Hold {
     }
 
     /// For the ledger.
-    pub(super) fn entry(&self, request_id: String, retry: Option<Box<Retry>>) -> NewHold {
+    pub(super) fn entry(&self, request_id: &str, retry: Option<Box<Retry>>) -> NewHold {
         let Granted { ask, day, .. } = &*self.given.granted;
         let (account, at) = (self.account(), self.desk.clock.wall());
-        NewHold { call: self.given.call, account, request_id, reserve: ask.reserve, at, day: *day, retry }
+        NewHold {
+            call: self.given.call,
+            account,
+            request_id: request_id.into(),
+            reserve: ask.reserve,
+            at,
+            day: *day,
+            retry,
+        }
     }
 
     /// The ledger could not write it: it is not there, so there is nothing to end but what is held in memory.

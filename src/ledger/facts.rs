@@ -41,7 +41,7 @@ pub struct NewHold {
     /// Whom it is booked on.
     pub account: Account,
     /// The id that the caller sees.
-    pub request_id: String,
+    pub request_id: Box<str>,
     /// What is held.
     pub reserve: Credits,
     /// When.

@@ -31,7 +31,7 @@ fn hold(call: CallId, team: &str) -> NewHold {
     NewHold {
         call,
         account: account(team),
-        request_id: format!("request-{call}"),
+        request_id: format!("request-{call}").into(),
         reserve: Credits::whole(5),
         at: Timestamp::from_microsecond(call).unwrap(),
         day: DAY,
