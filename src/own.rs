@@ -21,9 +21,11 @@ use crate::arrival::{Arrival, Refused};
 use crate::books::open::Books;
 use crate::clock::ceil_seconds;
 use crate::config::{Analyses, Config};
+use crate::credits::Credits;
 use crate::credits::budget::{Standing, Whose};
 use crate::desk::Ask;
 use crate::identify::Identified;
+use crate::ledger::Span;
 use crate::live::directory::{Caller, QUESTIONS_AT_ONCE, QUESTIONS_PER_MINUTE};
 use crate::refuse::Refusal;
 use crate::route::{Class, Own as Question, Route, schema};
@@ -158,10 +160,17 @@ where
 async fn me(knows: &OwnLayer, caller: &Caller, ask: &Ask) -> Value {
     let team = &caller.team;
     let name = Arc::clone(&team.name);
-    let charges = knows.books.reads.look(move |reading| reading.recent_charges(&name, CHARGES)).await;
-    if let Err(error) = &charges {
-        tracing::warn!(%error, "cannot read charges from the ledger");
-    }
+    let read = knows.books.reads.look(move |reading| {
+        let savings = reading.savings(Span::ALL)?.into_iter().filter(|saving| *saving.team == *name);
+        let saved = savings.fold((0, Credits::ZERO), |(copies, credits), saving| {
+            (copies + saving.copies, credits + saving.credits)
+        });
+        Ok((reading.recent_charges(&name, CHARGES)?, saved))
+    });
+    let (charges, saved) = read
+        .await
+        .inspect_err(|error| tracing::warn!(%error, "cannot read charges from the ledger"))
+        .map_or((None, None), |(charges, saved)| (Some(charges), Some(saved)));
     json!({
         "team": &*team.name,
         "key_id": &*caller.who.key_id,
@@ -175,7 +184,8 @@ async fn me(knows: &OwnLayer, caller: &Caller, ask: &Ask) -> Value {
         "calls_in_flight": team.calls_in_flight(),
         "queue": queue(knows, ask).0,
         "budgets": standings(knows, caller).iter().map(budget).collect::<Vec<_>>(),
-        "last_charges": charges.ok(),
+        "retries": saved.map(|(copies, saved)| json!({ "copies": copies, "credits_saved": saved })),
+        "last_charges": charges,
     })
 }
 

@@ -8,14 +8,14 @@ use crate::support::process::{Pair, PairSetup, get};
 use crate::support::rig::{chat_path, sample};
 use crate::support::{assert_no_canary, chat_body};
 
-fn sdk(path: &str) -> PathBuf {
+pub fn sdk(path: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sdk").join(path);
     assert!(path.exists(), "{} is missing: run `make test`, which installs it", path.display());
     path
 }
 
 /// Runs a client against a pair and returns what it printed.
-fn run(pair: &Pair, command: &mut Command) -> String {
+pub fn run(pair: &Pair, command: &mut Command) -> String {
     let output = command
         .env("OPENAI_BASE_URL", pair.url("/api/v1"))
         .env("OPENAI_API_KEY", &pair.key)

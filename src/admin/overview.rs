@@ -28,6 +28,8 @@ pub(super) struct Overview {
     ledger: Ledger,
     reserve: Credits,
     organisation: Standing,
+    /// By retries that were charged once, since ever.
+    saved: Credits,
     teams: Vec<Team>,
     upstream: Option<Upstream>,
     usage_interval_seconds: u64,
@@ -48,6 +50,7 @@ struct Team {
     calls_in_flight: usize,
     concurrency: usize,
     waiting: u32,
+    saved: Credits,
     standing: Standing,
 }
 
@@ -109,6 +112,7 @@ pub(super) fn of(board: &Board) -> Overview {
     let standing = |whose, budget| Standing::of(desk, whose, budget, now);
     let teams = snapshot.directory.teams().iter();
     let known = teams.clone().map(|team| (&*team.name, &*team.counts));
+    let saved = teams.clone().map(|team| board.books.counts.saved(&team.name));
     Overview {
         at: now,
         started: board.started,
@@ -119,12 +123,14 @@ pub(super) fn of(board: &Board) -> Overview {
         ledger: Ledger { closed: board.books.counts.is_closed(), open_holds: desk.open_holds() },
         reserve: desk.reserve(&config.credits, Route::explained()),
         organisation: standing(Whose::Organisation, config.credits.budget),
+        saved: saved.fold(Credits::ZERO, |sum, saved| sum + saved),
         teams: teams
             .map(|team| Team {
                 name: team.name.to_string(),
                 calls_in_flight: team.calls_in_flight(),
                 concurrency: team.limits.concurrency,
                 waiting: desk.waiting(&team.name).0,
+                saved: board.books.counts.saved(&team.name),
                 standing: standing(Whose::Team(Arc::clone(&team.name)), team.budget),
             })
             .collect(),

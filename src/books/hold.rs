@@ -113,8 +113,8 @@ impl Hold {
         // The ledger first: whoever is admitted on what this frees stands behind it there, so that no prefix of the
         // entries, and no crash between two of them, shows more taken than a budget has.
         let (call, account, reserve) = (self.given.call, self.account(), self.reserve());
-        if let Some(cost) = final_cost {
-            self.desk.saved(&account.team, &account.key_id, copies, cost);
+        if let Some(cost) = final_cost.filter(|_| copies > 0) {
+            self.desk.saved(account.clone(), copies, cost);
         }
         self.desk.ledger.end(NewEnding {
             call,

@@ -23,7 +23,7 @@ use crate::credits::Credits;
 use crate::credits::budget::{Budgets, Grant, Standing, Whose};
 use crate::credits::period::day_of;
 use crate::desk::{Ask, Desk, Look, Seen, Settings, State as UpstreamState};
-use crate::ledger::{CallId, Ledger, NewSaving, Spend};
+use crate::ledger::{Account, CallId, Ledger, NewSaving, Spend};
 use crate::refuse::Refusal;
 use crate::route::Route;
 
@@ -143,13 +143,12 @@ impl LocalDesk {
         }
     }
 
-    /// Copies of a call of this team and key were given its answer, and would have cost so much each.
-    pub fn saved(&self, team: &Arc<str>, key_id: &Arc<str>, copies: u32, each: Credits) {
+    /// Copies were given the answer of a call, and would have cost so much each.
+    pub fn saved(&self, account: Account, copies: u32, each: Credits) {
         let credits = Credits::from_millionths(each.millionths().saturating_mul(copies.into()));
         if credits > Credits::ZERO {
             let day = self.state().desk.today();
-            let (team, key_id) = (Arc::clone(team), Arc::clone(key_id));
-            self.ledger.saved(NewSaving { team, key_id, day, copies, credits });
+            self.ledger.saved(NewSaving { account, day, copies, credits });
         }
     }
 

@@ -90,6 +90,18 @@ impl Credits {
     pub fn as_f64(self) -> f64 {
         self.0 as f64 / MILLION as f64
     }
+
+    /// The amount that a sample of Prometheus is, to the millionth.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "exact up to nine billion credits; less than nothing is nothing"
+    )]
+    pub fn from_f64(amount: f64) -> Self {
+        Self((amount * MILLION as f64).round() as u64)
+    }
 }
 
 impl Add for Credits {

@@ -273,11 +273,19 @@ impl Counts {
         self.of_team(team, |_, series| series.saved.inc_by(credits.as_f64()));
     }
 
+    /// What retries have saved a team since ever.
+    #[must_use]
+    pub fn saved(&self, team: &str) -> Credits {
+        let mut saved = 0.0;
+        self.of_team(team, |_, series| saved = series.saved.get());
+        Credits::from_f64(saved)
+    }
+
     /// The ledger has written this: what it books is counted now.
     pub fn wrote(&self, command: &Command) {
         let ending = match command {
             Command::Hold(_) => return self.open_holds.inc(),
-            Command::Saved(saving) => return self.continue_saved(&saving.team, saving.credits),
+            Command::Saved(saving) => return self.continue_saved(&saving.account.team, saving.credits),
             Command::End(ending) => ending,
         };
         self.open_holds.dec();

@@ -71,6 +71,7 @@ pub struct SavingEntry<'a> {
     pub day: i32,
     pub team: &'a str,
     pub key_id: &'a str,
+    pub route: &'a str,
     pub copies: u32,
     pub credits: i64,
 }
@@ -155,8 +156,9 @@ impl<'a> From<&'a NewSaving> for SavingEntry<'a> {
     fn from(saving: &'a NewSaving) -> Self {
         Self {
             day: days_since_epoch(saving.day),
-            team: &saving.team,
-            key_id: &saving.key_id,
+            team: &saving.account.team,
+            key_id: &saving.account.key_id,
+            route: saving.account.route_label(),
             copies: saving.copies,
             credits: signed(saving.credits),
         }

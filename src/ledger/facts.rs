@@ -164,9 +164,7 @@ pub struct Adjustment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSaving {
     /// Whose copies.
-    pub team: Arc<str>,
-    /// Public id of the key that the call was made with.
-    pub key_id: Arc<str>,
+    pub account: Account,
     /// The day of the copies.
     pub day: Date,
     /// How many there were.

@@ -36,7 +36,7 @@ pub trait Reading: Debug + Send {
     /// As everywhere here.
     fn spend_by_day(&self, span: Span) -> Result<Vec<TeamDay>, LedgerError>;
 
-    /// What copies would have cost, by day, team and key, of a span.
+    /// What copies would have cost, by day, team, key and route, of a span.
     ///
     /// # Errors
     /// As everywhere here.
@@ -284,6 +284,8 @@ pub struct Saving {
     pub team: String,
     /// By which key.
     pub key_id: String,
+    /// On which route.
+    pub route: String,
     /// How many there were.
     pub copies: u64,
     /// What they would have cost together.

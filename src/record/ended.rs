@@ -68,7 +68,7 @@ pub struct Times {
     pub began: Instant,
     /// When the request was handed to an upstream connection.
     pub sent: Option<Instant>,
-    /// When the head of the upstream's answer was there.
+    /// When the head of the upstream's answer was there, its own or the one that it was given a copy of.
     pub answered: Option<Instant>,
     /// When it was over.
     pub ended: Instant,
@@ -78,6 +78,8 @@ pub struct Times {
     pub queued: Duration,
     /// Spent waiting for connections to the upstream.
     pub connecting: Duration,
+    /// Spent waiting for the answer of another call that is the same.
+    pub followed: Duration,
 }
 
 /// What the wall's clock was at `moment`, if it is `at` now.
@@ -105,10 +107,10 @@ impl Times {
         self.sent.map(|sent| until.saturating_duration_since(sent))
     }
 
-    /// Spent waiting for others: for a turn, for credits, for connections.
+    /// Spent waiting for others: for a turn, for credits, for connections, for the answer of the same call.
     #[must_use]
     pub fn waited(&self) -> Duration {
-        self.queued + self.connecting
+        self.queued + self.connecting + self.followed
     }
 
     /// What is left of the time to the head: the gateway's own.

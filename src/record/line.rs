@@ -150,7 +150,7 @@ mod tests {
                 repeats: None,
                 reserved: None,
                 ending: None,
-                times: Times { began, sent: None, answered: None, ended: over, upload: Duration::ZERO, queued: Duration::ZERO, connecting: Duration::ZERO },
+                times: Times { began, sent: None, answered: None, ended: over, upload: Duration::ZERO, queued: Duration::ZERO, connecting: Duration::ZERO, followed: Duration::ZERO },
             };
             let mut out = Vec::new();
             write(&ended, &mut out);

@@ -11,6 +11,7 @@ pub mod ended;
 pub mod counts;
 pub mod course;
 mod line;
+mod draft;
 mod spans;
 mod recorder;
 
@@ -19,11 +20,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use self::course::{Course, Repeat};
-use self::ended::{Ended, Times, wall_of};
+use self::draft::Draft;
+use self::ended::wall_of;
 use self::outcome::Outcome;
 pub use self::recorder::Recorder;
 use self::series::Who;
@@ -32,58 +34,18 @@ use crate::books::hold::{Closing, Hold};
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::head::{RequestId, fields};
-use crate::ledger::{Fate, Retry};
+use crate::ledger::Retry;
 use crate::limit::rate::Standing;
 use crate::meter::Reading;
 use crate::outbound::origin::Origin;
 use crate::peer::Peer;
-use crate::refuse::{Code, Refusal};
+use crate::refuse::Refusal;
 use crate::route::Target;
 use crate::trace::Trace;
 
 /// The record of a call in progress. Exactly one ending, whatever happens.
 #[derive(Debug)]
 pub struct Exchange(Option<Box<Draft>>);
-
-#[derive(Debug)]
-struct Draft {
-    recorder: Arc<Recorder>,
-    id: RequestId,
-    method: Method,
-    version: Version,
-    peer: Arc<Peer>,
-    target: Option<Target>,
-    who: Option<Arc<Who>>,
-    began: Instant,
-    /// Time spent waiting for the caller's body.
-    upload: Duration,
-    /// Time spent waiting for a turn, and for credits that others held.
-    queued: Duration,
-    /// Since when it waits so, while it does.
-    queues: Option<Instant>,
-    /// Time spent waiting for connections to the upstream.
-    connecting: Duration,
-    /// When the request was handed to an upstream connection.
-    sent: Option<Instant>,
-    /// When the head of the upstream's answer was there, and with which status.
-    answered: Option<(Instant, StatusCode)>,
-    /// What the caller was answered.
-    status: Option<StatusCode>,
-    stream: bool,
-    bytes: u64,
-    /// The caller left and the exchange was read on without it.
-    left: bool,
-    /// How the team's own rate stood.
-    rate: Option<Standing>,
-    /// Credits held for the call. Ends when the record does.
-    hold: Option<Hold>,
-    /// What whoever repeats the call has to know of it.
-    course: Option<Arc<Course>>,
-    /// How the call stands to others that are the same.
-    repeats: Option<Repeat>,
-    /// Of a call that is traced.
-    trace: Option<Box<Trace>>,
-}
 
 impl Exchange {
     /// Opens the record of a request whose head has just arrived.
@@ -103,6 +65,9 @@ impl Exchange {
             queued: Duration::ZERO,
             queues: None,
             connecting: Duration::ZERO,
+            followed: Duration::ZERO,
+            follows: None,
+            copied: None,
             sent: None,
             answered: None,
             status: None,
@@ -215,10 +180,27 @@ impl Exchange {
         draft.repeats = Some(repeat);
     }
 
+    /// It waits for another call's answer from now on.
+    pub fn follows(&mut self) {
+        let now = self.clock().now();
+        self.draft_mut().follows = Some(now);
+    }
+
+    /// It has waited for another call's answer, or for the word that there is none.
+    pub fn followed(&mut self) {
+        let now = self.clock().now();
+        let draft = self.draft_mut();
+        if let Some(began) = draft.follows.take() {
+            draft.followed += now.saturating_duration_since(began);
+            self.stage("wait for the same call's answer", began);
+        }
+    }
+
     /// The call is given another's answer, which has begun like this.
     pub fn copies(&mut self, status: StatusCode, stream: bool) {
+        let now = self.clock().now();
         let draft = self.draft_mut();
-        (draft.status, draft.stream) = (Some(status), stream);
+        (draft.status, draft.stream, draft.copied) = (Some(status), stream, Some(now));
     }
 
     /// Credits are held for the call; they end with it.
@@ -378,65 +360,6 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if self.0.is_some() {
             Self(self.0.take()).abandoned(&Reading::default());
-        }
-    }
-}
-
-impl Draft {
-    fn has_left(&self) -> bool {
-        self.left || self.course.as_ref().is_some_and(|course| course.has_left())
-    }
-
-    /// Tells what there is to tell, once.
-    fn end(mut self, outcome: Outcome, code: Option<Code>, whole: bool, reading: &Reading) {
-        let recorder = Arc::clone(&self.recorder);
-        let (hold, trace) = (self.hold.take(), self.trace.take());
-        let answered = self.answered.map(|(_, status)| status);
-        let reserved = hold.as_ref().map(Hold::reserve);
-        // Of a caller that left while it waited.
-        let left_queue = self.queues.map_or(Duration::ZERO, |began| recorder.clock.now() - began);
-        let ended = Ended {
-            at: recorder.clock.wall(),
-            request_id: self.id.as_str(),
-            peer: self.peer.as_str(),
-            caller: self.peer.behind(),
-            method: &self.method,
-            version: self.version,
-            target: self.target.as_ref(),
-            who: self.who.as_deref(),
-            outcome,
-            code,
-            status: self.status,
-            answered,
-            stream: self.stream,
-            bytes: self.bytes,
-            reading,
-            repeats: self.repeats.as_ref(),
-            reserved,
-            ending: reserved
-                .map(|reserve| ending::decide(reserve, self.sent.is_some(), answered, whole, reading)),
-            times: Times {
-                began: self.began,
-                sent: self.sent,
-                answered: self.answered.map(|(at, _)| at),
-                ended: recorder.clock.now(),
-                upload: self.upload,
-                queued: self.queued + left_queue,
-                connecting: self.connecting,
-            },
-        };
-        let copies = self.course.as_ref().map_or(0, |course| {
-            let costly = ended.route().is_some_and(|route| route.row().requires_key);
-            course.end(ended.ending.map_or(Fate::Free, |ending| Fate::of(&ending, costly)), reading)
-        });
-        // The books first: nothing after this may keep a hold from its ending.
-        if let (Some(hold), Some(ending)) = (hold, ended.ending) {
-            hold.end(ended.closing(ending, copies));
-        }
-        recorder.counts.ended(&ended);
-        recorder.log.write_with(|out| line::write(&ended, out));
-        if let (Some(trace), Some(tracer)) = (trace, &recorder.tracer) {
-            tracer.end(spans::of(tracer, *trace, &ended));
         }
     }
 }

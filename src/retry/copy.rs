@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-use super::recording::{Head, Reader, Why};
+use super::reader::Reader;
+use super::recording::{Head, Why};
 use crate::admit::concurrency::Permits;
 use crate::head::fields;
 use crate::meter::{Reading, Usage, is_event_stream};

@@ -8,13 +8,16 @@
 
 mod asked;
 mod room;
+mod wakers;
 mod recording;
+mod reader;
 mod keys;
 mod orphans;
 mod copy;
 pub(crate) mod seal;
 mod kept;
-mod desk;
+mod archive;
+mod retries;
 pub mod stage;
 
-pub use self::desk::Retries;
+pub use self::retries::Retries;

@@ -13,8 +13,9 @@ use tower::{Layer, Service};
 
 use super::asked::Asked;
 use super::copy::{Shared, copy, own};
-use super::desk::{Known, Named, Retries};
-use super::recording::{Making, Reader, Recording, Why};
+use super::reader::Reader;
+use super::recording::{Making, Recording, Why};
+use super::retries::{Known, Named, Retries};
 use crate::admit::body::Judged;
 use crate::arrival::Refused;
 use crate::config::{Bodies, OnDisconnect};
@@ -211,11 +212,14 @@ async fn copied<A>(
     repeat: Repeat,
     judged: Box<Judged>,
 ) -> Answered<A> {
-    let Judged { mut exchange, caller, permits, .. } = *judged;
+    let Judged { mut exchange, caller, permits, target, .. } = *judged;
     exchange.repeats(repeat.clone());
-    match reader.head().await {
+    exchange.follows();
+    let head = reader.head().await;
+    exchange.followed();
+    match head {
         Ok(head) => {
-            retries.copied(reader.recording().course(), &caller.who);
+            retries.copied(reader.recording().course(), &caller.who, target.route);
             Ok(copy(&head, reader, &repeat, exchange, permits).map(Answer::Shared))
         }
         Err(refusal) => Err(Refused::new(exchange, refusal)),
@@ -226,7 +230,7 @@ async fn copied<A>(
 async fn adopted<A>(mut adoption: Adoption, judged: Box<Judged>) -> Answered<A> {
     let recording = adoption.recording.as_ref().expect("it is there until it is answered");
     let original = recording.course().id().clone();
-    let Some((reader, _)) = recording.join() else {
+    let Some((reader, _)) = Reader::join(recording) else {
         return Err(Refused::new(judged.exchange, Refusal::RetryInProgress));
     };
     let retries = Arc::clone(&adoption.retries);

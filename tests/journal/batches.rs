@@ -47,7 +47,14 @@ fn entry() -> impl Strategy<Value = Entry<'static>> {
     );
     let saved = (prop::sample::select(vec!["growth", "support"]), 1u32..9, 1i64..9).prop_map(
         |(team, copies, credits)| {
-            Entry::Saved(SavingEntry { day: 20_777, team, key_id: "abcd2345", copies, credits })
+            Entry::Saved(SavingEntry {
+                day: 20_777,
+                team,
+                key_id: "abcd2345",
+                route: "video_chat",
+                copies,
+                credits,
+            })
         },
     );
     prop_oneof![2 => hold, 3 => end, 1 => saved]

@@ -113,6 +113,8 @@ impl Place {
             "SELECT day, t.name, k.name, m.name, r.name, o.name, calls, final, estimated, input_tokens, output_tokens
              FROM day_sums JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names m ON m.id = member
              JOIN names r ON r.id = route JOIN names o ON o.id = outcome ORDER BY 1, 2, 3, 4, 5, 6",
+            "SELECT day, t.name, k.name, r.name, copies, credits FROM savings JOIN names t ON t.id = team
+             JOIN names k ON k.id = key JOIN names r ON r.id = route ORDER BY 1, 2, 3, 4",
             "SELECT last_seq FROM progress",
         ] {
             let mut statement = connection.prepare(query).unwrap();

@@ -2,7 +2,9 @@
 
 mod adoption;
 mod bounds;
+mod clients;
 mod copies;
+mod restart;
 mod states;
 
 use bytes::Bytes;

@@ -83,3 +83,9 @@ pub fn check(path: &Path, budgets: &Budgets) {
         }
     }
 }
+
+/// Whether a hold stands in the database.
+pub fn holds(path: &Path) -> bool {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    connection.query_row("SELECT count(*) > 0 FROM bookings", [], |row| row.get(0)).unwrap()
+}

@@ -65,7 +65,7 @@ function runsOut(node, { per_day, runs_out }, { state }, at, where, end) {
 
 const resets = (node, standing, at, where) => coming(node, "", standing.resets, at, where);
 
-function renderPool({ organisation, reserve, at, time_zone }) {
+function renderPool({ organisation, reserve, saved, at, time_zone }) {
   const where = f.zone(time_zone);
   const verdict = judge(organisation, reserve);
   const budget = verdict.state !== "none";
@@ -96,6 +96,7 @@ function renderPool({ organisation, reserve, at, time_zone }) {
     organisation.per_day === null ? "nothing spent" : `${f.pace(organisation.per_day)} credits a day`,
   );
   resets(field("pool.resets"), organisation, at, where);
+  say(field("pool.saved"), saved > 0 ? f.credits(saved) : "nothing yet");
 }
 
 // `elapsed`: seconds since the figures came, so that ages go on while the gateway does not answer.
@@ -198,14 +199,17 @@ function teamRow({ name }) {
     make("div", { class: "bar", role: "meter", "aria-label": `Budget of ${name}` }),
     make("span", { "data-cell": "share" }),
   );
+  const under = (name) => make("span", { class: "under", "data-cell": name });
+  used.append(make("span", { "data-cell": "used" }), under("saved"));
   of.classList.add("total");
-  of.append(make("span", { "data-cell": "of" }), make("span", { class: "under", "data-cell": "granted" }));
-  const names = { used, held, left, pace, runs_out: out, resets: reset, flight };
+  of.append(make("span", { "data-cell": "of" }), under("granted"));
+  const names = { held, left, pace, runs_out: out, resets: reset, flight };
   for (const [cell, node] of Object.entries(names)) put(node, "data-cell", cell);
   return make("tr", { role: "row", "data-team": name }, head, ...cells);
 }
 
-function fillTeam(row, { standing, calls_in_flight, concurrency, waiting, verdict }, { at, time_zone }) {
+function fillTeam(row, team, { at, time_zone }) {
+  const { standing, calls_in_flight, concurrency, waiting, saved, verdict } = team;
   const where = f.zone(time_zone);
   const cell = (name) => row.querySelector(`[data-cell="${name}"]`);
   const budget = verdict.state !== "none";
@@ -216,6 +220,7 @@ function fillTeam(row, { standing, calls_in_flight, concurrency, waiting, verdic
   if (budget) bar(meter, { ...standing, ...verdict, text: barText(standing, verdict) });
   say(cell("share"), budget ? f.percent(verdict.taken, verdict.total) : "no budget of its own");
   say(cell("used"), f.amount(standing.used));
+  sayIf(cell("saved"), saved > 0 ? `${f.amount(saved)} saved by retries` : "");
   say(cell("held"), f.amount(standing.held));
   say(cell("left"), budget ? f.amount(standing.left) : "–");
   say(cell("of"), budget ? `${f.amount(verdict.total)} a ${standing.period}` : "–");

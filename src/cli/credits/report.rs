@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::failure::{Failure, read_config};
 use crate::credits::Credits;
-use crate::ledger::{Span, Spend, file};
+use crate::ledger::{Saving, Span, Spend, file};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ReportArguments {
@@ -55,9 +55,19 @@ struct Line {
     in_doubt: Credits,
     input_tokens: u64,
     output_tokens: u64,
+    /// Copies that were given the answer of a call, and what they would have cost.
+    copies: u64,
+    saved: Credits,
 }
 
+/// How many columns a report has.
+const COLUMNS: usize = 8;
+
 impl Line {
+    fn of(name: String) -> Self {
+        Self { name, ..Self::default() }
+    }
+
     fn add(&mut self, spend: &Spend) {
         self.calls += spend.calls;
         self.credits += spend.credits();
@@ -66,7 +76,12 @@ impl Line {
         self.output_tokens += spend.output_tokens;
     }
 
-    fn cells(&self) -> [String; 6] {
+    fn save(&mut self, saving: &Saving) {
+        self.copies += saving.copies;
+        self.saved += saving.credits;
+    }
+
+    fn cells(&self) -> [String; COLUMNS] {
         [
             self.name.clone(),
             self.calls.to_string(),
@@ -74,6 +89,8 @@ impl Line {
             self.in_doubt.to_string(),
             self.input_tokens.to_string(),
             self.output_tokens.to_string(),
+            self.copies.to_string(),
+            self.saved.to_string(),
         ]
     }
 }
@@ -91,13 +108,17 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), Failure> {
         since: arguments.since.unwrap_or(Span::ALL.since),
         until: arguments.until.unwrap_or(Span::ALL.until),
     };
-    let spends = file::reading(&config.ledger)?.spends(span)?;
+    let reading = file::reading(&config.ledger)?;
+    let (spends, savings) = (reading.spends(span)?, reading.savings(span)?);
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
-    let mut total = Line { name: "total".into(), ..Line::default() };
+    let mut total = Line::of("total".into());
     for spend in &spends {
-        let name = arguments.by.name(spend);
-        lines.entry(name.clone()).or_insert_with(|| Line { name, ..Line::default() }).add(spend);
+        line(&mut lines, arguments.by.name(spend)).add(spend);
         total.add(spend);
+    }
+    for saving in &savings {
+        line(&mut lines, arguments.by.name_of_saving(saving)).save(saving);
+        total.save(saving);
     }
     let lines: Vec<_> = lines.into_values().collect();
     let mut out = std::io::stdout().lock();
@@ -110,6 +131,11 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The line of that name.
+fn line(lines: &mut BTreeMap<String, Line>, name: String) -> &mut Line {
+    lines.entry(name).or_insert_with_key(|name| Line::of(name.clone()))
 }
 
 impl By {
@@ -132,17 +158,29 @@ impl By {
             Self::Outcome => spend.outcome.clone(),
         }
     }
+
+    fn name_of_saving(self, saving: &Saving) -> String {
+        match self {
+            Self::Team => saving.team.clone(),
+            Self::Route => saving.route.clone(),
+            Self::Key => saving.key_id.clone(),
+            Self::Day => saving.day.to_string(),
+            // Copies end as they end; what they have in common is that they were none of these calls.
+            Self::Outcome => "copy".to_owned(),
+        }
+    }
 }
 
-fn headings(by: By) -> [String; 6] {
-    [by.heading(), "calls", "credits", "in_doubt", "input_tokens", "output_tokens"].map(str::to_owned)
+fn headings(by: By) -> [String; COLUMNS] {
+    [by.heading(), "calls", "credits", "in_doubt", "input_tokens", "output_tokens", "copies", "saved"]
+        .map(str::to_owned)
 }
 
 fn table(out: &mut impl Write, by: By, lines: &[Line], total: &Line) -> std::io::Result<()> {
     let rows: Vec<_> =
         [headings(by)].into_iter().chain(lines.iter().chain([total]).map(Line::cells)).collect();
     let widths: Vec<_> =
-        (0..6).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+        (0..COLUMNS).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
     for (index, row) in rows.iter().enumerate() {
         write!(out, "{:<width$}", row[0], width = widths[0])?;
         for (cell, width) in row.iter().zip(&widths).skip(1) {
@@ -150,7 +188,7 @@ fn table(out: &mut impl Write, by: By, lines: &[Line], total: &Line) -> std::io:
         }
         writeln!(out)?;
         if index == 0 || index + 2 == rows.len() {
-            writeln!(out, "{}", "-".repeat(widths.iter().sum::<usize>() + 10))?;
+            writeln!(out, "{}", "-".repeat(widths.iter().sum::<usize>() + 2 * (COLUMNS - 1)))?;
         }
     }
     Ok(())

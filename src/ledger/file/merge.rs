@@ -227,12 +227,13 @@ impl Merge<'_, '_> {
     fn saved(&mut self, saving: &SavingEntry<'_>) -> rusqlite::Result<bool> {
         let team = self.number(Named::Team, saving.team)?;
         let key = self.number(Named::Key, saving.key_id)?;
+        let route = self.number(Named::Route, saving.route)?;
         self.change
             .prepare_cached(
-                "INSERT INTO savings VALUES (?1, ?2, ?3, ?4, ?5)
+                "INSERT INTO savings VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO UPDATE SET copies = copies + excluded.copies, credits = credits + excluded.credits",
             )?
-            .execute(params![saving.day, team, key, saving.copies, saving.credits])?;
+            .execute(params![saving.day, team, key, route, saving.copies, saving.credits])?;
         Ok(true)
     }
 

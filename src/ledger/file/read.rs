@@ -221,16 +221,17 @@ impl Reading for Reader {
     fn savings(&self, span: Span) -> Result<Vec<Saving>, LedgerError> {
         self.ask(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT day, t.name, k.name, copies, credits FROM savings JOIN names t ON t.id = team
-                 JOIN names k ON k.id = key WHERE day BETWEEN ?1 AND ?2 ORDER BY 1, 2, 3",
+                "SELECT day, t.name, k.name, r.name, copies, credits FROM savings JOIN names t ON t.id = team
+                 JOIN names k ON k.id = key JOIN names r ON r.id = route WHERE day BETWEEN ?1 AND ?2 ORDER BY 1, 2, 3, 4",
             )?;
             let rows = statement.query_map(days(span), |row| {
                 Ok(Saving {
                     day: day_of(row.get(0)?),
                     team: row.get(1)?,
                     key_id: row.get(2)?,
-                    copies: count(row, 3)?,
-                    credits: credits(row, 4)?,
+                    route: row.get(3)?,
+                    copies: count(row, 4)?,
+                    credits: credits(row, 5)?,
                 })
             })?;
             rows.collect()

@@ -8,9 +8,10 @@ CREATE TABLE savings (
   day     INTEGER NOT NULL,
   team    INTEGER NOT NULL,
   key     INTEGER NOT NULL,
+  route   INTEGER NOT NULL,
   copies  INTEGER NOT NULL,
   credits INTEGER NOT NULL,
-  PRIMARY KEY (day, team, key)
+  PRIMARY KEY (day, team, key, route)
 ) STRICT, WITHOUT ROWID;
 
 -- Answers that are kept for their copies, sealed: what opens them is not in this file, and not in the gateway's either.

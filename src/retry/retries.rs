@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::IntGauge;
 
+use super::archive::{Archive, Past};
 use super::asked::Asked;
-use super::kept;
 use super::keys::{Found, Keys};
 use super::orphans::Orphans;
-use super::recording::{Keeping, Making, Reader, Recording, Standing};
+use super::reader::Reader;
+use super::recording::{Keeping, Making, Recording, Standing};
 use super::room::Room;
 use super::seal::Seal;
 use crate::admit::body::Judged;
@@ -21,16 +21,15 @@ use crate::books::local::LocalDesk;
 use crate::books::open::Books;
 use crate::clock::Clock;
 use crate::config::{Bodies, Retries as Settings};
-use crate::credits::Credits;
 use crate::forward::drain::Drain;
 use crate::head::RequestId;
-use crate::ledger::{Answers, CallId, Fate, Reads, Retry, Search};
+use crate::ledger::{Account, CallId, Fate, Retry};
 use crate::live::Live;
-use crate::meter::{Finish, Reading, Usage};
 use crate::metrics::Metrics;
 use crate::record::course::{Course, Repeat};
 use crate::record::series::Who;
 use crate::refuse::Refusal;
+use crate::route::Route;
 
 /// How often keys and answers whose time is over are forgotten.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -42,10 +41,8 @@ pub struct Retries {
     clock: Clock,
     drain: Drain,
     desk: Arc<LocalDesk>,
-    reads: Reads,
-    answers: Arc<dyn Answers>,
+    archive: Arc<Archive>,
     live: Arc<Live>,
-    recorded: IntGauge,
     state: Mutex<State>,
 }
 
@@ -79,6 +76,25 @@ pub(super) enum Known {
     Refused(Refusal, Repeat),
 }
 
+impl Known {
+    /// Given this answer, if it can be had.
+    fn of(recording: &Arc<Recording>) -> Self {
+        let Some((reader, standing)) = Reader::join(recording) else { return Self::in_progress() };
+        let original = recording.course().id().clone();
+        Self::Copied(
+            reader,
+            match standing {
+                Standing::Whole(_) => Repeat::Replayed(original),
+                _ => Repeat::Joined(original),
+            },
+        )
+    }
+
+    fn in_progress() -> Self {
+        Self::Refused(Refusal::RetryInProgress, Repeat::InProgress)
+    }
+}
+
 /// What has its own step behind the lock: it may have to be read from a disk.
 enum Step {
     Done(Known),
@@ -99,16 +115,15 @@ impl Retries {
             let age = Duration::try_from(wall.duration_since(call.at)).unwrap_or_default();
             keys.take_up(&call.retry, call.call, call.fate, now + keep.saturating_sub(age));
         }
-        let room = Arc::new(Room::new(Some(recorded.clone())));
+        let room = Arc::new(Room::new(Some(recorded)));
         let state = State { keys, orphans: Orphans::default(), room, teams: HashMap::new() };
+        let (reads, answers) = (books.reads.clone(), Arc::clone(&books.answers));
         Self {
             clock,
             drain: drain.clone(),
             desk: Arc::clone(&books.desk),
-            reads: books.reads.clone(),
-            answers: Arc::clone(&books.answers),
+            archive: Arc::new(Archive { clock, drain: drain.clone(), reads, answers }),
             live: Arc::clone(live),
-            recorded,
             state: Mutex::new(state),
         }
     }
@@ -129,12 +144,6 @@ impl Retries {
         }
     }
 
-    /// Answers in memory, in bytes.
-    #[must_use]
-    pub fn recorded_bytes(&self) -> i64 {
-        self.recorded.get()
-    }
-
     /// A call by its key.
     pub(super) fn name(judged: &Judged, text: &str) -> Named {
         let asked = Asked::of(judged);
@@ -145,7 +154,7 @@ impl Retries {
 
     /// What becomes of a call with a key. `make` makes it, if it is to be made; nothing of it runs before its reader is polled.
     pub(super) async fn find(
-        self: &Arc<Self>,
+        &self,
         named: Named,
         team: &Arc<str>,
         id: &RequestId,
@@ -162,12 +171,14 @@ impl Retries {
                 found => Self::copy(found),
             }
         };
-        let known = match step {
+        let past = match step {
             Step::Done(known) => return known,
-            Step::Ended(call, fate) => self.ended(call, fate, &retry, seal.as_ref()).await,
+            Step::Ended(call, fate) => self.archive.tell(call, fate, &retry, seal.as_ref()).await,
         };
-        if let Some(known) = known {
-            return known;
+        match past {
+            Past::Free => {}
+            Past::Kept(recording) => return Known::of(&recording),
+            Past::Refused(refusal, repeat) => return Known::Refused(refusal, repeat),
         }
         // The ledger says by now that the call came to nothing. Another copy may have found that out at the same time.
         let mut state = self.state();
@@ -177,111 +188,23 @@ impl Retries {
             }
             found => match Self::copy(found) {
                 Step::Done(known) => known,
-                Step::Ended(..) => Known::Refused(Refusal::RetryInProgress, Repeat::InProgress),
+                Step::Ended(..) => Known::in_progress(),
             },
         }
     }
 
     fn copy(found: Found) -> Step {
-        let refused = |refusal, repeat| Step::Done(Known::Refused(refusal, repeat));
-        match found {
-            Found::Another => refused(Refusal::RetryKeyReused, Repeat::Reused),
-            Found::Recorded(recording) => match recording.join() {
-                Some((reader, standing)) => {
-                    let original = recording.course().id().clone();
-                    Step::Done(Known::Copied(
-                        reader,
-                        match standing {
-                            Standing::Whole(_) => Repeat::Replayed(original),
-                            _ => Repeat::Joined(original),
-                        },
-                    ))
-                }
-                None => refused(Refusal::RetryInProgress, Repeat::InProgress),
-            },
-            Found::Unreadable | Found::Nothing => refused(Refusal::RetryInProgress, Repeat::InProgress),
-            Found::Ended(call, fate) => Step::Ended(call, fate),
-        }
-    }
-
-    /// What becomes of a copy whose call has ended without an answer in memory. Nothing if the ledger says by now that the
-    /// call came to nothing.
-    async fn ended(
-        &self,
-        call: Option<CallId>,
-        fate: Fate,
-        retry: &Retry,
-        seal: Option<&Seal>,
-    ) -> Option<Known> {
-        let booked = match call {
-            Some(call) => self.booked(call).await,
-            None => None,
-        };
-        let fate = match &booked {
-            // What was in doubt has been held against the upstream's own list since.
-            Some(booked) if booked.is_final && fate == Fate::Unknown && booked.credits == Credits::ZERO => {
-                return None;
-            }
-            Some(booked) if booked.is_final => Fate::Answered,
-            _ => fate,
-        };
-        if fate != Fate::Answered {
-            return Some(Known::Refused(Refusal::RetryOutcomeUnknown, Repeat::Unknown));
-        }
-        if let (Some(call), Some(seal)) = (call, seal)
-            && let Some(recording) = self.at_rest(call, retry, seal, booked.as_ref()).await
-            && let Some((reader, _)) = recording.join()
-        {
-            let original = recording.course().id().clone();
-            return Some(Known::Copied(reader, Repeat::Replayed(original)));
-        }
-        let (credits, response_id) =
-            booked.map_or((None, None), |booked| (Some(booked.credits), booked.response_id));
-        Some(Known::Refused(Refusal::RetryAnswerGone { credits, response_id }, Repeat::Gone))
-    }
-
-    /// How a call is booked, as far as the ledger can be read.
-    async fn booked(&self, call: CallId) -> Option<Booked> {
-        let search = Search { before: Some(call + 1), limit: 1, ..Search::default() };
-        let found = self.reads.look(move |reading| reading.calls(&search)).await;
-        let found = found.inspect_err(|error| tracing::warn!(%error, "cannot read a call from the ledger"));
-        let found = found.ok()?.requests.into_iter().find(|found| found.call == call)?;
-        Some(Booked {
-            credits: found.credits,
-            is_final: found.basis.as_deref().is_some_and(|basis| basis != "estimated"),
-            response_id: found.response_id,
+        Step::Done(match found {
+            Found::Ended(call, fate) => return Step::Ended(call, fate),
+            Found::Another => Known::Refused(Refusal::RetryKeyReused, Repeat::Reused),
+            Found::Recorded(recording) => Known::of(&recording),
+            Found::Unreadable | Found::Nothing => Known::in_progress(),
         })
-    }
-
-    /// An answer at rest.
-    async fn at_rest(
-        &self,
-        call: CallId,
-        retry: &Retry,
-        seal: &Seal,
-        booked: Option<&Booked>,
-    ) -> Option<Arc<Recording>> {
-        let (answers, now) = (Arc::clone(&self.answers), self.clock.wall());
-        let found = tokio::task::spawn_blocking(move || answers.find(call, now)).await.ok()?;
-        let found =
-            found.inspect_err(|error| tracing::warn!(%error, "cannot read an answer from the ledger"));
-        let kept::Kept { request_id, head, frames } = kept::read(&seal.open(&found.ok()??)?)?;
-        let id = RequestId::from_text(&request_id)?;
-        let reading = Reading {
-            usage: Usage { credits: booked.map(|booked| booked.credits), ..Usage::default() },
-            response_id: booked.and_then(|booked| booked.response_id.clone()),
-            finish: Some(Finish::Completed),
-        };
-        let course = Arc::new(Course::answered(*retry, id, call, &reading));
-        let unbounded = || Arc::new(Room::unbounded());
-        // It is in memory for as long as it is read, and was small enough to be kept.
-        let keeping = Keeping { most: usize::MAX, rooms: [unbounded(), unbounded()], whole: None };
-        Some(Recording::kept(head, frames, course, keeping, (self.clock, self.drain.clone())))
     }
 
     /// Makes a call, under its key.
     fn record(
-        self: &Arc<Self>,
+        &self,
         state: &mut State,
         (retry, seal): (Retry, Option<Seal>),
         team: &Arc<str>,
@@ -292,18 +215,15 @@ impl Retries {
         let course = Arc::new(Course::new(Some(retry), id.clone()));
         let mut keeping = self.keeping(state, team, bodies);
         if let Some(seal) = seal {
-            let (retries, total) = (Arc::downgrade(self), bodies.total);
+            let (archive, total) = (Arc::clone(&self.archive), bodies.total);
             let until = self.clock.wall().saturating_add(*keep).unwrap_or(Timestamp::MAX);
-            keeping.whole = Some(Box::new(move |recording| {
-                if let Some(retries) = retries.upgrade() {
-                    retries.put_to_rest(&recording, &seal, until, total);
-                }
-            }));
+            keeping.whole =
+                Some(Box::new(move |recording| archive.put_to_rest(&recording, &seal, until, total)));
         }
         let making = make(Arc::clone(&course));
-        let reader = Recording::of(making, course, keeping, (self.clock, self.drain.clone()));
-        state.keys.record(&retry, Arc::clone(reader.recording()), self.clock.now() + *keep);
-        Known::Made(reader)
+        let recording = Recording::of(making, course, keeping, (self.clock, self.drain.clone()));
+        state.keys.record(&retry, Arc::clone(&recording), self.clock.now() + *keep);
+        Known::Made(Reader::first(recording))
     }
 
     /// Room for another answer of a team: older ones that are over go where it is tight.
@@ -323,31 +243,11 @@ impl Retries {
         Keeping { most: bodies.max_body, rooms: [all, own], whole: None }
     }
 
-    /// Seals an answer and writes it where it outlives the process. Nobody waits for it.
-    fn put_to_rest(&self, recording: &Recording, seal: &Seal, until: Timestamp, total: usize) {
-        let course = recording.course();
-        let answered = course.over().is_some_and(|end| end.fate == Fate::Answered);
-        let (Some(call), Some((head, frames)), true) = (course.call(), recording.content(), answered) else {
-            return;
-        };
-        let Some(sealed) =
-            kept::write(course.id().as_str(), &head, &frames).and_then(|plain| seal.close(plain))
-        else {
-            return;
-        };
-        let (answers, now) = (Arc::clone(&self.answers), self.clock.wall());
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn_blocking(move || {
-            if let Err(error) = answers.keep(call, &sealed, (now, until), total) {
-                tracing::warn!(%error, call, "an answer could not be kept for copies of its call");
-            }
-        });
-    }
-
     /// A copy has its answer: what it would have cost is saved.
-    pub(super) fn copied(&self, course: &Course, who: &Who) {
+    pub(super) fn copied(&self, course: &Course, who: &Who, route: Route) {
         if let Some(credits) = course.copied().and_then(|usage| usage.credits) {
-            self.desk.saved(&who.team, &who.key_id, 1, credits);
+            let (team, key_id) = (Arc::clone(&who.team), Arc::clone(&who.key_id));
+            self.desk.saved(Account { team, key_id, route: Some(route) }, 1, credits);
         }
     }
 
@@ -360,15 +260,15 @@ impl Retries {
         making: Making,
         course: Arc<Course>,
     ) {
-        let reader = {
+        let recording = {
             let mut state = self.state();
             let keeping = self.keeping(&mut state, team, bodies);
-            let reader = Recording::of(making, course, keeping, (self.clock, self.drain.clone()));
-            state.orphans.leave(like, Arc::clone(reader.recording()));
-            reader
+            let recording = Recording::of(making, course, keeping, (self.clock, self.drain.clone()));
+            state.orphans.leave(like, Arc::clone(&recording));
+            recording
         };
-        // Hands it to the drain.
-        drop(reader);
+        // Its only reader, who leaves: that hands it to the drain.
+        drop(Reader::first(recording));
     }
 
     /// Takes over a call that was left.
@@ -381,11 +281,4 @@ impl Retries {
     pub(super) fn leave_again(&self, like: [u8; 32], recording: Arc<Recording>) {
         self.state().orphans.leave(like, recording);
     }
-}
-
-/// How a call is booked.
-struct Booked {
-    credits: Credits,
-    is_final: bool,
-    response_id: Option<String>,
 }
