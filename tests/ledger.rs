@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mavera_gateway::books::open::Books;
@@ -16,8 +16,9 @@ use mavera_gateway::ledger::counts::Counts;
 use mavera_gateway::metrics::Metrics;
 use rusqlite::Connection;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::support::http::chat;
+use crate::support::http::{chat, chat_request, send};
 use crate::support::process::{
     PATIENCE, Pair, PairSetup, Process, binary, config, get, start_gateway, start_simulator,
     start_simulator_with, team,
@@ -459,7 +460,16 @@ async fn a_tampered_ledger_is_found_out() {
 }
 
 /// Callers of two teams that race, leave, and meet every fault, until told to stop.
-async fn rage(address: std::net::SocketAddr, key: String, stop: Arc<AtomicBool>, mut seed: u64) {
+/// Calls that were made with a key, by the team's key: a third of all calls repeat one of them.
+type Made = Arc<Mutex<HashMap<String, Vec<String>>>>;
+
+async fn rage(
+    address: std::net::SocketAddr,
+    key: String,
+    stop: Arc<AtomicBool>,
+    mut seed: u64,
+    made: Option<Made>,
+) {
     const QUIRKS: [&str; 9] = [
         "",
         "pace=2ms",
@@ -474,7 +484,25 @@ async fn rage(address: std::net::SocketAddr, key: String, stop: Arc<AtomicBool>,
     while !stop.load(Ordering::Relaxed) {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let quirk = QUIRKS[(seed >> 33) as usize % QUIRKS.len()];
-        let call = chat(address, &key, chat_body(seed >> 40 & 1 == 0, quirk));
+        let mut request = chat_request(address, &key, chat_body(seed >> 40 & 1 == 0, quirk));
+        // After a 500 a key is free, and its call made again.
+        if let Some(made) = made.as_ref().filter(|_| quirk != "answer=500") {
+            let mut made = made.lock().unwrap();
+            let made = made.entry(key.clone()).or_default();
+            let body = if !made.is_empty() && (seed >> 44).is_multiple_of(2) {
+                made[(seed >> 20) as usize % made.len()].clone()
+            } else {
+                // Each is another call, to the byte.
+                let call = chat_body(seed >> 40 & 1 == 0, quirk);
+                let call = call.replace("viewers", &format!("viewers {seed:016x}"));
+                made.push(call.clone());
+                call
+            };
+            let digest = hex::encode(Sha256::digest(&body));
+            request = chat_request(address, &key, body);
+            request.headers_mut().insert("idempotency-key", digest.parse().unwrap());
+        }
+        let call = send(address, request);
         if (seed >> 41).is_multiple_of(4) {
             let _ = tokio::time::timeout(Duration::from_millis(seed >> 50 & 15), call).await;
         } else {
@@ -531,19 +559,35 @@ fn rounds() -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chaos_never_loses_a_credit() {
-    chaos(rounds(), &PairSetup::default()).await;
+    chaos(rounds(), &PairSetup::default(), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chaos_with_a_third_of_the_calls_repeated_charges_each_once() {
+    let made = Made::default();
+    let books = chaos(rounds() / 2, &PairSetup::default(), Some(Arc::clone(&made))).await;
+    let mut asked: HashMap<&str, u32> = HashMap::new();
+    for received in books["received"].as_array().unwrap() {
+        *asked.entry(received["body_sha256"].as_str().unwrap()).or_default() += 1;
+    }
+    let made = made.lock().unwrap();
+    let digests = made.values().flatten().map(|call| hex::encode(Sha256::digest(call)));
+    let counts: Vec<u32> = digests.map(|digest| asked.get(&*digest).copied().unwrap_or(0)).collect();
+    let sent = counts.iter().filter(|count| **count > 0).count();
+    assert!(sent > 20, "only {sent} calls with a key came through");
+    assert!(counts.iter().all(|count| *count <= 1), "a call was made twice: {counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chaos_while_calls_wait_their_turn_never_loses_a_credit() {
     // Beyond a tenth of the window, every twentieth of a second one.
     let upstream = "[queue]\nreserve = 0.9";
-    chaos(rounds() / 2, &PairSetup { requests_per_minute: Some(1200), upstream, ..PairSetup::default() })
-        .await;
+    let setup = PairSetup { requests_per_minute: Some(1200), upstream, ..PairSetup::default() };
+    chaos(rounds() / 2, &setup, None).await;
 }
 
-/// Kills a gateway so many times under load, and holds its ledger against the upstream's books.
-async fn chaos(rounds: usize, setup: &PairSetup<'_>) {
+/// Kills a gateway so many times under load, and holds its ledger against the upstream's books, which it returns.
+async fn chaos(rounds: usize, setup: &PairSetup<'_>, made: Option<Made>) -> Value {
     let plan = setup.requests_per_minute.unwrap_or(1_000_000).to_string();
     let (_simulator, simulator_address) = start_simulator_with(&["--requests-per-minute", &plan]);
     let folder = tempfile::tempdir().unwrap();
@@ -582,6 +626,7 @@ async fn chaos(rounds: usize, setup: &PairSetup<'_>) {
                     keys[n % 2].text.to_string(),
                     Arc::clone(&stop),
                     (round * 8 + n) as u64,
+                    made.clone(),
                 ))
             })
             .collect();
@@ -657,6 +702,7 @@ async fn chaos(rounds: usize, setup: &PairSetup<'_>) {
     assert!(settled <= billed && billed <= settled + doubt, "{settled} ≤ {billed} ≤ {settled} + {doubt}");
     assert!(seen.len() > rounds * 3, "only {} calls came through", seen.len());
     drop(last);
+    books
 }
 
 #[test]

@@ -11,7 +11,7 @@ use prometheus::{Counter, CounterVec, Histogram, IntCounter, IntCounterVec, IntG
 
 use super::disk::Disk;
 use super::facts::{Basis, Command, Ending};
-use super::reading::Total;
+use super::opening::Total;
 use crate::credits::Credits;
 use crate::metrics::{Metrics, OTHER};
 use crate::route::Route;

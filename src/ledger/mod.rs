@@ -13,6 +13,7 @@ pub mod error;
 pub mod facts;
 pub mod fate;
 pub mod reading;
+pub mod opening;
 mod disk;
 pub mod counts;
 pub mod write;
@@ -28,9 +29,10 @@ pub use self::facts::{
     Account, Adjustment, Basis, CallId, Command, Ending, NewEnding, NewHold, NewSaving, OpenHold, Retry,
 };
 pub use self::fate::Fate;
+pub use self::opening::{KnownCall, LookBack, Opening, Total};
 pub use self::reading::{
-    Adjusted, Call, Changes, Charge, EnteredGrant, Found, KnownCall, LookBack, Opening, Reading, Saving,
-    Search, Span, Spend, TeamDay, Total, Upkeep,
+    Adjusted, Call, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
+    Upkeep,
 };
 pub use self::reads::Reads;
 pub use self::write::{Ledger, Receipt, Unavailable};

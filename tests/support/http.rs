@@ -31,14 +31,16 @@ pub fn chat_request(address: SocketAddr, key: &str, body: impl Into<Bytes>) -> R
 
 /// One chat on a connection of its own.
 pub async fn chat(address: SocketAddr, key: &str, body: String) -> Result<Outcome, String> {
+    send(address, chat_request(address, key, body)).await
+}
+
+/// One request on a connection of its own.
+pub async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<Outcome, String> {
     let tcp = TcpStream::connect(address).await.map_err(|error| format!("connect: {error}"))?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(tcp)).await.map_err(|error| error.to_string())?;
     let connection = tokio::spawn(connection);
-    let response = sender
-        .send_request(chat_request(address, key, body))
-        .await
-        .map_err(|error| format!("head: {error}"))?;
+    let response = sender.send_request(request).await.map_err(|error| format!("head: {error}"))?;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.map_err(|error| format!("body: {error}"))?.to_bytes();
     assert_no_canary("an answer", &body);

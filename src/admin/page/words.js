@@ -43,12 +43,9 @@ export const REFUSALS = {
   invalid_request: "The request’s head was not one to forward.",
   idempotency_key_required: "The call was too dear to be made twice by mistake, and had no `Idempotency-Key`.",
   idempotency_key_reused: "The `Idempotency-Key` was another call’s.",
-  idempotency_in_progress:
-    "The call of that `Idempotency-Key` was under way, and its answer too large for a second caller.",
-  idempotency_answer_gone:
-    "The call of that `Idempotency-Key` was answered and paid for, and the answer was not kept. It was not made again.",
-  idempotency_outcome_unknown:
-    "The call of that `Idempotency-Key` may have been paid for, and its answer was lost. It was not made again.",
+  idempotency_in_progress: "The call of that `Idempotency-Key` was under way, and its answer too large for a second caller.",
+  idempotency_answer_gone: "The call of that `Idempotency-Key` was answered and paid for, and the answer was not kept. It was not made again.",
+  idempotency_outcome_unknown: "The call of that `Idempotency-Key` may have been paid for, and its answer was lost. It was not made again.",
   unsupported_transfer_coding: "The body came in a transfer coding other than chunked.",
   missing_api_key: "No key was sent.",
   invalid_api_key: "The key was unknown, wrong, expired or revoked.",

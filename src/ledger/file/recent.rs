@@ -8,7 +8,8 @@ use super::store::last_call;
 use crate::credits::Credits;
 use crate::ledger::facts::Retry;
 use crate::ledger::fate::Fate;
-use crate::ledger::reading::{Call, Found, KnownCall, Search};
+use crate::ledger::opening::KnownCall;
+use crate::ledger::reading::{Call, Found, Search};
 use crate::route::Route;
 
 /// Calls that one search looks at: far more than a page of them, and milliseconds to read.
