@@ -2,7 +2,7 @@
 //! serialised, and the operators' token, of which only a digest is kept.
 //!
 //! Only [`crate::inject`], which sends the key, and [`crate::mask`], which looks for it in what comes back, may look
-//! into its type; only [`crate::retry::seal`] into the pepper's.
+//! into its type; only `retry::seal` into the pepper's.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -172,7 +172,7 @@ impl Pepper {
         Ok(Self(std::sync::Arc::new(text)))
     }
 
-    /// The pepper itself. For [`crate::retry::seal`] alone.
+    /// The pepper itself. For `retry::seal` alone.
     pub(crate) fn reveal(&self) -> &[u8] {
         self.0.as_bytes()
     }

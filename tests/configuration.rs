@@ -45,6 +45,11 @@ max_wait = \"1h\"
 [queue]
 reserve = 1.0
 wait = \"soon\"
+
+[retries]
+keep = \"5m\"
+adopt = \"yes\"
+bodies = { store = \"ledger\", max_body = \"2MiB\", total = \"1MiB\" }
 ";
     let report = problems(text);
     for expected in [
@@ -67,6 +72,10 @@ wait = \"soon\"
         "gateway.toml:23: team[1].max_wait: 1h is out of range",
         "gateway.toml:26: queue.reserve: 1 is out of range\n    to mend it: use 0 to 0.9",
         "gateway.toml:27: queue.wait: \"soon\" is not a length of time",
+        "gateway.toml:31: retries.adopt:",
+        "gateway.toml:32: retries.bodies.keep: no key names an answer for so long",
+        "gateway.toml:32: retries.bodies.max_body: is larger than what may be kept in all",
+        "gateway.toml:32: retries.bodies.pepper: is required for answers in the ledger's file",
     ] {
         assert!(report.contains(expected), "missing: {expected}\nin:\n{report}");
     }
@@ -77,6 +86,7 @@ wait = \"soon\"
 fn a_secret_in_the_wrong_place_is_not_repeated() {
     for text in [
         "[upstream]\napi_key = { env = \"mvra_live_pasted_right_into_the_file_000\" }\n",
+        "[retries]\nbodies = { store = \"ledger\", pepper = \"mvra_live_pasted_right_into_the_file_000\" }\n",
         "[admin]\ntoken = { env = \"pasted_right_into_the_file_as_a_name\" }\n",
         "[admin]\ntoken = \"pasted_right_into_the_file\"\n",
         "[admin]\ntoken = { text = \"pasted_right\" }\n",

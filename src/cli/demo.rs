@@ -17,6 +17,7 @@ use crate::books::queue_counts::QueueCounts;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
+use crate::head::idempotency::IDEMPOTENCY_KEY;
 use crate::key::NewKey;
 use crate::live::Live;
 use crate::log::Log;
@@ -165,7 +166,8 @@ Ask about a video as team growth, and watch the answer stream:
     -H 'Content-Type: application/json' \\
     -d '{{\"messages\":[{{\"role\":\"user\",\"content\":\"Which moment loses viewers?\"}}],\"stream\":true}}'
 
-Leave out \"stream\":true for one JSON answer. List the analyses:
+Leave out \"stream\":true for one JSON answer. With -H 'Idempotency-Key: 1' it is charged once, however often you send it.
+List the analyses:
 
   curl http://{address}/api/v1/video-analyses -H 'Authorization: Bearer {key}'
 
@@ -190,13 +192,15 @@ impl Drop for Folder {
     }
 }
 
-/// One team of `--traffic`: asks again and again, streaming every other time, for as long as it is
+/// One team of `--traffic`: asks again and again, streaming every other time, sometimes twice, for as long as it is
 /// let.
 async fn talk(gateway: Arc<Origin>, key: String, every: Duration) {
     for turn in 0u64.. {
-        let stream = turn % 2 == 0;
-        if let Err(error) = ask(&gateway, &key, stream, turn).await {
-            tracing::warn!(%error, "a team of the demo got no answer");
+        // One in five is made again, as by a client that lost its answer: it is charged once.
+        for _ in 0..=u64::from(turn % 5 == 4) {
+            if let Err(error) = ask(&gateway, &key, turn).await {
+                tracing::warn!(%error, "a team of the demo got no answer");
+            }
         }
         tokio::time::sleep(every).await;
     }
@@ -205,7 +209,6 @@ async fn talk(gateway: Arc<Origin>, key: String, every: Duration) {
 async fn ask(
     gateway: &Arc<Origin>,
     key: &str,
-    stream: bool,
     turn: u64,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     const QUESTIONS: [&str; 4] = [
@@ -215,12 +218,14 @@ async fn ask(
         "Summarise the emotional arc.",
     ];
     let question = QUESTIONS[usize::try_from(turn).unwrap_or(0) % QUESTIONS.len()];
+    let stream = turn.is_multiple_of(2);
     let body = serde_json::json!({"messages": [{"role": "user", "content": question}], "stream": stream});
     let mut authorization = HeaderValue::from_str(&format!("Bearer {key}"))?;
     authorization.set_sensitive(true);
     let request = Request::post(format!("/api/v1/video-analyses/{DEMO_ANALYSIS}/chat"))
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::AUTHORIZATION, authorization)
+        .header(IDEMPOTENCY_KEY, format!("turn-{turn}"))
         .body(Full::from(body.to_string()))?;
     outbound::ask::ask(&Tcp, gateway, request, BOUNDS).await?;
     Ok(())

@@ -70,6 +70,7 @@ pub(crate) fn sdk_retries(headers: &HeaderMap) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -94,6 +95,17 @@ mod tests {
             assert_eq!(of(&[value]), Ok(Some(expected.to_owned())), "{value}");
         }
         assert_eq!(of(&[&"k".repeat(255)]).unwrap().map(|key| key.len()), Some(255));
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_is_one_however_it_is_written(text in "[!-~]{1,255}") {
+            let quoted = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+            prop_assert_eq!(of(&[&quoted]), Ok(Some(text.clone())));
+            if !text.contains('"') {
+                prop_assert_eq!(of(&[&text]), Ok(Some(text)));
+            }
+        }
     }
 
     #[test]

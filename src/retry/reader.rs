@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake as _, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -142,7 +142,7 @@ impl Reader {
         if let Some(finished) = finished {
             finished.tell();
         }
-        recording.wakers.wake_by_ref();
+        recording.wakers.wake_others(self.place);
         Poll::Ready(told)
     }
 }
@@ -198,7 +198,7 @@ impl Body for Reader {
         if let Some(finished) = finished {
             finished.tell();
         }
-        recording.wakers.wake_by_ref();
+        recording.wakers.wake_others(me.place);
         Poll::Ready(told)
     }
 

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -228,6 +228,9 @@ impl Recording {
     /// The answer is over.
     pub(super) fn finish(self: &Arc<Self>, tape: &mut Tape, end: End) -> Finished {
         let source = std::mem::replace(&mut tape.source, Source::Over);
+        if matches!(end, End::Whole(_)) {
+            compact(&mut tape.frames);
+        }
         tape.end = Some(end);
         tape.answered.get_or_insert(tape.forgotten + tape.frames.len());
         let whole = tape.whole.take().filter(|_| matches!(tape.standing(), Standing::Whole(_)));
@@ -275,6 +278,20 @@ fn length(frame: &Frame<Bytes>) -> usize {
         None => frame.trailers_ref().map_or(0, |trailers| {
             trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
         }),
+    }
+}
+
+/// What came is a part of what was read from the connection at once, and keeps all of that in memory: what is kept for long
+/// is copied, once, into as much memory as it takes.
+fn compact(frames: &mut VecDeque<Frame<Bytes>>) {
+    let bytes = frames.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
+    let mut whole = BytesMut::with_capacity(bytes);
+    frames.iter().filter_map(Frame::data_ref).for_each(|data| whole.extend_from_slice(data));
+    let mut whole = whole.freeze();
+    for frame in frames {
+        if let Some(data) = frame.data_ref() {
+            *frame = Frame::data(whole.split_to(data.len()));
+        }
     }
 }
 

@@ -21,6 +21,14 @@ impl Wakers {
     }
 }
 
+impl Wakers {
+    /// Something has come: to all but the reader who has it already.
+    pub(super) fn wake_others(self: &Arc<Self>, reader: usize) {
+        self.set(reader, None);
+        self.wake_by_ref();
+    }
+}
+
 impl Wake for Wakers {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();

@@ -6,6 +6,7 @@ mod clients;
 mod copies;
 mod restart;
 mod states;
+mod told;
 
 use bytes::Bytes;
 use http::header::HeaderValue;

@@ -16,7 +16,6 @@
 mod merger;
 mod state;
 
-use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +31,7 @@ use crate::ledger::counts::Counts;
 use crate::ledger::entry::Entry;
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::{Command, NewEnding, NewHold, NewSaving};
-use crate::ledger::journal::{Journal, Position, Unmerged};
+use crate::ledger::journal::{Journal, Position};
 use crate::ledger::write::{Ledger, Receipt, Unavailable};
 
 /// Commands written to the journal at once at most.
@@ -179,25 +178,8 @@ impl Ledger for SqliteLedger {
 impl Shared {
     fn new(store: &Store, durability: Durability, clock: Clock, counts: Arc<Counts>) -> io::Result<Self> {
         let progress = store.progress().map_err(|error: LedgerError| io::Error::other(error))?;
-        let merged = progress.merged;
         Ok(Self {
-            state: Mutex::new(State {
-                waiting: VecDeque::new(),
-                writing: false,
-                inline: false,
-                in_line: 0,
-                avoided: false,
-                failing: false,
-                open: HashSet::new(),
-                urgent: false,
-                flushing: false,
-                unmerged: Unmerged { entries: Vec::new(), end: merged },
-                merging: 0,
-                merged,
-                closing: false,
-                writer_rests: false,
-                merger_rests: false,
-            }),
+            state: Mutex::new(State::new(progress.merged)),
             journal: Mutex::new(Journal::open(store.path(), progress)?),
             free: Condvar::new(),
             asked: Condvar::new(),

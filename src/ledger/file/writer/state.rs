@@ -48,6 +48,27 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Of a ledger whose journal is merged up to there.
+    pub(super) fn new(merged: Position) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            writing: false,
+            inline: false,
+            in_line: 0,
+            avoided: false,
+            failing: false,
+            open: HashSet::new(),
+            urgent: false,
+            flushing: false,
+            unmerged: Unmerged { entries: Vec::new(), end: merged },
+            merging: 0,
+            merged,
+            closing: false,
+            writer_rests: false,
+            merger_rests: false,
+        }
+    }
+
     /// The disk does not take what was asked: every hold is refused, those that wait too; endings go back in
     /// front, in order, but for those of the holds that were just refused.
     pub(super) fn refuse_holds(&mut self, group: Vec<Waiting>, reason: &Arc<str>) {
