@@ -22,6 +22,12 @@ pub trait Answers: Debug + Send + Sync {
         total: usize,
     ) -> Result<(), LedgerError>;
 
+    /// Takes those out that are past their time.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn expire(&self, now: Timestamp) -> Result<(), LedgerError>;
+
     /// The answer of a call, if it is kept.
     ///
     /// # Errors

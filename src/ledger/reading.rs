@@ -110,11 +110,17 @@ pub trait Upkeep: Debug {
     /// As everywhere here; nothing has been written then.
     fn adjust(&mut self, adjustments: &[Adjustment]) -> Result<(), LedgerError>;
 
-    /// Settles which entries are to go, and writes them as CSV with headings. Returns how many they are.
+    /// Settles which entries are to go, and writes them as CSV with headings: those of calls before a day, but for calls that
+    /// have a key and were held since `known_since`. Returns how many they are.
     ///
     /// # Errors
     /// What the ledger or the output says.
-    fn export(&mut self, before: Date, out: &mut dyn Write) -> Result<usize, LedgerError>;
+    fn export(
+        &mut self,
+        before: Date,
+        known_since: Timestamp,
+        out: &mut dyn Write,
+    ) -> Result<usize, LedgerError>;
 
     /// Removes the entries that [`Upkeep::export`] has written, a few at a time, so that a running gateway need not wait.
     /// No sum changes. Returns how many they were.

@@ -49,7 +49,7 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     /// hold that was refused is none.
     fn end(&self, ending: NewEnding);
 
-    /// Writes what copies of a call would have cost. Never refused, as an ending is not.
+    /// Writes what copies of a call would have cost. Lost where the ledger cannot be written: it is no credit.
     fn saved(&self, saving: NewSaving);
 
     /// Looks whether the ledger is still the one that was opened. Where it is not, nothing is held until it is again.

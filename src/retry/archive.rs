@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::kept;
-use super::recording::{Keeping, Recording};
-use super::room::Room;
+use super::kept::{self, Kept};
+use super::recording::Recording;
 use super::seal::Seal;
 use crate::clock::Clock;
 use crate::credits::Credits;
-use crate::forward::drain::Drain;
 use crate::head::RequestId;
 use crate::ledger::{Answers, CallId, Fate, Reads, Retry, Search};
 use crate::meter::{Finish, Reading, Usage};
@@ -20,7 +18,6 @@ use crate::refuse::Refusal;
 /// Looks up what the ledger knows.
 pub(super) struct Archive {
     pub(super) clock: Clock,
-    pub(super) drain: Drain,
     pub(super) reads: Reads,
     pub(super) answers: Arc<dyn Answers>,
 }
@@ -29,8 +26,8 @@ pub(super) struct Archive {
 pub(super) enum Past {
     /// It came to nothing, as is known by now.
     Free,
-    /// This is its answer.
-    Kept(Arc<Recording>),
+    /// This is its answer, as it was kept.
+    Kept(Box<(Kept, Arc<Course>)>, Refusal),
     /// Its copies are refused.
     Refused(Refusal, Repeat),
 }
@@ -59,14 +56,17 @@ impl Archive {
         if fate != Fate::Answered {
             return Past::Refused(Refusal::RetryOutcomeUnknown, Repeat::Unknown);
         }
-        if let (Some(call), Some(seal)) = (call, seal)
-            && let Some(recording) = self.at_rest(call, retry, seal, booked.as_ref()).await
-        {
-            return Past::Kept(recording);
-        }
+        let kept = match (call, seal) {
+            (Some(call), Some(seal)) => self.at_rest(call, retry, seal, booked.as_ref()).await,
+            _ => None,
+        };
         let (credits, response_id) =
             booked.map_or((None, None), |booked| (Some(booked.credits), booked.response_id));
-        Past::Refused(Refusal::RetryAnswerGone { credits, response_id }, Repeat::Gone)
+        let gone = Refusal::RetryAnswerGone { credits, response_id };
+        match kept {
+            Some(kept) => Past::Kept(Box::new(kept), gone),
+            None => Past::Refused(gone, Repeat::Gone),
+        }
     }
 
     /// How a call is booked, as far as the ledger can be read.
@@ -89,23 +89,29 @@ impl Archive {
         retry: &Retry,
         seal: &Seal,
         booked: Option<&Booked>,
-    ) -> Option<Arc<Recording>> {
+    ) -> Option<(Kept, Arc<Course>)> {
         let (answers, now) = (Arc::clone(&self.answers), self.clock.wall());
         let found = tokio::task::spawn_blocking(move || answers.find(call, now)).await.ok()?;
         let found =
             found.inspect_err(|error| tracing::warn!(%error, "cannot read an answer from the ledger"));
-        let kept::Kept { request_id, head, frames } = kept::read(&seal.open(&found.ok()??)?)?;
-        let id = RequestId::from_text(&request_id)?;
+        let kept = kept::read(&seal.open(&found.ok()??)?)?;
+        let id = RequestId::from_text(&kept.request_id)?;
         let reading = Reading {
             usage: Usage { credits: booked.map(|booked| booked.credits), ..Usage::default() },
             response_id: booked.and_then(|booked| booked.response_id.clone()),
             finish: Some(Finish::Completed),
         };
-        let course = Arc::new(Course::answered(*retry, id, call, &reading));
-        let unbounded = || Arc::new(Room::unbounded());
-        // It is in memory for as long as it is read, and was small enough to be kept.
-        let keeping = Keeping { most: usize::MAX, rooms: [unbounded(), unbounded()], whole: None };
-        Some(Recording::kept(head, frames, course, keeping, (self.clock, self.drain.clone())))
+        Some((kept, Arc::new(Course::answered(*retry, id, call, &reading))))
+    }
+
+    /// Takes answers out of the ledger's file whose time is over. Nobody waits for it.
+    pub(super) fn expire(&self) {
+        let (answers, now) = (Arc::clone(&self.answers), self.clock.wall());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = answers.expire(now) {
+                tracing::warn!(%error, "answers whose time is over stay in the ledger's file");
+            }
+        });
     }
 
     /// Seals an answer and writes it where it outlives the process. Nobody waits for it.

@@ -52,7 +52,9 @@ pub(super) enum Found {
 impl Keys {
     /// What is known of a call.
     pub(super) fn find(&mut self, retry: &Retry, now: Instant) -> Found {
-        let Some(entry) = self.known.get_mut(&retry.key).filter(|entry| now < entry.until) else {
+        let Some(entry) =
+            self.known.get_mut(&retry.key).filter(|entry| now < entry.until || entry.is_under_way())
+        else {
             return Found::Nothing;
         };
         entry.settle(Duration::MAX, now);
@@ -75,6 +77,16 @@ impl Keys {
         self.recorded.push_back(retry.key);
     }
 
+    /// The answer of a call that has ended is in memory again.
+    pub(super) fn restore(&mut self, retry: &Retry, recording: &Arc<Recording>) {
+        if let Some(entry) = self.known.get_mut(&retry.key)
+            && matches!(entry.state, State::Ended(call, _) if call == recording.course().call())
+        {
+            entry.state = State::Recorded(Arc::clone(recording));
+            self.recorded.push_back(retry.key);
+        }
+    }
+
     /// Takes up a call that another process made.
     pub(super) fn take_up(&mut self, retry: &Retry, call: CallId, fate: Fate, until: Instant) {
         self.insert(retry, State::Ended(Some(call), fate), until);
@@ -83,15 +95,25 @@ impl Keys {
     fn insert(&mut self, retry: &Retry, state: State, until: Instant) {
         self.known.insert(retry.key, Entry { fingerprint: retry.fingerprint, until, state });
         self.by_age.push_back((until, retry.key));
-        while self.by_age.len() > MOST {
+        // Those that are under way are passed over, and are few.
+        let mut looks = self.by_age.len();
+        while self.known.len() > MOST && looks > 0 {
             self.forget_oldest();
+            looks -= 1;
+        }
+        // Keys that were freed stand in here until their time is over.
+        if self.by_age.len() > 2 * MOST {
+            let known = &self.known;
+            self.by_age.retain(|(until, key)| known.get(key).is_some_and(|entry| entry.until == *until));
         }
     }
 
     /// Forgets keys whose time is over, and answers that ended longer than `keep` ago.
     pub(super) fn sweep(&mut self, keep: Duration, now: Instant) {
-        while self.by_age.front().is_some_and(|(until, _)| *until <= now) {
+        let mut looks = self.by_age.len();
+        while looks > 0 && self.by_age.front().is_some_and(|(until, _)| *until <= now) {
             self.forget_oldest();
+            looks -= 1;
         }
         let known = &mut self.known;
         self.recorded.retain(|key| {
@@ -120,9 +142,14 @@ impl Keys {
 
     fn forget_oldest(&mut self) {
         let Some((until, key)) = self.by_age.pop_front() else { return };
-        // One that was freed and used again is younger.
-        if self.known.get(&key).is_some_and(|entry| entry.until <= until) {
-            self.known.remove(&key);
+        match self.known.get(&key) {
+            // What is under way is known by its key until it has ended, however long that takes.
+            Some(entry) if entry.until == until && entry.is_under_way() => {
+                self.by_age.push_back((until, key));
+            }
+            Some(entry) if entry.until == until => drop(self.known.remove(&key)),
+            // It was freed; what has the key since is younger.
+            _ => {}
         }
     }
 }
@@ -141,6 +168,10 @@ impl Entry {
         if !is_kept || end.fate != Fate::Answered {
             self.state = State::Ended(recording.course().call(), end.fate);
         }
+    }
+
+    fn is_under_way(&self) -> bool {
+        matches!(&self.state, State::Recorded(recording) if !recording.course().is_over() && !recording.is_abandoned())
     }
 
     /// The call that had the key came to nothing.

@@ -90,6 +90,13 @@ impl Reader {
         }
     }
 
+    /// Nobody but the drain waits, for a call that is not sent any more.
+    fn is_alone_with_what_waits(&self, tape: &Tape) -> bool {
+        self.role == Role::Drain
+            && !self.recording.course.is_sent()
+            && tape.readers.iter().flatten().count() == 1
+    }
+
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arc<Head>, Refusal>> {
         let recording = &self.recording;
         recording.wakers.set(self.place, Some(cx.waker()));
@@ -102,9 +109,17 @@ impl Reader {
         }
         let waker = Waker::from(Arc::clone(&recording.wakers));
         let made = match &mut tape.source {
-            Source::Awaited(making) => {
-                std::task::ready!(making.as_mut().poll(&mut Context::from_waker(&waker)))
-            }
+            Source::Awaited(making) => match making.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(made) => made,
+                Poll::Pending if self.is_alone_with_what_waits(&tape) => {
+                    // It was put back, or its connection had died: sent again, it would cost, and nobody wants it any more.
+                    let source = std::mem::replace(&mut tape.source, Source::Over);
+                    drop(tape);
+                    drop(source);
+                    return Poll::Ready(Err(Refusal::RetryInProgress));
+                }
+                Poll::Pending => return Poll::Pending,
+            },
             // Its call was given up at the moment when this one came.
             Source::Going(_) | Source::Over => return Poll::Ready(Err(Refusal::RetryInProgress)),
         };
@@ -243,14 +258,20 @@ impl Drop for Reader {
         let is_last = tape.readers.iter().all(Option::is_none) && !matches!(tape.source, Source::Over);
         // A call that was not sent costs nothing yet, and nobody wants it any more; and what the drain had no room for ends.
         let given_up = is_last && (self.role == Role::Drain || !recording.course.is_sent());
-        let source = given_up.then(|| {
-            if matches!(tape.source, Source::Going(_)) {
-                tape.end = Some(End::Broken(Why("nobody was left to read it".into())));
-            }
-            std::mem::replace(&mut tape.source, Source::Over)
+        let finished = (given_up && matches!(tape.source, Source::Going(_))).then(|| {
+            let end = if tape.has_all_that_was_said() {
+                End::Whole(recording.clock.now())
+            } else {
+                End::Broken(Why("nobody was left to read it".into()))
+            };
+            recording.finish(&mut tape, end)
         });
+        let source = given_up.then(|| std::mem::replace(&mut tape.source, Source::Over));
         drop(tape);
         drop(source);
+        if let Some(finished) = finished {
+            finished.tell();
+        }
         if let Some(Refused { exchange, refusal }) = refused {
             exchange.refused(&refusal);
         }

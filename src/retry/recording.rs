@@ -3,6 +3,7 @@
 //! along: the last to leave an answer that may cost hands it to the drain.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -64,7 +65,43 @@ pub(super) struct Recording {
     rooms: [Arc<Room>; 2],
     most: usize,
     pub(super) wakers: Arc<Wakers>,
+    /// What others ask of the tape. Theirs alone: whoever has the tape may be writing to a disk that hangs.
+    mark: Mutex<Mark>,
     tape: Mutex<Tape>,
+}
+
+/// What the tape looked like when it was last let go.
+#[derive(Clone, Copy)]
+struct Mark {
+    standing: Standing,
+    /// Nobody waits for the call any more, and it is not made.
+    abandoned: bool,
+}
+
+/// The tape, for whoever has it.
+pub(super) struct Held<'r> {
+    tape: MutexGuard<'r, Tape>,
+    mark: &'r Mutex<Mark>,
+}
+
+impl Deref for Held<'_> {
+    type Target = Tape;
+
+    fn deref(&self) -> &Tape {
+        &self.tape
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Tape {
+        &mut self.tape
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = self.tape.mark();
+    }
 }
 
 pub(super) struct Tape {
@@ -134,6 +171,7 @@ impl Recording {
             rooms,
             most,
             wakers: Arc::default(),
+            mark: Mutex::new(Mark { standing: Standing::Going, abandoned: false }),
             tape: Mutex::new(Tape {
                 source: Source::Awaited(making),
                 head: None,
@@ -176,9 +214,13 @@ impl Recording {
         &self.course
     }
 
+    fn mark(&self) -> Mark {
+        *self.mark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the answer can be had from its beginning.
     pub(super) fn standing(&self) -> Standing {
-        self.tape().standing()
+        self.mark().standing
     }
 
     /// Whether it takes of this room.
@@ -188,8 +230,7 @@ impl Recording {
 
     /// Nobody waits for the call any more, and it was not made: it never will be.
     pub(super) fn is_abandoned(&self) -> bool {
-        let tape = self.tape();
-        matches!(tape.source, Source::Over) && tape.end.is_none() && tape.refused.is_none()
+        self.mark().abandoned && !self.course.is_sent()
     }
 
     /// The head, and every frame, of an answer that is whole.
@@ -200,8 +241,8 @@ impl Recording {
             .flatten()
     }
 
-    pub(super) fn tape(&self) -> MutexGuard<'_, Tape> {
-        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn tape(&self) -> Held<'_> {
+        Held { tape: self.tape.lock().unwrap_or_else(PoisonError::into_inner), mark: &self.mark }
     }
 
     /// A frame has come. Where there is no room for all, the oldest go: then nobody can join any more, and who is behind them
@@ -261,12 +302,26 @@ impl Drop for Recording {
 }
 
 impl Tape {
+    /// The call was given up before there was an answer, or a refusal.
+    fn is_given_up(&self) -> bool {
+        matches!(self.source, Source::Over) && self.end.is_none() && self.refused.is_none()
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { standing: self.standing(), abandoned: self.is_given_up() }
+    }
+
+    /// The answer said that it was over, and all of it is here: what was to come behind that is nobody's loss.
+    pub(super) fn has_all_that_was_said(&self) -> bool {
+        self.answered.is_some() && self.forgotten == 0
+    }
+
     fn standing(&self) -> Standing {
         match &self.end {
             _ if self.forgotten > 0 => Standing::Lost,
             Some(End::Whole(since)) => Standing::Whole(*since),
             Some(End::Broken(_)) => Standing::Lost,
-            None if matches!(self.source, Source::Over) && self.refused.is_none() => Standing::Lost,
+            None if self.is_given_up() => Standing::Lost,
             None => Standing::Going,
         }
     }

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::archive::{Archive, Past};
 use super::asked::Asked;
+use super::kept::Kept;
 use super::keys::{Found, Keys};
 use super::orphans::Orphans;
 use super::reader::Reader;
@@ -23,7 +25,7 @@ use crate::clock::Clock;
 use crate::config::{Bodies, Retries as Settings};
 use crate::forward::drain::Drain;
 use crate::head::RequestId;
-use crate::ledger::{Account, CallId, Fate, Retry};
+use crate::ledger::{Account, Fate, Retry};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::record::course::{Course, Repeat};
@@ -33,6 +35,8 @@ use crate::route::Route;
 
 /// How often keys and answers whose time is over are forgotten.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often answers at rest are looked through.
+const EXPIRE: Duration = Duration::from_mins(10);
 /// The part of all memory for answers that one team may take.
 const SHARE: usize = 4;
 
@@ -51,6 +55,19 @@ struct State {
     orphans: Orphans,
     room: Arc<Room>,
     teams: HashMap<Arc<str>, Arc<Room>>,
+}
+
+impl State {
+    /// Lets answers that are over go where there is little room: for those that come, and for those that go on.
+    fn make_room(&mut self, now: Instant) {
+        let Self { keys, room, teams, .. } = self;
+        for own in teams.values().filter(|own| own.is_tight()) {
+            keys.make_room(now, |recording| own.is_tight() && recording.is_in(own));
+        }
+        if room.is_tight() {
+            keys.make_room(now, |_| room.is_tight());
+        }
+    }
 }
 
 impl fmt::Debug for Retries {
@@ -77,10 +94,18 @@ pub(super) enum Known {
 }
 
 impl Known {
-    /// Given this answer, if it can be had.
-    fn of(recording: &Arc<Recording>) -> Self {
-        let Some((reader, standing)) = Reader::join(recording) else { return Self::in_progress() };
-        let original = recording.course().id().clone();
+    /// What becomes of a copy of what was found. Waits for whoever has the answer: not behind a lock.
+    fn found(found: &Found) -> Self {
+        let joined = match found {
+            Found::Another => return Self::Refused(Refusal::RetryKeyReused, Repeat::Reused),
+            Found::Recorded(recording) => Reader::join(recording),
+            // What another copy makes or has found out at this moment is told to the next.
+            Found::Unreadable | Found::Nothing | Found::Ended(..) => None,
+        };
+        let Some((reader, standing)) = joined else {
+            return Self::Refused(Refusal::RetryInProgress, Repeat::InProgress);
+        };
+        let original = reader.recording().course().id().clone();
         Self::Copied(
             reader,
             match standing {
@@ -89,16 +114,6 @@ impl Known {
             },
         )
     }
-
-    fn in_progress() -> Self {
-        Self::Refused(Refusal::RetryInProgress, Repeat::InProgress)
-    }
-}
-
-/// What has its own step behind the lock: it may have to be read from a disk.
-enum Step {
-    Done(Known),
-    Ended(Option<CallId>, Fate),
 }
 
 impl Retries {
@@ -122,7 +137,7 @@ impl Retries {
             clock,
             drain: drain.clone(),
             desk: Arc::clone(&books.desk),
-            archive: Arc::new(Archive { clock, drain: drain.clone(), reads, answers }),
+            archive: Arc::new(Archive { clock, reads, answers }),
             live: Arc::clone(live),
             state: Mutex::new(state),
         }
@@ -134,13 +149,21 @@ impl Retries {
 
     /// Forgets what is past its time. Never returns.
     pub async fn watch(&self) {
+        let mut expired = None;
         loop {
             tokio::time::sleep(SWEEP).await;
             let keep = self.live.current().config.retries.bodies.keep;
-            let mut state = self.state();
             let now = self.clock.now();
-            state.keys.sweep(keep, now);
-            state.orphans.sweep(now);
+            {
+                let mut state = self.state();
+                state.keys.sweep(keep, now);
+                state.orphans.sweep(now);
+                state.make_room(now);
+            }
+            if expired.is_none_or(|at| now >= at + EXPIRE) {
+                self.archive.expire();
+                expired = Some(now);
+            }
         }
     }
 
@@ -162,44 +185,53 @@ impl Retries {
         make: impl FnOnce(Arc<Course>) -> Making,
     ) -> Known {
         let Named { retry, seal } = named;
-        let step = {
+        let found = {
             let mut state = self.state();
             match state.keys.find(&retry, self.clock.now()) {
-                Found::Nothing => {
-                    return self.record(&mut state, (retry, seal), team, id, settings, make);
-                }
-                found => Self::copy(found),
+                Found::Nothing => return self.record(&mut state, (retry, seal), team, id, settings, make),
+                found => found,
             }
         };
-        let past = match step {
-            Step::Done(known) => return known,
-            Step::Ended(call, fate) => self.archive.tell(call, fate, &retry, seal.as_ref()).await,
-        };
-        match past {
+        let Found::Ended(call, fate) = found else { return Known::found(&found) };
+        match self.archive.tell(call, fate, &retry, seal.as_ref()).await {
             Past::Free => {}
-            Past::Kept(recording) => return Known::of(&recording),
+            Past::Kept(kept, gone) => return self.restore(&retry, *kept, team, &settings.bodies, gone),
             Past::Refused(refusal, repeat) => return Known::Refused(refusal, repeat),
         }
-        // The ledger says by now that the call came to nothing. Another copy may have found that out at the same time.
+        // The ledger says by now that the call came to nothing. Another copy may have found that out at the same time, and
+        // have made it.
         let mut state = self.state();
         match state.keys.find(&retry, self.clock.now()) {
-            Found::Nothing | Found::Ended(_, Fate::Unknown) => {
+            Found::Nothing => self.record(&mut state, (retry, seal), team, id, settings, make),
+            Found::Ended(same, Fate::Unknown) if same == call => {
                 self.record(&mut state, (retry, seal), team, id, settings, make)
             }
-            found => match Self::copy(found) {
-                Step::Done(known) => known,
-                Step::Ended(..) => Known::in_progress(),
-            },
+            found => {
+                drop(state);
+                Known::found(&found)
+            }
         }
     }
 
-    fn copy(found: Found) -> Step {
-        Step::Done(match found {
-            Found::Ended(call, fate) => return Step::Ended(call, fate),
-            Found::Another => Known::Refused(Refusal::RetryKeyReused, Repeat::Reused),
-            Found::Recorded(recording) => Known::of(&recording),
-            Found::Unreadable | Found::Nothing => Known::in_progress(),
-        })
+    /// Gives a copy what was kept at rest, and those that come after it too, as far as there is room.
+    fn restore(
+        &self,
+        retry: &Retry,
+        (kept, course): (Kept, Arc<Course>),
+        team: &Arc<str>,
+        bodies: &Bodies,
+        gone: Refusal,
+    ) -> Known {
+        let Kept { head, frames, .. } = kept;
+        let mut state = self.state();
+        let keeping = self.keeping(&mut state, team, bodies);
+        let recording = Recording::kept(head, frames, course, keeping, (self.clock, self.drain.clone()));
+        state.keys.restore(retry, &recording);
+        drop(state);
+        match Known::found(&Found::Recorded(recording)) {
+            Known::Refused(..) => Known::Refused(gone, Repeat::Gone),
+            copied => copied,
+        }
     }
 
     /// Makes a call, under its key.
@@ -233,13 +265,7 @@ impl Retries {
             Arc::clone(state.teams.entry(Arc::clone(team)).or_insert_with(|| Arc::new(Room::new(None))));
         all.resize(bodies.total);
         own.resize(bodies.total / SHARE);
-        let now = self.clock.now();
-        if own.is_tight() {
-            state.keys.make_room(now, |recording| own.is_tight() && recording.is_in(&own));
-        }
-        if all.is_tight() {
-            state.keys.make_room(now, |_| all.is_tight());
-        }
+        state.make_room(self.clock.now());
         Keeping { most: bodies.max_body, rooms: [all, own], whole: None }
     }
 
@@ -272,9 +298,13 @@ impl Retries {
     }
 
     /// Takes over a call that was left.
-    pub(super) fn adopt(&self, like: [u8; 32]) -> Option<Arc<Recording>> {
-        let now = self.clock.now();
-        self.state().orphans.take(like, now)
+    pub(super) fn adopt(&self, like: [u8; 32]) -> Option<Reader> {
+        loop {
+            let recording = self.state().orphans.take(like, self.clock.now())?;
+            if let Some((reader, _)) = Reader::join(&recording) {
+                return Some(reader);
+            }
+        }
     }
 
     /// Its new caller has left too.

@@ -19,11 +19,6 @@ impl Room {
         Self { used: AtomicUsize::new(0), most: AtomicUsize::new(0), told }
     }
 
-    /// Of what is bounded elsewhere.
-    pub(super) fn unbounded() -> Self {
-        Self { most: AtomicUsize::new(usize::MAX), ..Self::new(None) }
-    }
-
     /// Of this size from now on.
     pub(super) fn resize(&self, most: usize) {
         self.most.store(most, Ordering::Relaxed);

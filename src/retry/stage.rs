@@ -19,10 +19,10 @@ use super::retries::{Known, Named, Retries};
 use crate::admit::body::Judged;
 use crate::arrival::Refused;
 use crate::config::{Bodies, OnDisconnect};
+use crate::forward::body::late::Late;
 use crate::head::idempotency::{key, sdk_retries};
 use crate::record::course::{Course, Repeat};
 use crate::record::series::Who;
-use crate::refuse::Refusal;
 use crate::stage::Fork;
 
 /// The layer of [`Repeated`].
@@ -103,9 +103,10 @@ where
         let asked = Asked::of(&judged);
         if repeats {
             let like = asked.likeness(&who.key_id);
-            if let Some(recording) = retries.adopt(like) {
-                let adoption = Adoption { retries: Arc::clone(retries), like, recording: Some(recording) };
-                return Fork::Here { future: Box::pin(adopted(adoption, judged)) };
+            if let Some(reader) = retries.adopt(like) {
+                let recording = Some(Arc::clone(reader.recording()));
+                let adoption = Adoption { retries: Arc::clone(retries), like, recording };
+                return Fork::Here { future: Box::pin(adopted(adoption, reader, judged)) };
             }
         }
         let course = Arc::new(Course::new(None, judged.exchange.id().clone()));
@@ -198,7 +199,7 @@ where
             Err(Refused::new(judged.exchange, refusal))
         }
         (Known::Made(mut reader), _) => match reader.head().await {
-            Ok(head) => Ok(own(&head, reader).map(Answer::Shared)),
+            Ok(head) => Ok(own(&head, reader).map(Answer::shared)),
             Err(_) => Err(reader.refused().expect("whoever made the call ends its record")),
         },
         (Known::Copied(..) | Known::Refused(..), None) => unreachable!("a call that was made is neither"),
@@ -220,19 +221,15 @@ async fn copied<A>(
     match head {
         Ok(head) => {
             retries.copied(reader.recording().course(), &caller.who, target.route);
-            Ok(copy(&head, reader, &repeat, exchange, permits).map(Answer::Shared))
+            Ok(copy(&head, reader, &repeat, exchange, permits).map(Answer::shared))
         }
         Err(refusal) => Err(Refused::new(exchange, refusal)),
     }
 }
 
 /// The retry of an SDK, given the answer of the call that it repeats.
-async fn adopted<A>(mut adoption: Adoption, judged: Box<Judged>) -> Answered<A> {
-    let recording = adoption.recording.as_ref().expect("it is there until it is answered");
-    let original = recording.course().id().clone();
-    let Some((reader, _)) = Reader::join(recording) else {
-        return Err(Refused::new(judged.exchange, Refusal::RetryInProgress));
-    };
+async fn adopted<A>(mut adoption: Adoption, reader: Reader, judged: Box<Judged>) -> Answered<A> {
+    let original = reader.recording().course().id().clone();
     let retries = Arc::clone(&adoption.retries);
     let answered = copied(&retries, reader, Repeat::Adopted(original), judged).await;
     // It has a reader now: another call that is the same is another call.
@@ -259,8 +256,14 @@ impl Drop for Adoption {
 pub enum Answer<A> {
     /// As it comes.
     Only(A),
-    /// With others.
-    Shared(Shared),
+    /// With others. A break is told late here too: one that catches up may be given frames and the break at once.
+    Shared(Late<Shared, Why>),
+}
+
+impl<A> Answer<A> {
+    fn shared(body: Shared) -> Self {
+        Self::Shared(Late::new(body))
+    }
 }
 
 /// How an answer breaks off.

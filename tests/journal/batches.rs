@@ -1,9 +1,8 @@
 //! Any interleaving of holds and endings, split anywhere, comes to the same as one entry after the other.
 
-use mavera_gateway::ledger::CallId;
-use mavera_gateway::ledger::Retry;
 use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind, SavingEntry};
 use mavera_gateway::ledger::journal::Position;
+use mavera_gateway::ledger::{CallId, Retry, Upkeep};
 use proptest::prelude::*;
 
 use super::Place;
@@ -109,4 +108,35 @@ fn a_merge_waits_for_whoever_else_writes_and_is_never_refused() {
         let hold = super::hold(1, "growth");
         store.merge(&[Entry::Hold((&hold).into())], Position::default(), false).unwrap();
     });
+}
+
+#[test]
+fn a_call_is_not_pruned_while_its_key_names_it() {
+    let place = Place::new();
+    let mut store = place.store();
+    for call in 1..=4 {
+        let mut hold = super::hold(call, "growth");
+        // Microseconds: the number of the call.
+        hold.retry = (call % 2 == 0).then(|| Box::new(Retry { key: [7; 32], fingerprint: [8; 32] }));
+        let end = super::ending(call, "growth", 3);
+        store
+            .merge(&[Entry::Hold((&hold).into()), Entry::End((&end).into())], Position::default(), false)
+            .unwrap();
+    }
+    // The last call of all always stays.
+    let last = super::hold(5, "growth");
+    store.merge(&[Entry::Hold((&last).into())], Position::default(), false).unwrap();
+    let (tomorrow, mut export) = (super::DAY.tomorrow().unwrap(), Vec::new());
+    let known_since = jiff::Timestamp::from_microsecond(3).unwrap();
+    store.export(tomorrow, known_since, &mut export).unwrap();
+    store.prune(tomorrow).unwrap();
+    let calls: Vec<i64> = rusqlite::Connection::open(place.path())
+        .unwrap()
+        .prepare("SELECT call FROM bookings ORDER BY call")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(calls, [4, 5], "with a key, and held since: the second was held before");
 }

@@ -269,3 +269,88 @@ async fn a_call_with_a_key_is_read_to_its_end_also_where_others_are_cut() {
     assert!(copy.whole && copy.header("idempotent-replayed") == "true");
     assert_eq!((steps.requests(), booked(&rig).await), (1, (3.0, 1)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_names_its_call_for_as_long_as_that_goes_on() {
+    let setup = Setup {
+        retries: "keep = \"1m\"\nbodies = { keep = \"1m\" }".into(),
+        upstream: "first_byte_timeout = \"10m\"\ntotal_timeout = \"1h\"".into(),
+        ..Setup::default()
+    };
+    let (rig, steps) = stepwise(&setup, vec![json_answer(ANSWER).into_bytes()]);
+    let watch = tokio::spawn({
+        let retries = std::sync::Arc::clone(&rig.gateway.retries);
+        async move { retries.watch().await }
+    });
+    let first = asks(&rig, keyed(rig.chat(chat_body(false, "")), "k"), false);
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    let copy = asks(&rig, keyed(rig.chat(chat_body(false, "")), "k"), false);
+    breathe().await;
+    steps.to(usize::MAX);
+    for answer in [first.await.unwrap(), copy.await.unwrap()] {
+        assert_eq!(&*answer.body, ANSWER.as_bytes());
+    }
+    assert_eq!(steps.requests(), 1);
+    watch.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_any_more_is_not_sent_again() {
+    let refusal = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n";
+    for has_key in [true, false] {
+        let (rig, steps) = stepwise(&Setup::default(), vec![refusal.as_bytes().to_vec()]);
+        let request = || {
+            let mut request = rig.chat(chat_body(false, ""));
+            request.headers_mut().insert("x-stainless-retry-count", 0.into());
+            if has_key { keyed(request, "k") } else { request }
+        };
+        let first = asks(&rig, request(), false);
+        breathe().await;
+        first.abort();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // By now it is the drain's; the upstream has no place for it, and it would wait for another turn.
+        steps.to(usize::MAX);
+        rig.settle().await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        assert_eq!((steps.requests(), booked(&rig).await.0), (1, 0.0), "{has_key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_said_that_it_was_over_is_whole_also_if_its_connection_goes_on() {
+    let pieces = vec![STREAM_HEAD.as_bytes().to_vec(), chunk(completed(3)), Vec::new()];
+    let (rig, steps) = stepwise(&Setup::default(), pieces);
+    let chat = || keyed(rig.chat(chat_body(true, "")), "k");
+    steps.to(2);
+    let mut response = ask(&rig, chat(), true).await;
+    let first = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    drop(response);
+    // Longer than a body is waited for whose answer is over.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let copy = rig.send(chat()).await;
+    assert_eq!((copy.header("idempotent-replayed"), copy.whole, &copy.body), ("true", true, &first));
+    assert_eq!((steps.requests(), booked(&rig).await), (1, (3.0, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_the_drain_has_no_room_for_is_not_made_again() {
+    let (rig, steps) = stepwise(&Setup::default(), vec![json_answer(ANSWER).into_bytes()]);
+    let leave = async |request| {
+        let asked = asks(&rig, request, true);
+        breathe().await;
+        asked.abort();
+        breathe().await;
+    };
+    for _ in 0..1024 {
+        leave(rig.chat(chat_body(false, ""))).await;
+    }
+    assert_eq!(rig.gauge("exchanges_draining"), 1024.0);
+    leave(keyed(rig.chat(chat_body(false, "")), "k")).await;
+    assert_eq!(steps.requests(), 1025);
+    let copy = call(&rig, "k").await;
+    assert_eq!(copy.code(), "idempotency_outcome_unknown");
+    steps.to(usize::MAX);
+    rig.settle().await;
+    assert_eq!(call(&rig, "k").await.code(), "idempotency_outcome_unknown");
+    assert_eq!(steps.requests(), 1025);
+}

@@ -16,7 +16,8 @@ pub(in crate::cli) struct PruneArguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
     config: PathBuf,
-    /// Entries of calls held before this day are removed, like 2026-01-01.
+    /// Entries of calls held before this day are removed, like 2026-01-01, but for those whose `Idempotency-Key` still names
+    /// them.
     #[arg(long, value_name = "DAY")]
     before: Date,
     /// Where they are written first, as CSV. Must not exist yet.
@@ -27,7 +28,10 @@ pub(in crate::cli) struct PruneArguments {
 pub(super) fn run(arguments: &PruneArguments) -> Result<(), Failure> {
     let config = read_config(&arguments.config)?;
     let shown = arguments.export.display();
-    let today = day_of(Clock::system().wall(), &config.credits.zone);
+    let now = Clock::system().wall();
+    let today = day_of(now, &config.credits.zone);
+    // What a start has to know of calls with a key stays for as long as the key names them.
+    let known_since = now.saturating_sub(config.retries.keep).unwrap_or(now);
     if arguments.before > today {
         return Err(Failure::Usage(format!(
             "{} is in the future; today is {today} in the ledger's zone",
@@ -45,7 +49,7 @@ pub(super) fn run(arguments: &PruneArguments) -> Result<(), Failure> {
     let half = PathBuf::from(half);
     let mut export = || -> Result<usize, Failure> {
         let mut out = BufWriter::new(File::create(&half).map_err(cannot)?);
-        let written = store.export(arguments.before, &mut out)?;
+        let written = store.export(arguments.before, known_since, &mut out)?;
         out.flush()?;
         out.get_ref().sync_all()?;
         // Never over another; a disk that knows no links takes the name as it is.

@@ -20,7 +20,8 @@ enum State<E> {
 }
 
 impl<B, E> Late<B, E> {
-    pub(in crate::forward) fn new(inner: B) -> Self {
+    /// Tells of its break a turn later than it does.
+    pub(crate) fn new(inner: B) -> Self {
         Self { inner, state: State::Going }
     }
 

@@ -7,7 +7,7 @@ pub(super) mod driven;
 pub(super) mod cleared;
 pub(super) mod told;
 pub(super) mod read_on;
-pub(super) mod late;
+pub mod late;
 
 use hyper::body::Incoming;
 

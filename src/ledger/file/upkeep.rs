@@ -66,13 +66,19 @@ impl Upkeep for Store {
         write().map_err(|error| failure(&self.path, &error))
     }
 
-    fn export(&mut self, before: Date, out: &mut dyn Write) -> Result<usize, LedgerError> {
+    fn export(
+        &mut self,
+        before: Date,
+        known_since: Timestamp,
+        out: &mut dyn Write,
+    ) -> Result<usize, LedgerError> {
         let mut export = || -> Result<usize, ExportError> {
             self.connection.execute("DROP TABLE IF EXISTS temp.going", [])?;
             self.connection.execute(
                 "CREATE TEMP TABLE going AS SELECT call FROM bookings
-                 WHERE day < ?1 AND end_seq IS NOT NULL AND call < (SELECT max(call) FROM bookings)",
-                [days_since_epoch(before)],
+                 WHERE day < ?1 AND end_seq IS NOT NULL AND call < (SELECT max(call) FROM bookings)
+                   AND (retry_key IS NULL OR held_at < ?2)",
+                params![days_since_epoch(before), known_since.as_microsecond()],
             )?;
             let mut statement = self.connection.prepare(
                 "SELECT * FROM entries WHERE call IN (SELECT call FROM temp.going) ORDER BY call, at, seq",

@@ -140,7 +140,11 @@ impl Ledger for SqliteLedger {
     }
 
     fn saved(&self, saving: NewSaving) {
-        self.shared.write_soon(self.shared.state(), Command::Saved(saving));
+        let state = self.shared.state();
+        // It is no credit, and copies are answered also while nothing can be written.
+        if !state.failing && self.shared.counts.why_nothing_is_tried().is_none() {
+            self.shared.write_soon(state, Command::Saved(saving));
+        }
     }
 
     fn look(&self) {
