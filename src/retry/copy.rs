@@ -117,3 +117,46 @@ impl Drop for Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use http::HeaderMap;
+    use http_body_util::BodyExt;
+
+    use super::super::recording::{Keeping, Making, Recording};
+    use super::super::room::Room;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::forward::drain::Drain;
+    use crate::head::RequestId;
+    use crate::metrics::Metrics;
+    use crate::record::course::Course;
+    use crate::shutdown::Shutdown;
+    use crate::transparent::assert_transparent;
+
+    #[tokio::test]
+    async fn what_is_recorded_is_transparent_to_whoever_is_in_front() {
+        let (clock, drain) = (Clock::system(), Drain::new(Shutdown::default(), &Metrics::new()));
+        assert_transparent(|body| {
+            let answer = Response::new(body.map_err(|error| Why::of(&error)).boxed_unsync());
+            let making: Making = Box::pin(std::future::ready(Ok(answer)));
+            let course = Arc::new(Course::new(None, RequestId::of(&HeaderMap::new(), clock)));
+            let room = || {
+                let room = Room::new(None);
+                room.resize(usize::MAX);
+                Arc::new(room)
+            };
+            let keeping = Keeping { most: usize::MAX, rooms: [room(), room()], whole: None };
+            let mut reader = Reader::first(Recording::of(making, course, keeping, (clock, drain.clone())));
+            let Poll::Ready(Ok(head)) = pin!(reader.head()).poll(&mut Context::from_waker(Waker::noop()))
+            else {
+                panic!("the head is there");
+            };
+            own(&head, reader).into_body()
+        });
+    }
+}

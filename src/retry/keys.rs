@@ -13,8 +13,8 @@ use crate::ledger::{CallId, Fate, Retry};
 const MOST: usize = 1 << 20;
 
 /// The table of keys.
-#[derive(Default)]
 pub(super) struct Keys {
+    most: usize,
     known: HashMap<[u8; 32], Entry>,
     /// By when they came, with when they are forgotten.
     by_age: VecDeque<(Instant, [u8; 32])>,
@@ -49,7 +49,17 @@ pub(super) enum Found {
     Ended(Option<CallId>, Fate),
 }
 
+impl Default for Keys {
+    fn default() -> Self {
+        Self::of(MOST)
+    }
+}
+
 impl Keys {
+    fn of(most: usize) -> Self {
+        Self { most, known: HashMap::new(), by_age: VecDeque::new(), recorded: VecDeque::new() }
+    }
+
     /// What is known of a call.
     pub(super) fn find(&mut self, retry: &Retry, now: Instant) -> Found {
         let Some(entry) =
@@ -89,7 +99,11 @@ impl Keys {
 
     /// Takes up a call that another process made.
     pub(super) fn take_up(&mut self, retry: &Retry, call: CallId, fate: Fate, until: Instant) {
-        self.insert(retry, State::Ended(Some(call), fate), until);
+        if fate == Fate::Free {
+            self.known.remove(&retry.key);
+        } else {
+            self.insert(retry, State::Ended(Some(call), fate), until);
+        }
     }
 
     fn insert(&mut self, retry: &Retry, state: State, until: Instant) {
@@ -97,12 +111,12 @@ impl Keys {
         self.by_age.push_back((until, retry.key));
         // Those that are under way are passed over, and are few.
         let mut looks = self.by_age.len();
-        while self.known.len() > MOST && looks > 0 {
+        while self.known.len() > self.most && looks > 0 {
             self.forget_oldest();
             looks -= 1;
         }
         // Keys that were freed stand in here until their time is over.
-        if self.by_age.len() > 2 * MOST {
+        if self.by_age.len() > 2 * self.most {
             let known = &self.known;
             self.by_age.retain(|(until, key)| known.get(key).is_some_and(|entry| entry.until == *until));
         }
@@ -180,5 +194,44 @@ impl Entry {
             State::Recorded(recording) => recording.is_abandoned(),
             State::Ended(_, fate) => *fate == Fate::Free,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_forgotten_in_time_and_beyond_their_number_and_what_was_freed_counts_for_nothing() {
+        let (now, hour) = (Clock::system().now(), Duration::from_hours(1));
+        let retry = |key| Retry { key: [key; 32], fingerprint: [0; 32] };
+        let mut keys = Keys::of(3);
+        let ended = |keys: &mut Keys, key, at: Instant| match keys.find(&retry(key), at) {
+            Found::Ended(call, fate) => Some((call, fate)),
+            Found::Nothing => None,
+            _ => panic!("nothing else was put in"),
+        };
+        for key in 1..=3 {
+            keys.take_up(&retry(key), key.into(), Fate::Unknown, now + hour * key.into());
+        }
+        for key in 4..=100 {
+            keys.take_up(&retry(key), key.into(), Fate::Free, now + hour * 9);
+        }
+        assert_eq!(ended(&mut keys, 1, now), Some((Some(1), Fate::Unknown)));
+        assert!(matches!(keys.find(&Retry { fingerprint: [1; 32], ..retry(1) }, now), Found::Another));
+        // One more than there may be: the oldest goes.
+        keys.take_up(&retry(101), 101, Fate::Answered, now + hour * 9);
+        assert_eq!(ended(&mut keys, 1, now), None);
+        assert_eq!(ended(&mut keys, 101, now), Some((Some(101), Fate::Answered)));
+        // A key that was freed, and used again: what it was before takes nothing from it.
+        keys.take_up(&retry(2), 2, Fate::Free, now);
+        assert_eq!(ended(&mut keys, 2, now), None);
+        keys.take_up(&retry(2), 200, Fate::Unknown, now + hour * 9);
+        keys.sweep(Duration::ZERO, now + hour * 2);
+        assert_eq!(ended(&mut keys, 2, now + hour * 2), Some((Some(200), Fate::Unknown)));
+        assert_eq!(ended(&mut keys, 3, now + hour * 3), None, "its time is over, swept or not");
+        keys.sweep(Duration::ZERO, now + hour * 9);
+        assert!(keys.known.is_empty() && keys.by_age.is_empty());
     }
 }
