@@ -152,7 +152,8 @@ impl Retries {
         let mut expired = None;
         loop {
             tokio::time::sleep(SWEEP).await;
-            let keep = self.live.current().config.retries.bodies.keep;
+            let snapshot = self.live.current();
+            let keep = snapshot.config.retries.bodies.keep;
             let now = self.clock.now();
             {
                 let mut state = self.state();
@@ -160,7 +161,7 @@ impl Retries {
                 state.orphans.sweep(now);
                 state.make_room(now);
             }
-            if expired.is_none_or(|at| now >= at + EXPIRE) {
+            if snapshot.pepper.is_some() && expired.is_none_or(|at| now >= at + EXPIRE) {
                 self.archive.expire();
                 expired = Some(now);
             }

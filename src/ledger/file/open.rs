@@ -227,6 +227,8 @@ impl Store {
 
     fn opening(&mut self, back: LookBack) -> rusqlite::Result<Opening> {
         let change = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        // Also where answers are not kept at rest any more.
+        change.execute("DELETE FROM answers WHERE kept_until <= ?1", [back.now.as_microsecond()])?;
         roll(&change, days_since_epoch(back.since).into())?;
         let grants = Reader::grants_of(&change, back.grants)?;
         // What earlier periods took of a grant is known from its first day on.
