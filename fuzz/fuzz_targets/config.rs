@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
 });
 
 fn valid(config: &Config) {
-    let Config { server, upstream, credits, teams, tracing, .. } = config;
+    let Config { server, upstream, credits, retries, teams, tracing, .. } = config;
     let day = Duration::from_hours(24);
     let hour = Duration::from_hours(1);
     let second = Duration::from_secs(1);
@@ -40,6 +40,7 @@ fn valid(config: &Config) {
         !url.authority().expect("a host has an authority").as_str().contains('@') && url.query().is_none()
     );
     assert!(credits.wait <= Duration::from_mins(5));
+    assert!(retries.bodies.keep <= retries.keep && retries.bodies.max_body <= retries.bodies.total);
     let names: Vec<_> = teams.iter().map(|team| &team.name).collect();
     let ids: Vec<_> = teams.iter().flat_map(|team| &team.keys).map(|key| &key.id).collect();
     let digests: Vec<_> = teams.iter().flat_map(|team| &team.keys).map(|key| key.digest).collect();

@@ -6,7 +6,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use libfuzzer_sys::fuzz_target;
-use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind, Retry};
+use mavera_gateway::ledger::Retry;
+use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind, SavingEntry};
 use mavera_gateway::ledger::journal::frame::{HEADER, Header, PREFIX, Seal, VERSION, cut};
 use mavera_gateway::ledger::journal::position::{Position, Progress};
 use mavera_gateway::ledger::journal::{Unreadable, recover};
@@ -164,7 +165,18 @@ impl<'a> Script<'a> {
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "any number will do")]
     fn entry(&mut self) -> Entry<'a> {
-        if self.byte().unwrap_or_default().is_multiple_of(2) {
+        let which = self.byte().unwrap_or_default();
+        if which % 16 == 15 {
+            return Entry::Saved(SavingEntry {
+                day: self.number() as i32,
+                team: self.text(),
+                key_id: self.text(),
+                route: self.text(),
+                copies: self.number() as u32,
+                credits: self.number(),
+            });
+        }
+        if which.is_multiple_of(2) {
             return Entry::Hold(HoldEntry {
                 call: self.number(),
                 at: self.number(),
