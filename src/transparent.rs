@@ -45,6 +45,12 @@ impl From<Broken> for crate::forward::body::error::BodyError {
     }
 }
 
+impl From<crate::retry::Why> for Broken {
+    fn from(_: crate::retry::Why) -> Self {
+        Self
+    }
+}
+
 /// The trailer that a scripted body ends with.
 pub(crate) const TRAILER: HeaderName = HeaderName::from_static("x-checksum");
 

@@ -20,4 +20,6 @@ mod archive;
 mod retries;
 pub mod stage;
 
+#[cfg(test)]
+pub(crate) use self::recording::Why;
 pub use self::retries::Retries;

@@ -17,6 +17,7 @@ use super::room::Room;
 use super::wakers::Wakers;
 use crate::arrival::Refused;
 use crate::clock::Clock;
+use crate::forward::body::error::BodyError;
 use crate::forward::drain::Drain;
 use crate::record::course::Course;
 use crate::refuse::Refusal;
@@ -30,6 +31,12 @@ pub(super) type Making = Pin<Box<dyn Future<Output = Result<Response<Answer>, Re
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Why(pub(super) Arc<str>);
+
+impl From<Why> for BodyError {
+    fn from(why: Why) -> Self {
+        Self::Shared(why.0)
+    }
+}
 
 impl Why {
     /// As the body said it.

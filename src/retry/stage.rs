@@ -266,28 +266,18 @@ impl<A> Answer<A> {
     }
 }
 
-/// How an answer breaks off.
-#[derive(Debug, thiserror::Error)]
-pub enum AnswerError<E> {
-    /// In itself.
-    #[error("{0}")]
-    Only(E),
-    /// For all who read it.
-    #[error("{0}")]
-    Shared(Why),
-}
-
-impl<A: Body<Data = Bytes> + Unpin> Body for Answer<A> {
+/// One error for both, so that a frame for one alone goes through as it is.
+impl<A: Body<Data = Bytes, Error: From<Why>> + Unpin> Body for Answer<A> {
     type Data = Bytes;
-    type Error = AnswerError<A::Error>;
+    type Error = A::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, A::Error>>> {
         match self.get_mut() {
-            Self::Only(body) => Pin::new(body).poll_frame(cx).map_err(AnswerError::Only),
-            Self::Shared(body) => Pin::new(body).poll_frame(cx).map_err(AnswerError::Shared),
+            Self::Only(body) => Pin::new(body).poll_frame(cx),
+            Self::Shared(body) => Pin::new(body).poll_frame(cx).map_err(Why::into),
         }
     }
 
