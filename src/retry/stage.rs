@@ -257,12 +257,12 @@ pub enum Answer<A> {
     /// As it comes.
     Only(A),
     /// With others. A break is told late here too: one that catches up may be given frames and the break at once.
-    Shared(Late<Shared, Why>),
+    Shared(Box<Late<Shared, Why>>),
 }
 
 impl<A> Answer<A> {
     fn shared(body: Shared) -> Self {
-        Self::Shared(Late::new(body))
+        Self::Shared(Box::new(Late::new(body)))
     }
 }
 
@@ -271,6 +271,7 @@ impl<A: Body<Data = Bytes, Error: From<Why>> + Unpin> Body for Answer<A> {
     type Data = Bytes;
     type Error = A::Error;
 
+    #[inline]
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -281,6 +282,7 @@ impl<A: Body<Data = Bytes, Error: From<Why>> + Unpin> Body for Answer<A> {
         }
     }
 
+    #[inline]
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Only(body) => body.is_end_stream(),
@@ -288,6 +290,7 @@ impl<A: Body<Data = Bytes, Error: From<Why>> + Unpin> Body for Answer<A> {
         }
     }
 
+    #[inline]
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Only(body) => body.size_hint(),
