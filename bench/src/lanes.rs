@@ -57,7 +57,7 @@ const MEMORY: &[Aim] = &[Aim { figure: Figure::Memory, os: 1.0, fsync: None }];
 
 /// Above what they take by as much as a run varies, so that a change which costs is seen; lowered as they fall. A call takes
 /// 132,200 to 148,100, a stream 547,000 to 548,700. The release before, counted in the same hour: 146,600, and 543,100 to
-/// 543,700, of which it had taken 533,000 on another day: a kernel counts into a call what it does for it.
+/// 543,700, where another machine had counted 533,000.
 const JSON_INSTRUCTIONS: u32 = 155_000;
 const STREAM_INSTRUCTIONS: u32 = 560_000;
 
