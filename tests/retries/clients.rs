@@ -33,7 +33,9 @@ fn the_openai_sdks_are_answered_and_charged_once_with_a_key_and_without() {
     sdk("node_modules/openai");
     for client in ["retry.py", "retry.mjs"] {
         for keyed in ["yes", "no"] {
-            let pair = Pair::start(&PairSetup { quirks: "delay=2500ms", ..PairSetup::default() });
+            // In the midst of the second attempt, which begins 0.375 to 0.5 s after the first was given up: an answer whose
+            // head is on its way when its caller gives up has been sent to somebody.
+            let pair = Pair::start(&PairSetup { quirks: "delay=1950ms", ..PairSetup::default() });
             let mut command = match client {
                 "retry.py" => Command::new(sdk(".venv/bin/python")),
                 _ => Command::new("node"),
@@ -42,7 +44,7 @@ fn the_openai_sdks_are_answered_and_charged_once_with_a_key_and_without() {
             assert!(said.contains("json credits=1\nstream events=15 credits=1"), "{client} {keyed}: {said}");
             assert_eq!(chats(&pair), [1, 1], "{client} {keyed}: each call was made once");
             // Each was given up after a second, and once more.
-            let records = records(&pair, 6);
+            let records = records(&pair, 4);
             let of = |retry: &[&str]| {
                 records.iter().filter(|record| retry.iter().any(|word| record["retry"] == *word)).count()
             };
@@ -50,7 +52,7 @@ fn the_openai_sdks_are_answered_and_charged_once_with_a_key_and_without() {
                 "yes" => (of(&["executed"]), of(&["joined", "replayed"])),
                 _ => (2, of(&["adopted"])),
             };
-            assert!(first == 2 && copies >= 4, "{client} {keyed}: {records:#?}");
+            assert!(first == 2 && copies >= 2, "{client} {keyed}: {records:#?}");
             let ours: f64 = records.iter().map(|record| record["gateway_seconds"].as_f64().unwrap()).sum();
             assert!(ours < 0.5, "who waits for another's answer waits for the upstream: {records:#?}");
         }
