@@ -207,12 +207,12 @@ impl Recording {
         let mut tape = recording.tape();
         tape.head = Some(Arc::new(head));
         tape.own = Own::Done;
-        tape.source = Source::Over;
         for frame in frames {
             recording.push(&mut tape, frame);
         }
-        tape.end = Some(End::Whole(clock.now()));
+        let finished = recording.finish(&mut tape, End::Whole(clock.now()));
         drop(tape);
+        finished.tell();
         recording
     }
 

@@ -236,6 +236,8 @@ fn an_answer_is_at_rest_only_if_wanted_and_only_sealed() {
         }
         gateway.signal("TERM");
         gateway.wait();
+        let replayed = r#""outcome":"completed","code":null,"retry":"replayed""#;
+        assert_eq!(gateway.output().contains(replayed), kept, "{}", gateway.output());
         drop(gateway);
         if kept {
             let text = std::fs::read_to_string(place.folder.path().join("gateway.toml")).unwrap();
