@@ -110,9 +110,16 @@ pub(super) fn of(board: &Board) -> Overview {
     let (config, desk, calls) = (&snapshot.config, &board.books.desk, board.recorder.counts());
     let now = board.now();
     let standing = |whose, budget| Standing::of(desk, whose, budget, now);
-    let teams = snapshot.directory.teams().iter();
-    let known = teams.clone().map(|team| (&*team.name, &*team.counts));
-    let saved = teams.clone().map(|team| board.books.counts.saved(&team.name));
+    let known = snapshot.directory.teams().iter().map(|team| (&*team.name, &*team.counts));
+    let teams = snapshot.directory.teams().iter().map(|team| Team {
+        name: team.name.to_string(),
+        calls_in_flight: team.calls_in_flight(),
+        concurrency: team.limits.concurrency,
+        waiting: desk.waiting(&team.name).0,
+        saved: board.books.counts.saved(&team.name),
+        standing: standing(Whose::Team(Arc::clone(&team.name)), team.budget),
+    });
+    let teams: Vec<Team> = teams.collect();
     Overview {
         at: now,
         started: board.started,
@@ -123,17 +130,8 @@ pub(super) fn of(board: &Board) -> Overview {
         ledger: Ledger { closed: board.books.counts.is_closed(), open_holds: desk.open_holds() },
         reserve: desk.reserve(&config.credits, Route::explained()),
         organisation: standing(Whose::Organisation, config.credits.budget),
-        saved: saved.fold(Credits::ZERO, |sum, saved| sum + saved),
-        teams: teams
-            .map(|team| Team {
-                name: team.name.to_string(),
-                calls_in_flight: team.calls_in_flight(),
-                concurrency: team.limits.concurrency,
-                waiting: desk.waiting(&team.name).0,
-                saved: board.books.counts.saved(&team.name),
-                standing: standing(Whose::Team(Arc::clone(&team.name)), team.budget),
-            })
-            .collect(),
+        saved: teams.iter().fold(Credits::ZERO, |sum, team| sum + team.saved),
+        teams,
         upstream: board.bill.latest().as_deref().map(|reading| Upstream::of(reading, desk, now)),
         usage_interval_seconds: config.upstream.usage_interval.as_secs(),
         window: Window { used: desk.window_used(), limit: config.upstream.requests_per_minute.get() },
