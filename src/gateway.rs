@@ -107,7 +107,7 @@ impl Gateway {
             // Before any look at keys: a malformed head has no trustworthy key in it.
             .layer(check(Routing))
             // Before any limit: limits belong to teams, and strangers use up none of them.
-            .layer(check(Identify))
+            .layer(check(Identify { desk: Arc::clone(&self.books.desk) }))
             // Short of all that guards the upstream, and of the rate, of which it tells: what the gateway answers itself.
             .layer(OwnLayer { books: self.books.clone() })
             // The cheapest limit first; a caller in a loop costs no more than this.
@@ -115,7 +115,7 @@ impl Gateway {
             // Before the body, so that a team's bodies in memory are bounded too.
             .layer(check(Concurrency))
             // Only for callers within their limits: reads the body, and refuses what could not succeed.
-            .layer(wait(ReadBody))
+            .layer(wait(ReadBody { desk: Arc::clone(&self.books.desk) }))
             // What is made again goes no further, and takes nothing of what is given out behind it.
             .layer(RetryLayer(Arc::clone(&self.retries)))
             // After every limit that could still refuse: what is given here, a place and credits, others go without.

@@ -6,11 +6,14 @@ use http::HeaderMap;
 use http::header::{self, HeaderValue};
 
 use crate::arrival::{Arrival, Refused};
+use crate::books::local::LocalDesk;
+use crate::books::owners::Owners;
 use crate::config::Analyses;
+use crate::head;
 use crate::head::fields::X_API_KEY;
 use crate::live::directory::Caller;
 use crate::refuse::Refusal;
-use crate::route::{Ids, Target};
+use crate::route::{Ids, Target, Thing};
 use crate::routing::Routed;
 use crate::stage::Check;
 
@@ -23,8 +26,11 @@ pub struct Identified<B> {
 }
 
 /// The stage that turns a caller key into a caller.
-#[derive(Clone, Copy, Debug)]
-pub struct Identify;
+#[derive(Clone, Debug)]
+pub struct Identify {
+    /// Who knows whose things are.
+    pub(crate) desk: Arc<LocalDesk>,
+}
 
 impl<B> Check<Routed<B>> for Identify {
     type Out = Identified<B>;
@@ -34,7 +40,10 @@ impl<B> Check<Routed<B>> for Identify {
         let found = find(arrival);
         let allowed = found.and_then(|caller| {
             arrival.exchange.identified(Arc::clone(&caller.who));
-            match may_ask(&caller, &routed.target) {
+            // To whoever may not use a route, what it asks for is nothing to know.
+            let may = may_ask(&caller, &routed.target, &self.desk.owners)
+                .and_then(|()| head::key_of_retries(routed.target.route.row(), &arrival.head));
+            match may {
                 Ok(()) => Ok(caller),
                 Err(refusal) => {
                     // Who is refused before its rate is asked is told how that stands all the same.
@@ -109,18 +118,37 @@ fn presented(headers: &HeaderMap) -> Result<&[u8], Refusal> {
 }
 
 /// Whether the caller's team may use this route, and ask about this analysis.
-fn may_ask(caller: &Caller, target: &Target) -> Result<(), Refusal> {
+fn may_ask(caller: &Caller, target: &Target, owners: &Owners) -> Result<(), Refusal> {
     let team = || caller.team.name.to_string();
     if !caller.team.routes.allow(target.route) {
         return Err(Refusal::RouteNotAllowed { team: team(), route: target.route.label() });
     }
+    match (target.route.row().ids, &target.id) {
+        (Ids::One(thing), Some(id)) => may_name(caller, owners, thing, id),
+        (Ids::All(things), _) if !matches!(caller.team.analyses, Analyses::All) => {
+            Err(Refusal::AnalysisNotAllowed { team: team(), what: format!("list all {}", things.plural()) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the caller's team may ask about this: it may see it, or has made it.
+///
+/// # Errors
+/// That it may not.
+pub(crate) fn may_name(caller: &Caller, owners: &Owners, thing: Thing, id: &str) -> Result<(), Refusal> {
     let analyses = &caller.team.analyses;
-    let what = match (target.route.row().ids, &target.id) {
-        (Ids::Analysis, Some(id)) if !analyses.allow(id) => format!("ask about analysis {id}"),
-        (Ids::AllAnalyses, _) if !matches!(analyses, Analyses::All) => "list all analyses".to_owned(),
-        _ => return Ok(()),
+    let may = match thing {
+        Thing::Analysis => analyses.allow(id),
+        _ => matches!(analyses, Analyses::All),
     };
-    Err(Refusal::AnalysisNotAllowed { team: team(), what })
+    if may || owners.belongs(thing, id, &caller.team.name) {
+        return Ok(());
+    }
+    // What stands in a body may be anything.
+    let is_plain = id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic());
+    let what = format!("ask about {} {}", thing.name(), if is_plain { id } else { "of that id" });
+    Err(Refusal::AnalysisNotAllowed { team: caller.team.name.to_string(), what })
 }
 
 #[cfg(test)]

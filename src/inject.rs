@@ -27,14 +27,14 @@ pub struct Outbound {
 #[derive(Clone, Copy, Debug)]
 pub struct Inject;
 
-/// The gateway's own question for the upstream's usage.
+/// A question of the gateway's own, below the upstream's base URL. None if it cannot be written there.
 #[must_use]
-pub(crate) fn usage_request(snapshot: &Snapshot) -> Request<Full<Bytes>> {
+pub(crate) fn own_request(snapshot: &Snapshot, path: &str) -> Option<Request<Full<Bytes>>> {
     let mut request = Request::new(Full::default());
-    *request.uri_mut() = snapshot.origin.uri("/usage").unwrap_or_default();
+    *request.uri_mut() = snapshot.origin.uri(path)?;
     fields::add_own(request.headers_mut());
     authorize(request.headers_mut(), snapshot);
-    request
+    Some(request)
 }
 
 /// Host and key of the upstream: the one place that puts the secret anywhere.

@@ -59,6 +59,7 @@ pub mod forward;
 // Around them.
 pub mod retry;
 pub mod usage;
+pub mod jobs;
 pub mod answer;
 pub mod own;
 pub mod gateway;

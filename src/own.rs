@@ -1,5 +1,5 @@
 //! What the gateway answers itself: `GET /gateway/v1/me` tells a caller how it stands, and
-//! `POST /gateway/v1/explain` whether a chat would be admitted now, without sending or holding anything.
+//! `POST /gateway/v1/explain` whether a call of any route would be admitted now, without sending or holding anything.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
+use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use tower::{Layer, Service};
 
 use crate::admit::body;
+use crate::admit::credits_max::within_max;
 use crate::admit::desk::ask;
 use crate::answer::AnsweredBody;
 use crate::arrival::{Arrival, Refused};
@@ -24,11 +26,12 @@ use crate::config::{Analyses, Config};
 use crate::credits::Credits;
 use crate::credits::budget::{Standing, Whose};
 use crate::desk::Ask;
-use crate::identify::Identified;
+use crate::head;
+use crate::identify::{Identified, may_name};
 use crate::ledger::Span;
 use crate::live::directory::{Caller, QUESTIONS_AT_ONCE, QUESTIONS_PER_MINUTE};
 use crate::refuse::Refusal;
-use crate::route::{Class, Own as Question, Route, schema};
+use crate::route::{Class, Own as Question, Route, Target, schema};
 use crate::routing::Routed;
 use crate::stage::Fork;
 
@@ -115,7 +118,7 @@ where
     B::Error: std::fmt::Display,
 {
     let Identified { routed, caller } = identified;
-    let Routed { arrival: Arrival { mut exchange, snapshot, head, body, .. }, .. } = routed;
+    let Routed { arrival: Arrival { mut exchange, snapshot, head, body, .. }, target } = routed;
     let config = &snapshot.config;
     let team = &caller.team;
     exchange.rate(team.rate.standing());
@@ -135,16 +138,18 @@ where
         let refusal = Refusal::ConcurrencyLimited { team: team.name.to_string(), limit: AT_ONCE, of };
         return Err(Refused::new(exchange, refusal));
     };
-    // How a chat with this head would be asked for.
-    let ask = match ask(&knows.books.desk, &snapshot, &caller, Route::explained(), &head.headers) {
-        Ok(ask) => ask,
+    // How a call of the route with this head would be asked for.
+    let asked = route_in(&target)
+        .and_then(|route| Ok((route, ask(&knows.books.desk, &snapshot, &caller, route, &head.headers)?)));
+    let (route, ask) = match asked {
+        Ok(asked) => asked,
         Err(refusal) => return Err(Refused::new(exchange, refusal)),
     };
     let document = if question == Question::Me {
         me(&knows, &caller, &ask).await
     } else {
         match body::upload(&mut exchange, &snapshot, &head, body, &caller).await {
-            Ok(body) => explain(&knows, config, &caller, &ask, &body),
+            Ok(body) => explain(&knows, config, &caller, (route, &ask), &head, &body),
             Err(refusal) => return Err(Refused::new(exchange, refusal)),
         }
     };
@@ -182,6 +187,7 @@ async fn me(knows: &OwnLayer, caller: &Caller, ask: &Ask) -> Value {
             "all_analyses": matches!(team.analyses, Analyses::All),
         },
         "calls_in_flight": team.calls_in_flight(),
+        "routes": Route::all().filter(|route| team.routes.allow(*route)).map(served).collect::<Vec<_>>(),
         "queue": queue(knows, ask).0,
         "budgets": standings(knows, caller).iter().map(budget).collect::<Vec<_>>(),
         "retries": saved.map(|(copies, saved)| json!({ "copies": copies, "credits_saved": saved })),
@@ -189,19 +195,48 @@ async fn me(knows: &OwnLayer, caller: &Caller, ask: &Ask) -> Value {
     })
 }
 
-/// Whether a chat would be admitted now, and every limit that has a say.
-fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, ask: &Ask, body: &[u8]) -> Value {
+/// Which route is asked about: the chat about a video, unless the query says another.
+fn route_in(target: &Target) -> Result<Route, Refusal> {
+    let Some(label) = target.query.as_deref().and_then(|query| query.strip_prefix("route=")) else {
+        return Ok(Route::explained());
+    };
+    Route::named(label).filter(|route| route.row().is_upstream()).ok_or_else(|| {
+        let reason = "names no route; GET /gateway/v1/me lists those that your team may use".into();
+        Refusal::InvalidField { param: "route".into(), reason }
+    })
+}
+
+/// Why a call of this route would be refused for what it is, by its head and its body.
+fn unfit(knows: &OwnLayer, caller: &Caller, route: Route, head: &Parts, body: &[u8]) -> Vec<Refusal> {
+    let (team, row) = (&caller.team, route.row());
+    let not_allowed = (!team.routes.allow(route))
+        .then(|| Refusal::RouteNotAllowed { team: team.name.to_string(), route: route.label() });
+    let judged = row.body.map_or(Ok(()), |rules| {
+        let asked = schema::judge(rules, body)?;
+        let owners = &knows.books.desk.owners;
+        asked.names.iter().try_for_each(|(thing, id)| may_name(caller, owners, *thing, id))
+    });
+    not_allowed.into_iter().chain(head::key_of_retries(row, head).err()).chain(judged.err()).collect()
+}
+
+/// Whether a call would be admitted now, and every limit that has a say.
+fn explain(
+    knows: &OwnLayer,
+    config: &Config,
+    caller: &Caller,
+    (route, ask): (Route, &Ask),
+    head: &Parts,
+    body: &[u8],
+) -> Value {
     let team = &caller.team;
     let rate = team.rate.standing();
     let reserve = ask.reserve;
     let in_flight = team.calls_in_flight();
     let window_limit = config.upstream.requests_per_minute.get();
     let (queue, full) = queue(knows, ask);
-    let standings = standings(knows, caller);
+    let standings = knows.books.desk.standings(caller.budgets_of(route));
 
-    let mut refusals = Vec::new();
-    let rules = Route::explained().row().body.unwrap_or_default();
-    refusals.extend(schema::judge(rules, body).err());
+    let mut refusals = unfit(knows, caller, route, head, body);
     if rate.left == 0 {
         refusals.push(Refusal::RateLimited {
             team: team.name.to_string(),
@@ -218,13 +253,16 @@ fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, ask: &Ask, body: 
             of: "calls",
         });
     }
+    refusals.extend(within_max(&head.headers, ask).err());
     refusals.extend(full);
-    let tight = standings.iter().filter(|standing| standing.tally.left() < reserve);
+    let tight = standings.iter().filter(|standing| ask.costs && standing.tally.left() < reserve);
     refusals.extend(tight.map(|standing| Refusal::of_budget(standing, reserve, &config.credits.zone)));
 
     json!({
         "admitted": refusals.is_empty(),
+        "route": route.label(),
         "holds": reserve,
+        "needs_idempotency_key": route.row().requires_key,
         "queue": queue,
         "refusals": refusals.iter().map(refused).collect::<Vec<_>>(),
         "limits": {
@@ -234,6 +272,12 @@ fn explain(knows: &OwnLayer, config: &Config, caller: &Caller, ask: &Ask, body: 
             "budgets": standings.iter().map(budget).collect::<Vec<_>>(),
         },
     })
+}
+
+/// A route that a team may use, as it is called.
+fn served(route: Route) -> Value {
+    let row = route.row();
+    json!({ "name": row.label, "method": row.method.as_str(), "path": row.template })
 }
 
 fn standings(knows: &OwnLayer, caller: &Caller) -> Vec<Standing> {
@@ -259,6 +303,7 @@ fn budget(standing: &Standing) -> Value {
             Whose::Organisation => "organisation",
             Whose::Team(_) => "team",
             Whose::Key(_) => "key",
+            Whose::Route { label, .. } => label,
         },
         "period": standing.budget.period,
         "credits": standing.budget.credits,

@@ -163,7 +163,8 @@ pub async fn compare_with<C: Connect>(
     snapshot: &Snapshot,
     reads: &Reads,
 ) -> Result<Comparison, UsageError> {
-    let answer = ask(connect, &snapshot.origin, inject::usage_request(snapshot), BOUNDS).await?;
+    let request = inject::own_request(snapshot, "/usage").unwrap_or_default();
+    let answer = ask(connect, &snapshot.origin, request, BOUNDS).await?;
     if answer.status() != StatusCode::OK {
         return Err(UsageError::Status(answer.status()));
     }
@@ -277,10 +278,12 @@ pub async fn watch<C: Connect>(
         // It counts against the window like any call; callers come first.
         let place = desk.spare_place();
         if place.is_some_and(|mut place| place.sent().is_ok()) {
+            let marks = desk.marks();
             match compare_with(&connect, &snapshot, &reads).await {
                 Ok(comparison) => {
                     let theirs = comparison.theirs;
                     desk.pool(theirs.has_credits(), theirs.end);
+                    desk.billed(marks, theirs.start, theirs.api_used);
                     bill.read(UpstreamReading { at: live.clock().wall(), comparison });
                 }
                 Err(error) => tracing::warn!(%error, "cannot compare the ledger with the upstream's usage"),

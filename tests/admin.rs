@@ -102,7 +102,8 @@ impl Crowd {
         let path = match self.next(6) {
             0 => format!("/{word:x}"),
             1 => format!("/api/v1/{word:x}/{other:x}"),
-            2 => format!("/api/v1/video-analyses?status={word:x}"),
+            // A query of a route that takes none ends the connection.
+            2 if method != "POST" => format!("/api/v1/video-analyses?status={word:x}"),
             3 => format!("/api/v1/video-analyses/{word:x}"),
             _ => format!("/api/v1/video-analyses/{word:x}/chat"),
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use mavera_gateway::books::admission::Asked;
 use mavera_gateway::books::hold::{Closing, Hold};
+use mavera_gateway::books::job::Told;
 use mavera_gateway::books::local::LocalDesk;
 use mavera_gateway::books::queue_counts::QueueCounts;
 use mavera_gateway::clock::Clock;
@@ -14,7 +15,7 @@ use mavera_gateway::config::{Credits as Settings, Reserve, parse};
 use mavera_gateway::credits::Credits;
 use mavera_gateway::credits::budget::{Budget, Budgets, Grant, Whose};
 use mavera_gateway::credits::period::Period;
-use mavera_gateway::ledger::{Basis, Ending, Ledger, NewEnding, NewHold, NewSaving, Receipt};
+use mavera_gateway::ledger::{Basis, Ending, Ledger, NewEnding, NewHold, NewSaving, Note, Receipt};
 use mavera_gateway::meter::Usage;
 use mavera_gateway::metrics::Metrics;
 use mavera_gateway::refuse::Refusal;
@@ -49,6 +50,8 @@ impl Ledger for Counting {
     }
 
     fn saved(&self, _: NewSaving) {}
+
+    fn note(&self, _: Note) {}
 
     fn flush(&self) {}
 }
@@ -92,6 +95,7 @@ pub fn settle(hold: Hold, credits: u64) {
         at: jiff::Timestamp::UNIX_EPOCH,
         sent_at: None,
         copies: 0,
+        job: Told::default(),
     });
 }
 

@@ -3,13 +3,13 @@
 
 use http::{HeaderMap, HeaderValue, header};
 use mavera_gateway::credits::Credits;
-use mavera_gateway::meter::{Finish, Meter, Reading, Usage};
+use mavera_gateway::meter::{Figures, Finish, Meter, Reading, Usage};
 use proptest::prelude::*;
 
 fn read(frames: &[&[u8]]) -> Reading {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    let mut meter = Meter::for_head(&headers);
+    let mut meter = Meter::for_head(&headers, Figures::Usage);
     for frame in frames {
         meter.look(frame);
     }
@@ -65,6 +65,7 @@ proptest! {
             usage: Usage { credits: credits.map(Credits::whole), ..Usage::default() },
             response_id: None,
             finish: credits.map(|_| Finish::Completed),
+            ..Reading::default()
         };
         prop_assert_eq!(&read(&[stream]), &expected);
         prop_assert_eq!(&read(&frames), &expected);

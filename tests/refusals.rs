@@ -56,7 +56,8 @@ async fn what_cannot_be_served_is_refused_in_the_upstreams_own_envelope() {
             "invalid_api_key",
         ),
         ("two keys", with("x-api-key", &rig.key), 400, "invalid_request"),
-        ("another path", rig.request(Method::POST, "/api/v1/responses", "{}"), 404, "unknown_route"),
+        ("another path", rig.request(Method::POST, "/api/v1/workspaces", "{}"), 404, "unknown_route"),
+        ("a route of others", rig.request(Method::POST, "/api/v1/responses", "{}"), 403, "route_not_allowed"),
         ("metrics on the callers' port", rig.request(Method::GET, "/metrics", ""), 404, "unknown_route"),
         ("another method", rig.request(Method::GET, &chat_path(), ""), 405, "method_not_allowed"),
         (

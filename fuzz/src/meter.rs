@@ -1,7 +1,7 @@
 //! What a response says it cost, read from the whole of it at once.
 
 use mavera_gateway::credits::Credits;
-use mavera_gateway::meter::{Finish, Meter, Reading, Usage};
+use mavera_gateway::meter::{Figures, Finish, Meter, Reading, Usage};
 
 use crate::json::{self, Json, Text};
 use crate::split;
@@ -10,7 +10,7 @@ use crate::split;
 pub fn meter(content_type: &'static str) -> Meter {
     let mut headers = http::HeaderMap::new();
     headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
-    Meter::for_head(&headers)
+    Meter::for_head(&headers, Figures::Usage)
 }
 
 /// What the gateway's meter reads of `body`, which must be the same however the body is cut.

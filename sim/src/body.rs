@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::Call;
+use super::call::Call;
 
 /// What comes after the last write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) enum End {
     Stall,
 }
 
-/// A body that writes piece by piece.
+/// A body that writes piece by piece. Dropped before its end, it drops its call, which then has hung up.
 pub(super) struct SimBody {
     writes: VecDeque<Bytes>,
     exact: Option<u64>,
@@ -114,13 +114,5 @@ impl Body for SimBody {
         self.exact.map_or_else(SizeHint::default, |_| {
             SizeHint::with_exact(self.writes.iter().map(|write| write.len() as u64).sum())
         })
-    }
-}
-
-impl Drop for SimBody {
-    fn drop(&mut self) {
-        if let Some(call) = self.call.take() {
-            call.hung_up();
-        }
     }
 }

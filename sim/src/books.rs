@@ -32,9 +32,9 @@ pub struct Received {
     pub status: Option<u16>,
     /// The client went away before the end of the answer.
     pub hung_up: bool,
-    /// Id of the response, if it had one.
+    /// Id of the response, or of what was created, if it had one.
     pub response_id: Option<String>,
-    /// What it was charged.
+    /// What it was charged. A job's price comes here when the job ends.
     pub charged: u64,
 }
 
@@ -55,6 +55,10 @@ pub struct Books {
     pub busiest_window: usize,
     /// Requests that were over the window.
     pub over_window: usize,
+    /// The most jobs that were unfinished at once, by the path of their creates.
+    pub jobs_peak: BTreeMap<String, usize>,
+    /// Calls refused because a cap on concurrency was reached, by path.
+    pub over_cap: BTreeMap<String, usize>,
 }
 
 impl Books {
@@ -64,9 +68,11 @@ impl Books {
         self.charged.values().sum()
     }
 
-    /// Chats received.
+    /// Chats about videos received.
     pub fn chats(&self) -> impl Iterator<Item = &Received> {
-        self.received.iter().filter(|received| received.target.ends_with("/chat"))
+        self.received.iter().filter(|received| {
+            received.target.contains("/video-analyses/") && received.target.ends_with("/chat")
+        })
     }
 
     pub(super) fn began(&mut self, route: &str) {
@@ -74,6 +80,16 @@ impl Books {
         *now += 1;
         let peak = self.peak.entry(route.to_owned()).or_default();
         *peak = (*peak).max(*now);
+    }
+
+    /// That many jobs are unfinished now.
+    pub(super) fn jobs_at_once(&mut self, path: &str, unfinished: usize) {
+        let peak = self.jobs_peak.entry(path.to_owned()).or_default();
+        *peak = (*peak).max(unfinished);
+    }
+
+    pub(super) fn was_over_cap(&mut self, path: &str) {
+        *self.over_cap.entry(path.to_owned()).or_default() += 1;
     }
 
     pub(super) fn ended(&mut self, route: &str) {

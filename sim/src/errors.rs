@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use super::quirks::{OverConcurrency, Quirks};
+
 /// One error answer.
 #[derive(Clone, Debug)]
 pub(super) struct ApiError {
@@ -29,6 +31,16 @@ impl ApiError {
 
     pub(super) fn invalid(code: &str, param: &str, message: &str) -> Self {
         Self::new(400, "invalid_request_error", code, Some(param), message)
+    }
+
+    /// A required field is missing.
+    pub(super) fn missing(param: &str) -> Self {
+        Self::invalid("missing_field", param, "A required field is missing.")
+    }
+
+    /// A field is not as it should be.
+    pub(super) fn not_valid(param: &str) -> Self {
+        Self::invalid("invalid_field", param, "The field is not valid.")
     }
 
     pub(super) fn credits_exhausted() -> Self {
@@ -82,6 +94,11 @@ impl ApiError {
         let mut error = Self::new(429, "rate_limit_error", "rate_limit_exceeded", None, "Too many requests.");
         error.retry_after = retry_after;
         error
+    }
+
+    /// A cap on concurrency is reached. The caps are documented, the answer is not; the wait is invented.
+    pub(super) fn over_cap(quirks: &Quirks) -> Self {
+        Self::rate_limited((quirks.over_concurrency == OverConcurrency::RetryAfter).then_some(15))
     }
 
     /// The type is invented.

@@ -1,28 +1,36 @@
-//! A faithful imitation of the Mavera API, for `demo` and for the tests: base path, keys, analyses,
-//! chat in both generations, the sliding window, credits from one pool, errors, and every quirk of
-//! [`quirks`], with books that a test can read.
+//! A faithful imitation of the Mavera API, for `demo` and for the tests: base path, keys, the model in
+//! both generations, jobs that take their time, Mave and everything else that is served, the sliding
+//! window, credits from one pool, errors, and every quirk of [`quirks`], with books that a test can
+//! read.
 //!
 //! What is documented is imitated as documented; what is invented says so where it stands.
 
-mod analyses;
-mod api;
-mod body;
-pub mod books;
-mod chat;
-mod errors;
+mod values;
 pub mod quirks;
+mod errors;
+pub mod books;
+mod price;
+mod kinds;
+mod jobs;
+mod threads;
+mod state;
+mod call;
+mod body;
+mod sse;
+mod reply;
+mod stream;
+mod api;
 mod server;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use server::serve;
 
-use self::analyses::Analysis;
-use self::books::{Books, Pool, Recharge, SlidingWindow};
-use self::quirks::{Charging, Quirks, Refund};
+use self::books::{Books, SlidingWindow};
+use self::quirks::Quirks;
+use self::state::State;
 use jiff::Timestamp;
 
 /// The analysis that is there from the start, completed.
@@ -67,6 +75,8 @@ pub struct Settings {
     pub dashboard_per_minute: u64,
     /// How long an analysis takes.
     pub analysis_time: Duration,
+    /// How long a focus group takes.
+    pub focus_group_time: Duration,
     /// Deviations, until told otherwise.
     pub quirks: Quirks,
     /// Remembered requests; 0 for a benchmark, where the books would only grow.
@@ -74,7 +84,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// One live key, a Professional plan, and an analysis that takes two minutes.
+    /// One live key, a Professional plan, an analysis that takes two minutes and a focus group that takes one.
     #[must_use]
     pub fn with_key(key: &str) -> Self {
         Self {
@@ -85,6 +95,7 @@ impl Settings {
             recharge: None,
             dashboard_per_minute: 0,
             analysis_time: Duration::from_mins(2),
+            focus_group_time: Duration::from_mins(1),
             quirks: Quirks::default(),
             remember: usize::MAX,
         }
@@ -99,19 +110,6 @@ pub struct Simulator {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug)]
-struct State {
-    settings: Settings,
-    pool: Pool,
-    windows: Vec<SlidingWindow>,
-    analyses: Vec<Analysis>,
-    books: Books,
-    responses: usize,
-    started: Timestamp,
-    /// When the billing period began, where that is not the first of the month, and what had been charged before.
-    billed_since: Option<(Timestamp, u64)>,
-}
-
 impl fmt::Debug for Simulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulator").finish_non_exhaustive()
@@ -122,22 +120,7 @@ impl Simulator {
     /// A simulator that knows one completed analysis, [`DEMO_ANALYSIS`].
     #[must_use]
     pub fn new(settings: Settings, wall: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        let pool = Pool {
-            included: settings.credits,
-            used: 0,
-            dashboard: 0,
-            recharge: settings.recharge.map(|(threshold, amount)| Recharge { threshold, amount }),
-        };
-        let state = State {
-            pool,
-            windows: settings.keys.iter().map(|_| SlidingWindow::default()).collect(),
-            analyses: vec![Analysis::completed(DEMO_ANALYSIS, "Launch film")],
-            books: Books::default(),
-            responses: 0,
-            started: wall(),
-            billed_since: None,
-            settings,
-        };
+        let state = State::new(settings, wall());
         Self { wall: Arc::new(wall), state: Arc::new(Mutex::new(state)) }
     }
 
@@ -145,7 +128,7 @@ impl Simulator {
         (self.wall)()
     }
 
-    /// Looks at the books.
+    /// Looks at the books. The jobs that have ended by now are charged in them.
     pub fn books<R>(&self, look: impl FnOnce(&Books) -> R) -> R {
         look(&self.state().books)
     }
@@ -178,82 +161,13 @@ impl Simulator {
         state.settings.keys = keys;
     }
 
+    /// What is remembered. Whoever looks finds charged what has come due by now: the clock is asked, it
+    /// does not strike.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One request in progress, from its head to its end: what it is charged, and the books about it.
-struct Call {
-    simulator: Simulator,
-    /// Index in the books, if it is remembered.
-    index: Option<usize>,
-    route: String,
-    key: usize,
-    /// To be charged when it ends.
-    owed: u64,
-    charging: Charging,
-    /// Given back at the end: it failed, and failures are refunded.
-    refunded: bool,
-    reset: Arc<AtomicBool>,
-}
-
-impl Call {
-    fn charge(&mut self) {
-        let credits = std::mem::take(&mut self.owed);
-        if credits == 0 || self.refunded {
-            return;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.bills.is_empty() {
+            state.charge_due(self.now());
         }
-        let mut state = self.simulator.state();
-        let bought = state.pool.spend(credits);
-        state.books.recharged += bought;
-        *state.books.charged.entry(self.key).or_default() += credits;
-        if let Some(received) = self.index.and_then(|index| state.books.received.get_mut(index)) {
-            received.charged += credits;
-        }
-    }
-
-    /// A chat owes this much, to be paid when the quirks say.
-    fn owes(&mut self, credits: u64, quirks: &Quirks, fails: bool) {
-        self.owed = credits;
-        self.charging = quirks.charging;
-        self.refunded = fails && quirks.refund == Refund::Yes;
-        if self.charging == Charging::Before {
-            self.charge();
-        }
-    }
-
-    fn finished(mut self) {
-        self.charge();
-        self.end(false);
-    }
-
-    fn hung_up(mut self) {
-        if self.charging == Charging::Always {
-            self.charge();
-        }
-        self.end(true);
-    }
-
-    fn end(&mut self, hung_up: bool) {
-        let now = self.simulator.now();
-        let mut state = self.simulator.state();
-        state.books.ended(&self.route);
-        if let Some(received) = self.index.and_then(|index| state.books.received.get_mut(index)) {
-            received.ended = Some(now);
-            received.hung_up = hung_up;
-        }
-    }
-
-    fn answered(&self, status: u16, response_id: Option<&str>) {
-        let mut state = self.simulator.state();
-        if let Some(received) = self.index.and_then(|index| state.books.received.get_mut(index)) {
-            received.status = Some(status);
-            received.response_id = response_id.map(str::to_owned).or(received.response_id.take());
-        }
-    }
-
-    fn reset_connection(&self) {
-        self.reset.store(true, Ordering::Relaxed);
+        state
     }
 }

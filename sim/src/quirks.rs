@@ -3,40 +3,48 @@
 //!
 //! Quirks are written `name=value`, several separated by `;`. They are set at start
 //! (`sim --quirks`), for all calls from now on (`PUT /sim/quirks`), or for one call: in the field
-//! `x-sim-quirks`, or in the member `sim` of a chat body, which survives a gateway that passes on
-//! bodies but not fields.
+//! `x-sim-quirks`, or in the member `sim` of a JSON body, which survives a gateway that passes on
+//! bodies but not fields. A job remembers those of its create that are about what it takes, what it
+//! costs and where it says so; how its status is written is for each answer to say.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 
+pub use super::values::{
+    Answer, Charging, Fault, Frames, Framing, Generation, JobPrice, NotCompleted, Opaque, OverConcurrency,
+    RateHeaders, Refund, StatusCase, Terminator, UsageQuirk,
+};
+
 /// How the simulator deviates from its plainest behaviour. `Default` is that behaviour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quirks {
-    /// Shape of answers: `generation=new|old`.
+    /// Shape of the answers to video chats: `generation=new|old`.
     pub generation: Generation,
     /// Which events a new-form stream has: `frames=full|six|extra`.
     pub frames: Frames,
     /// How a stream ends: `terminator=both|completed|done|neither`.
     pub terminator: Terminator,
-    /// What the answer says about its cost: `usage=present|absent|no_credits|zero`.
+    /// What the answer says about its cost, be it in `usage` or in the `credits_charged` of a persona:
+    /// `usage=present|absent|no_credits|zero`. Jobs have `job_price` instead.
     pub usage: UsageQuirk,
     /// How a stream is cut into writes: `framing=frame|split|many|crlf|comments|bom`.
     pub framing: Framing,
     /// What goes wrong inside a stream: `fault=none|error_event|envelope|failed|incomplete|close|reset|stall`.
+    /// The opaque streams of Mave and generations know the last three.
     pub fault: Fault,
     /// Before which event it goes wrong: `at=3`.
     pub at: usize,
-    /// How an analysis' status is written: `status_case=lower|upper|unknown`.
+    /// How the status of a job is written: `status_case=lower|upper|unknown`.
     pub status_case: StatusCase,
-    /// What happens instead of an answer: `answer=ok|429|429_bare|500|503|html|empty|not_json|slow_head|slow_body|reset_before|reset_after`.
+    /// What happens instead of an answer:
+    /// `answer=ok|429|429_bare|500|503|402_exhausted|402_budget|402_lapsed|html|empty|not_json|slow_head|slow_body|reset_before|reset_after`.
     pub answer: Answer,
     /// Whether answers carry `X-RateLimit-*`: `rate_headers=present|absent`.
     pub rate_headers: RateHeaders,
-    /// When a chat is charged: `charging=always|before|end`.
+    /// When a call is charged: `charging=always|before|end`. A job: when it ends, or with `before` at its create.
     pub charging: Charging,
-    /// Whether a chat that fails is given back: `refund=no|yes`.
+    /// Whether a stream or a job that fails is given back: `refund=no|yes`.
     pub refund: Refund,
     /// Status of a chat about an analysis that is not completed: `not_completed=409|400|422`.
     pub not_completed: NotCompleted,
@@ -50,6 +58,14 @@ pub struct Quirks {
     pub pace: Duration,
     /// Time until the head of an answer: `delay=0s`.
     pub delay: Duration,
+    /// How long the job that is created takes, if not as long as its kind: `job_takes=90s`.
+    pub job_takes: Option<Duration>,
+    /// What a job costs, or another call that is no chat with a model: `job_cost=150`.
+    pub job_cost: Option<u64>,
+    /// Where a job says what it costs: `job_price=silent|create|get|charged|top`.
+    pub job_price: JobPrice,
+    /// What an opaque stream says about its cost: `opaque=silent|usage`.
+    pub opaque: Opaque,
 }
 
 impl Default for Quirks {
@@ -73,207 +89,11 @@ impl Default for Quirks {
             bytes: 0,
             pace: Duration::ZERO,
             delay: Duration::ZERO,
+            job_takes: None,
+            job_cost: None,
+            job_price: JobPrice::Silent,
+            opaque: Opaque::Silent,
         }
-    }
-}
-
-macro_rules! quirk {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant),+
-        }
-
-        impl $name {
-            /// Every value, for tests that try them all.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($text => Ok(Self::$variant),)+
-                    _ => Err(format!("{text:?} is none of {}", [$($text),+].join(", "))),
-                }
-            }
-        }
-    };
-}
-
-quirk! {
-    /// Which of the two documented response shapes.
-    Generation {
-        /// Responses, from April 2026.
-        New = "new",
-        /// Chat Completions.
-        Old = "old",
-    }
-}
-quirk! {
-    /// Events of a new-form stream.
-    Frames {
-        /// As OpenAI sends them.
-        Full = "full",
-        /// The six names of Mavera's streaming guide alone.
-        Six = "six",
-        /// With event types nobody knows.
-        Extra = "extra",
-    }
-}
-quirk! {
-    /// End of a stream.
-    Terminator {
-        /// `response.completed` and `[DONE]`.
-        Both = "both",
-        /// Without `[DONE]`.
-        Completed = "completed",
-        /// Without `response.completed`, and so without a cost.
-        Done = "done",
-        /// The connection's end alone.
-        Neither = "neither",
-    }
-}
-quirk! {
-    /// What the answer says about its cost.
-    UsageQuirk {
-        /// Everything documented.
-        Present = "present",
-        /// No `usage` at all.
-        Absent = "absent",
-        /// Tokens without credits.
-        NoCredits = "no_credits",
-        /// A cost of nothing.
-        Zero = "zero",
-    }
-}
-quirk! {
-    /// How a stream is cut into writes.
-    Framing {
-        /// One event per write.
-        Frame = "frame",
-        /// Seven bytes per write: through lines and UTF-8 sequences.
-        Split = "split",
-        /// All events in one write.
-        Many = "many",
-        /// Lines end with CRLF.
-        Crlf = "crlf",
-        /// A comment before each event.
-        Comments = "comments",
-        /// A byte order mark first.
-        Bom = "bom",
-    }
-}
-quirk! {
-    /// What goes wrong inside a stream.
-    Fault {
-        /// Nothing.
-        None = "none",
-        /// `event: error` with OpenAI's flat body.
-        ErrorEvent = "error_event",
-        /// Mavera's error envelope as an event.
-        Envelope = "envelope",
-        /// `response.failed`.
-        Failed = "failed",
-        /// `response.incomplete`.
-        Incomplete = "incomplete",
-        /// The connection closes in the middle of the message.
-        Close = "close",
-        /// The connection is reset.
-        Reset = "reset",
-        /// Nothing more comes.
-        Stall = "stall",
-    }
-}
-quirk! {
-    /// How an analysis' status is written.
-    StatusCase {
-        /// `completed`, as the reference has it.
-        Lower = "lower",
-        /// `COMPLETED`, as guides have it.
-        Upper = "upper",
-        /// A word nobody knows.
-        Unknown = "unknown",
-    }
-}
-quirk! {
-    /// What happens instead of an answer.
-    Answer {
-        /// An answer.
-        Ok = "ok",
-        /// 429 with `Retry-After`.
-        RateLimited = "429",
-        /// 429 without.
-        RateLimitedBare = "429_bare",
-        /// 500 with the error envelope.
-        InternalError = "500",
-        /// 503 with the error envelope.
-        Unavailable = "503",
-        /// 502 with a page of HTML, as an edge would send.
-        Html = "html",
-        /// 200 with no content.
-        Empty = "empty",
-        /// 200 with something that is not JSON.
-        NotJson = "not_json",
-        /// The head takes a second per step of `at`.
-        SlowHead = "slow_head",
-        /// The body comes a byte per ten milliseconds.
-        SlowBody = "slow_body",
-        /// The connection is reset before the head.
-        ResetBefore = "reset_before",
-        /// The connection is reset after the body.
-        ResetAfter = "reset_after",
-    }
-}
-quirk! {
-    /// Whether answers carry `X-RateLimit-*`.
-    RateHeaders {
-        /// On every answer, as documented.
-        Present = "present",
-        /// On none.
-        Absent = "absent",
-    }
-}
-quirk! {
-    /// When a chat is charged.
-    Charging {
-        /// At its end, whether or not the client is still there.
-        Always = "always",
-        /// Before any work.
-        Before = "before",
-        /// At its end, only if the client is still there.
-        AtEnd = "end",
-    }
-}
-quirk! {
-    /// Whether a chat that fails is given back.
-    Refund {
-        /// It is not.
-        No = "no",
-        /// It is.
-        Yes = "yes",
-    }
-}
-quirk! {
-    /// Status of a chat about an analysis that is not completed. Undocumented; these are invented.
-    NotCompleted {
-        /// 409
-        Conflict = "409",
-        /// 400
-        BadRequest = "400",
-        /// 422
-        Unprocessable = "422",
-    }
-}
-quirk! {
-    /// Whether being over a concurrency cap names a wait.
-    OverConcurrency {
-        /// 429 with `Retry-After`.
-        RetryAfter = "429",
-        /// 429 without.
-        Bare = "429_bare",
     }
 }
 
@@ -318,6 +138,10 @@ impl Quirks {
             "bytes" => self.bytes = number()?.min(16 << 20),
             "pace" => self.pace = time()?,
             "delay" => self.delay = time()?,
+            "job_takes" => self.job_takes = Some(time()?),
+            "job_cost" => self.job_cost = Some(value.parse().map_err(|_| "is not a number of credits")?),
+            "job_price" => self.job_price = value.parse()?,
+            "opaque" => self.opaque = value.parse()?,
             _ => return Err("is not a quirk".into()),
         }
         Ok(())
@@ -333,7 +157,10 @@ mod tests {
         let quirks = Quirks::default().with("generation=old; fault=reset; at=2; pace=5ms").unwrap();
         assert_eq!((quirks.generation, quirks.fault, quirks.at), (Generation::Old, Fault::Reset, 2));
         assert_eq!(quirks.pace, Duration::from_millis(5));
-        for wrong in ["generation=newest", "colour=red", "pace"] {
+        let job = Quirks::default().with("job_takes=90s; job_cost=150; job_price=charged").unwrap();
+        assert_eq!((job.job_takes, job.job_cost), (Some(Duration::from_secs(90)), Some(150)));
+        assert_eq!(job.job_price, JobPrice::Charged);
+        for wrong in ["generation=newest", "colour=red", "pace", "job_cost=-1"] {
             assert!(Quirks::default().with(wrong).is_err(), "{wrong}");
         }
     }

@@ -12,7 +12,9 @@ use http_body_util::BodyExt;
 
 use super::concurrency::{Permits, Permitted};
 use crate::arrival::{Arrival, Refused};
-use crate::identify::Identified;
+use crate::books::local::LocalDesk;
+use crate::books::owners::Owners;
+use crate::identify::{Identified, may_name};
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
 use crate::record::Exchange;
@@ -44,8 +46,11 @@ pub struct Judged {
 }
 
 /// The stage that reads and judges the body.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadBody;
+#[derive(Clone, Debug)]
+pub struct ReadBody {
+    /// Who knows whose things are.
+    pub(crate) desk: Arc<LocalDesk>,
+}
 
 impl<B> Wait<Permitted<B>> for ReadBody
 where
@@ -55,12 +60,12 @@ where
     type Out = Box<Judged>;
 
     async fn wait(&self, permitted: Permitted<B>) -> Result<Box<Judged>, Refused> {
-        judge(permitted).await
+        judge(permitted, &self.desk.owners).await
     }
 }
 
 /// Cancel-safe: dropped while it waits, it ends the record and gives the permits back.
-async fn judge<B>(permitted: Permitted<B>) -> Result<Box<Judged>, Refused>
+async fn judge<B>(permitted: Permitted<B>, owners: &Owners) -> Result<Box<Judged>, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -70,7 +75,15 @@ where
     let body = match target.route.row().body {
         Some(rules) => {
             let read = upload(&mut exchange, &snapshot, &head, body, &caller).await;
-            match read.and_then(|body| schema::judge(rules, &body).map(|_| body)) {
+            let judged = read.and_then(|body| {
+                let asked = schema::judge(rules, &body)?;
+                asked
+                    .names
+                    .iter()
+                    .try_for_each(|(thing, id)| may_name(&caller, owners, *thing, id))
+                    .map(|()| body)
+            });
+            match judged {
                 Ok(body) => body,
                 Err(refusal) => return Err(Refused::new(exchange, refusal)),
             }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use tower::{Layer, Service};
 
 use super::body::Judged;
+use super::credits_max::within_max;
 use super::patience::patience;
 use crate::arrival::Refused;
 use crate::books::admission::{Admission, Asked, Denied};
@@ -103,7 +104,9 @@ async fn admit(
     again: Option<Came>,
 ) -> Result<Admitted, Refused> {
     let route = judged.target.route;
-    let ask = match ask(desk, &judged.snapshot, &judged.caller, route, &judged.head.headers) {
+    let headers = &judged.head.headers;
+    let asked = ask(desk, &judged.snapshot, &judged.caller, route, headers);
+    let ask = match asked.and_then(|ask| within_max(headers, &ask).map(|()| ask)) {
         Ok(ask) => ask,
         Err(refusal) => return Err(Refused::new(judged.exchange, refusal)),
     };
@@ -134,14 +137,17 @@ pub(crate) fn ask(
     headers: &http::HeaderMap,
 ) -> Result<Ask, Refusal> {
     let row = route.row();
+    let special = caller.team.of_route(route);
+    let reserve = special.and_then(|of_route| of_route.reserve);
     Ok(Ask {
         team: Arc::clone(&caller.who.team),
         weight: caller.team.weight,
         key_id: Arc::clone(&caller.who.key_id),
+        route: route.index(),
         costs: row.costs(),
-        reserve: desk.reserve(&snapshot.config.credits, route),
-        budgets: if row.costs() { caller.budgets.clone() } else { Budgets::default() },
-        cap: row.cap.map(|calls| Cap { route: route.index(), calls }),
+        reserve: reserve.unwrap_or_else(|| desk.reserve(&snapshot.config.credits, route)),
+        budgets: if row.costs() { caller.budgets_of(route).clone() } else { Budgets::default() },
+        cap: row.cap.map(|calls| Cap { calls, team: special.and_then(|of_route| of_route.jobs) }),
         patience: patience(&snapshot.config, &caller.team, headers)?,
     })
 }

@@ -6,4 +6,5 @@ pub mod concurrency;
 pub mod body;
 pub mod rate;
 mod patience;
+pub(crate) mod credits_max;
 pub mod desk;

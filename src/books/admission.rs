@@ -140,8 +140,9 @@ impl LocalDesk {
         let (team, tick) = (Arc::clone(&granted.ask.team), granted.tick);
         let sent_at = self.clock.since_origin();
         let place = Place { desk: Arc::clone(self), team, tick, sent: false, sent_at, came: Some(came) };
-        let cap = granted.ask.cap;
-        let permit = cap.map(|cap| RoutePermit { desk: Arc::clone(self), route: cap.route });
+        let route_team = granted.ask.cap.map(|_| Arc::clone(&granted.ask.team));
+        let permit =
+            route_team.map(|team| RoutePermit { desk: Arc::clone(self), team, route: granted.ask.route });
         let hold = granted.ask.costs.then(|| Hold::new(Arc::clone(self), given, route));
         Admission { place, hold, permit, queued }
     }

@@ -5,6 +5,7 @@ use http::StatusCode;
 use crate::credits::Credits;
 use crate::ledger::{Basis, Ending};
 use crate::meter::{Finish, Reading};
+use crate::route::Cost;
 
 /// Answers that are known to be free: the upstream refused before it worked. Each status with why; what
 /// is not here and gives no figure is in doubt, and stays booked.
@@ -26,10 +27,16 @@ const FREE: [(StatusCode, &str); 11] = [
     (StatusCode::TOO_MANY_REQUESTS, "rate_limited_upstream"),
 ];
 
-/// Decides the ending of a hold. `answered` is the status of the upstream's answer, if there was one;
+/// Why a final figure is not the upstream's own word: its price list says it.
+const FIXED_PRICE: &str = "fixed_price";
+/// Why what a job costs is booked by estimate: it goes on.
+const JOB: &str = "job";
+
+/// Decides the ending of a hold of a call that costs like this. `answered` is the status of the upstream's answer, if there was one;
 /// `whole` whether its body came to its end.
 #[must_use]
 pub fn decide(
+    cost: &Cost,
     reserve: Credits,
     sent: bool,
     answered: Option<StatusCode>,
@@ -47,11 +54,20 @@ pub fn decide(
     if let Some((_, reason)) = FREE.iter().find(|(free, _)| *free == status) {
         return Ending::Voided { reason };
     }
+    match cost {
+        // What was made has its price, whatever became of the rest of its answer.
+        Cost::Fixed(credits) if status.is_success() => {
+            return Ending::Settled { credits: *credits, basis: Basis::Final, reason: FIXED_PRICE };
+        }
+        Cost::Job(_) if status.is_success() => return estimated(JOB),
+        _ => {}
+    }
     match (status.is_success(), whole, reading.finish) {
         (false, ..) => estimated("upstream_error"),
         (true, false, _) | (true, true, None) => estimated("truncated"),
         (true, true, Some(Finish::Failed | Finish::Incomplete)) => estimated("failed_in_stream"),
         (true, true, Some(Finish::Completed)) => estimated("no_usage"),
+        (true, true, Some(Finish::UnderWay)) => estimated("under_way"),
     }
 }
 
@@ -82,6 +98,14 @@ mod tests {
             ("a figure, then broken", true, Some(200), false, reading(Some(3), done), settled(3)),
             ("a refusal with a figure", true, Some(400), true, reading(Some(1), done), settled(1)),
             ("no figure", true, Some(200), true, reading(None, done), doubt("no_usage")),
+            (
+                "in the background",
+                true,
+                Some(200),
+                true,
+                reading(None, Some(Finish::UnderWay)),
+                doubt("under_way"),
+            ),
             ("no terminal frame", true, Some(200), true, reading(None, None), doubt("truncated")),
             ("broken", true, Some(200), false, reading(None, None), doubt("truncated")),
             ("failed", true, Some(200), true, reading(None, Some(Finish::Failed)), doubt("failed_in_stream")),
@@ -95,7 +119,24 @@ mod tests {
             ("429", true, Some(429), true, reading(None, done), void("rate_limited_upstream")),
         ] {
             let status = status.map(|status| StatusCode::from_u16(status).unwrap());
-            assert_eq!(decide(RESERVE, sent, status, whole, &reading), expected, "{what}");
+            assert_eq!(decide(&Cost::InAnswer, RESERVE, sent, status, whole, &reading), expected, "{what}");
+        }
+        let fixed = Cost::Fixed(Credits::whole(50));
+        let at_its_price =
+            Ending::Settled { credits: Credits::whole(50), basis: Basis::Final, reason: "fixed_price" };
+        let job = Cost::Job(Credits::whole(2)..=RESERVE);
+        for (what, cost, status, whole, reading, expected) in [
+            ("made", &fixed, 201, true, reading(None, done), at_its_price),
+            ("made, its answer cut", &fixed, 201, false, reading(None, None), at_its_price),
+            ("made at another price", &fixed, 201, true, reading(Some(40), done), settled(40)),
+            ("not made", &fixed, 400, true, reading(None, done), void("refused_by_upstream")),
+            ("perhaps made", &fixed, 500, true, reading(None, done), doubt("upstream_error")),
+            ("begun", &job, 201, true, reading(None, done), doubt("job")),
+            ("begun, its answer cut", &job, 201, false, reading(None, None), doubt("job")),
+            ("begun, and priced", &job, 201, true, reading(Some(4), done), settled(4)),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(decide(cost, RESERVE, true, Some(status), whole, &reading), expected, "{what}");
         }
     }
 }

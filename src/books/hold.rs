@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::job::Told;
 use super::local::LocalDesk;
 use super::state::Given;
 use crate::credits::Credits;
@@ -11,6 +12,7 @@ use crate::desk::Granted;
 use crate::ledger::{Account, Basis, CallId, Ending, NewEnding, NewHold, Retry};
 use crate::meter::Usage;
 use crate::route::Route;
+use crate::route::query::is_word;
 
 /// How a call ended, for the ledger.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct Closing {
     pub sent_at: Option<Timestamp>,
     /// Copies that were given the same answer.
     pub copies: u32,
+    /// What the answer said of a job that it has begun.
+    pub job: Told,
 }
 
 /// Credits held for one call. Ends once: by [`Hold::end`], or, if it is simply dropped, by rule.
@@ -104,7 +108,13 @@ impl Hold {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let Closing { ending, outcome, response_id, usage, at, sent_at, copies } = closing;
+        let Closing { ending, outcome, response_id, usage, at, sent_at, copies, job } = closing;
+        let begins = self.route.row().job().is_some() && !matches!(ending, Ending::Voided { .. });
+        if begins {
+            let Granted { ask, day, .. } = &*self.given.granted;
+            let id = response_id.as_deref().filter(|id| is_word(id));
+            self.desk.begin_job((self.given.call, self.account()), id, (*day, ask.reserve));
+        }
         let (spent, final_cost) = match ending {
             Ending::Settled { credits, basis: Basis::Final, .. } => (credits, Some(credits)),
             Ending::Settled { credits, .. } => (credits, None),
@@ -127,6 +137,9 @@ impl Hold {
             usage,
             ending,
         });
+        if begins {
+            self.desk.told_at_its_beginning(call, Told { figure: final_cost, ..job });
+        }
         self.release(spent, final_cost);
     }
 
@@ -138,6 +151,9 @@ impl Hold {
         state.open = state.open.saturating_sub(1);
         if let Some(cost) = final_cost {
             state.learned.cost(self.route, cost);
+            state.marks.settled += cost;
+        } else if spent > Credits::ZERO && self.route.row().job().is_none() {
+            state.marks.doubts += 1;
         }
         state.notice_thresholds(&ask.budgets);
         self.desk.turn(&mut state);
@@ -156,6 +172,7 @@ impl Drop for Hold {
             (Ending::Voided { reason: "never_sent" }, "refused")
         };
         let (usage, at) = (Usage::default(), self.desk.clock.wall());
-        self.close(Closing { ending, outcome, response_id: None, usage, at, sent_at: None, copies: 0 });
+        let job = Told::default();
+        self.close(Closing { ending, outcome, response_id: None, usage, at, sent_at: None, copies: 0, job });
     }
 }

@@ -7,7 +7,7 @@ use crate::route::Route;
 
 /// Costs that a learned reserve looks back on.
 pub(super) const LEARNED_FROM: usize = 1024;
-/// Fewer costs than this teach nothing; the floor holds.
+/// Fewer costs than this teach nothing.
 const LEARNED_LEAST: usize = 20;
 
 /// Recent final costs by route.
@@ -36,8 +36,8 @@ impl Learned {
     }
 
     /// What a call of a route is to hold: the dearest in a hundred, of the recent ones of the route: a persona must not
-    /// teach a chat.
-    pub(super) fn reserve(&mut self, floor: Credits, route: Route) -> Credits {
+    /// teach a chat. Before there are enough of them, it is `unlearned`.
+    pub(super) fn reserve(&mut self, unlearned: Credits, floor: Credits, route: Route) -> Credits {
         let Costs { recent, sorted } = &mut self.0[route.index()];
         let sorted = sorted.get_or_insert_with(|| {
             let mut sorted: Vec<_> = recent.iter().copied().collect();
@@ -45,7 +45,7 @@ impl Learned {
             sorted
         });
         if sorted.len() < LEARNED_LEAST {
-            return floor;
+            return unlearned;
         }
         floor.max(sorted[(sorted.len() * 99 / 100).min(sorted.len() - 1)])
     }

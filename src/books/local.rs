@@ -12,8 +12,11 @@ use jiff::{Timestamp, ToSpan};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::bill::{Bills, Marks};
 use super::days::{Days, FOLLOWED_BACK};
+use super::job::Jobs;
 use super::learned::Learned;
+use super::owners::Owners;
 use super::pace::Pace;
 use super::queue_counts::{QueueCounts, Waited};
 use super::state::State;
@@ -22,10 +25,10 @@ use crate::config::{Config, Credits as CreditSettings, Reserve};
 use crate::credits::Credits;
 use crate::credits::budget::{Budgets, Grant, Standing, Whose};
 use crate::credits::period::day_of;
-use crate::desk::{Ask, Desk, Look, Seen, Settings, State as UpstreamState};
+use crate::desk::{Ask, BookedOn, Desk, Look, Seen, Settings, State as UpstreamState};
 use crate::ledger::{Account, CallId, Ledger, NewSaving, Spend};
 use crate::refuse::Refusal;
-use crate::route::Route;
+use crate::route::{Learns, Route};
 
 /// The desk, and all that stands around it.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub struct LocalDesk {
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) clock: Clock,
     pub(super) counts: QueueCounts,
+    /// Whose things are that were made through the gateway.
+    pub owners: Owners,
     state: Mutex<State>,
     /// The alarm is to ring earlier than it was set to.
     pub(super) earlier: Notify,
@@ -82,7 +87,9 @@ impl LocalDesk {
         let mut desk = Desk::new(settings(config), clock.since_origin(), today, days.end());
         for spend in spent {
             let millionths = i64::try_from(spend.credits().millionths()).unwrap_or(i64::MAX);
-            desk.adjust(spend.day, &spend.team.as_str().into(), &spend.key_id.as_str().into(), millionths);
+            let (team, key_id) = (spend.team.as_str().into(), spend.key_id.as_str().into());
+            let route = Route::named(&spend.route).map(Route::index);
+            desk.adjust(spend.day, BookedOn { team: &team, key_id: &key_id, route }, millionths);
         }
         let teams = names(config);
         for name in &teams {
@@ -93,6 +100,9 @@ impl LocalDesk {
             desk,
             days,
             learned: Learned::default(),
+            jobs: Jobs::default(),
+            marks: Marks::default(),
+            bills: Bills::default(),
             next_call: last_call + 1,
             open: 0,
             passed: HashMap::new(),
@@ -101,8 +111,9 @@ impl LocalDesk {
             closing: false,
             pool_resets: None,
         };
+        let owners = Owners::new(Arc::clone(&ledger), clock);
         let (state, earlier, runtime) = (Mutex::new(state), Notify::new(), Handle::try_current().ok());
-        Arc::new(Self { ledger, clock, counts, state, earlier, runtime })
+        Arc::new(Self { ledger, clock, counts, owners, state, earlier, runtime })
     }
 
     /// Another configuration is in force. Who waits for a team that is gone is told so.
@@ -153,9 +164,9 @@ impl LocalDesk {
     }
 
     /// Takes up a correction of what was spent.
-    pub fn adjust(&self, day: Date, team: &Arc<str>, key_id: &Arc<str>, millionths: i64) {
+    pub fn adjust(&self, day: Date, on: BookedOn<'_>, millionths: i64) {
         let mut state = self.state();
-        state.desk.adjust(day, team, key_id, millionths);
+        state.desk.adjust(day, on, millionths);
         self.turn(&mut state);
     }
 
@@ -204,10 +215,14 @@ impl LocalDesk {
     /// What a call of a route is to hold.
     #[must_use]
     pub fn reserve(&self, settings: &CreditSettings, route: Route) -> Credits {
-        match settings.reserve {
-            _ if !route.row().costs() => Credits::ZERO,
-            Reserve::Fixed(credits) => credits,
-            Reserve::Learned { floor } => self.state().learned.reserve(floor, route),
+        let row = route.row();
+        match (row.learns, settings.reserve) {
+            (Learns::Never, _) => row.reserve,
+            (Learns::AsConfigured, Reserve::Fixed(credits)) => credits,
+            (Learns::AsConfigured, Reserve::Learned { floor }) => {
+                self.state().learned.reserve(floor, floor, route)
+            }
+            (Learns::From(floor), _) => self.state().learned.reserve(row.reserve, floor, route),
         }
     }
 

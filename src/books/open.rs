@@ -8,14 +8,16 @@ use jiff::{Timestamp, ToSpan};
 use super::learned::LEARNED_FROM;
 use super::local::LocalDesk;
 use super::queue_counts::QueueCounts;
+use super::{job, owners};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::credits::period::day_of;
-use crate::desk::{ARRIVAL, GRANT_DAYS, KEPT_DAYS, WINDOW};
+use crate::desk::{ARRIVAL, BookedOn, GRANT_DAYS, KEPT_DAYS, WINDOW};
 use crate::ledger::counts::Counts;
 use crate::ledger::{
     Adjusted, Answers, Changes, KnownCall, Ledger, LedgerError, LookBack, Opening, Reading, Reads, file,
 };
+use crate::route::{Route, Thing};
 
 /// How often grants and corrections of the command line are looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -49,6 +51,8 @@ pub fn look_back(config: &Config, clock: Clock) -> LookBack {
         grants: today.checked_sub(GRANT_DAYS.days()).unwrap_or(today),
         costs: LEARNED_FROM,
         sent_since: now.saturating_sub(WINDOW + ARRIVAL).unwrap_or(now),
+        jobs: job::MOST,
+        things: owners::MOST,
         known_since: now.saturating_sub(config.retries.keep).unwrap_or(now),
     }
 }
@@ -78,7 +82,19 @@ impl Books {
         ledger: Arc<dyn Ledger>,
         opening: Opening,
     ) -> Self {
-        let Opening { last_call, totals, spent, grants, costs, sent, last_change, known, saved } = opening;
+        let Opening {
+            last_call,
+            totals,
+            spent,
+            grants,
+            costs,
+            sent,
+            last_change,
+            known,
+            saved,
+            jobs,
+            things,
+        } = opening;
         for total in &totals {
             counts.continue_from(total);
         }
@@ -90,6 +106,11 @@ impl Books {
             desk.learn_from(route, costs);
         }
         desk.set_grants(grants);
+        desk.take_up_jobs(jobs);
+        desk.owners.take_up(things.into_iter().filter_map(|(kind, id, team)| {
+            // What this program does not know is nobody's here.
+            Some((Thing::named(&kind)?, id, team))
+        }));
         // Calls that earlier processes sent within the last minute, as far as they are booked. Reads are not; what the
         // upstream has counted of those, its first answer tells.
         let now = clock.wall();
@@ -156,8 +177,10 @@ impl Watch {
         let since = today.checked_sub(GRANT_DAYS.days()).unwrap_or(today);
         let Changes { grants, adjusted } = reading.changes(since, self.last)?;
         desk.set_grants(grants);
-        for Adjusted { seq, day, team, key_id, millionths } in adjusted {
-            desk.adjust(day, &team.into(), &key_id.into(), millionths);
+        for Adjusted { seq, day, team, key_id, route, millionths } in adjusted {
+            let (team, key_id) = (team.into(), key_id.into());
+            let route = Route::named(&route).map(Route::index);
+            desk.adjust(day, BookedOn { team: &team, key_id: &key_id, route }, millionths);
             self.last = seq;
         }
         self.seen = Some(version);

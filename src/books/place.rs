@@ -99,13 +99,15 @@ impl Drop for Place {
 #[derive(Debug)]
 pub struct RoutePermit {
     pub(super) desk: Arc<LocalDesk>,
+    pub(super) team: Arc<str>,
     pub(super) route: usize,
 }
 
 impl Drop for RoutePermit {
     fn drop(&mut self) {
+        let now = self.desk.clock.since_origin();
         let mut state = self.desk.state();
-        state.desk.free_route(self.route);
+        state.desk.free_route(self.route, &self.team, now);
         self.desk.turn(&mut state);
     }
 }

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio::sync::oneshot;
 
+use super::bill::{Bills, Marks};
 use super::days::Days;
+use super::job::Jobs;
 use super::learned::Learned;
 use crate::credits::budget::{Budget, Budgets, Standing, Tally, Whose};
 use crate::credits::period::written;
@@ -25,6 +27,10 @@ pub(super) struct State {
     pub(super) desk: Desk,
     pub(super) days: Days,
     pub(super) learned: Learned,
+    pub(super) jobs: Jobs,
+    /// What happened since the process began, for readings of the bill, and those.
+    pub(super) marks: Marks,
+    pub(super) bills: Bills,
     pub(super) next_call: CallId,
     /// Calls that hold credits and have not ended.
     pub(super) open: usize,
@@ -90,9 +96,14 @@ impl State {
                 let retry_after = from.saturating_sub(now);
                 Refusal::QueueFull { team: ask.team.to_string(), waiting, retry_after }
             }
-            No::RouteFull { calls } => {
-                let route = ask.cap.and_then(|cap| Route::all().nth(cap.route)).map_or("", Route::label);
-                Refusal::RouteFull { route, limit: calls.get() }
+            No::RouteFull { calls, of_team } => {
+                let route = Route::all().nth(ask.route);
+                Refusal::RouteFull {
+                    team: of_team.then(|| ask.team.to_string()),
+                    route: route.map_or("", Route::label),
+                    limit: calls.get(),
+                    jobs: route.is_some_and(|route| route.row().job().is_some()),
+                }
             }
             No::Short { whose, budget, tally } => {
                 let standing = self.stands(&whose, budget, tally);

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::values::{CreditsText, DurationText, Leaf, ReserveText, SizeText, TimestampText};
-use crate::credits::period::Period;
+use super::team_route::TeamRoute;
+use super::values::{Budget, CreditsText, DurationText, Leaf, ReserveText, SizeText, TimestampText};
 
 /// Configuration of mavera-gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -272,17 +272,6 @@ pub enum BodyStore {
     Ledger,
 }
 
-/// So many credits per calendar period.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct Budget {
-    /// How many. Required.
-    pub(super) credits: Leaf<CreditsText>,
-    /// "day", "week" or "month", by the calendar of `credits.time_zone`. Required.
-    pub(super) period: Leaf<Period>,
-}
-
 /// What is logged besides request records.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -346,11 +335,13 @@ pub struct Team {
     pub(super) max_wait: Leaf<DurationText>,
     /// The team's budget, like { credits = 1500, period = "month" }. Default: none but the organisation's.
     pub(super) budget: Option<Budget>,
-    /// What the team may use, by the names that metrics and logs have: `"video_chat"`, `"video_list"`, `"video_get"`; or
-    /// `"*"`, which leaves out what holds 50 credits or more. Default: the three named.
-    pub(super) routes: Leaf<Vec<String>>,
-    /// Ids of the analyses the team may ask about, as globs. Default `["*"]`, all of them. A team
-    /// without `"*"` may not list analyses.
+    /// What the team may use, by the names that metrics and logs have, such as `"video_chat"` or `"responses"`; or `"*"`, which
+    /// leaves out what holds 50 credits or more. A route can have a budget, a bound on jobs and a reserve of its own:
+    /// `{ name = "video_analyses", budget = { credits = 600, period = "month" }, jobs = 1, reserve = 250 }`. Default:
+    /// `["video_chat", "video_list", "video_get"]`.
+    pub(super) routes: Option<Vec<TeamRoute>>,
+    /// Ids of the analyses the team may ask about, as globs, beside those that it has made through the gateway. Default `["*"]`,
+    /// all of them. A team without `"*"` may not list them, and of focus groups, files and threads it has its own alone.
     pub(super) analyses: Leaf<Vec<String>>,
 }
 

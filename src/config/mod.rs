@@ -4,17 +4,20 @@
 //! [`valid`] where it leads.
 
 pub mod values;
+mod team_route;
 pub mod file;
 pub mod problem;
 mod schema;
+pub mod team;
 pub mod valid;
 mod validate;
 
 pub use self::file::{Durability, LogLevel, OnDisconnect};
 pub use self::schema::schema;
+pub use self::team::{Analyses, CallerKey, Limits, OfRoute, Team};
 pub use self::valid::{
-    Admin, Analyses, Bodies, CallerKey, Config, Credits, Expiry, Ledger, Limits, Oddity, Proxies, Queue,
-    Reserve, Retries, Server, Team, Timeouts, TlsFiles, Tracing, Upstream,
+    Admin, Bodies, Config, Credits, Expiry, Ledger, Oddity, Proxies, Queue, Reserve, Retries, Server,
+    Timeouts, TlsFiles, Tracing, Upstream,
 };
 pub use self::validate::{is_reserved, is_team_name, parse};
 

@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use globset::GlobSet;
 use http::Uri;
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::file::{Durability, LogLevel, OnDisconnect};
+use super::team::{CallerKey, Team};
 use crate::credits::Credits as Amount;
 use crate::credits::budget::Budget;
-use crate::route::Routes;
 use crate::secret::SecretSource;
 
 /// A whole valid configuration.
@@ -74,18 +73,23 @@ impl Config {
             Reserve::Learned { floor } => floor,
         };
         let of_team = |team: &Team| {
-            let own = [(format!("the budget of team {}", team.name), team.budget)];
-            let keys = team.keys.iter().map(|key| (format!("the budget of key {}", key.id), key.budget));
-            own.into_iter().chain(keys).collect::<Vec<_>>()
+            let own = [(format!("the budget of team {}", team.name), team.budget, reserve)];
+            let keys =
+                team.keys.iter().map(|key| (format!("the budget of key {}", key.id), key.budget, reserve));
+            let routes = team.of_routes.iter().map(|of_route| {
+                let key = format!("the budget of team {} for {}", team.name, of_route.route.label());
+                (key, of_route.budget, of_route.reserve.unwrap_or(of_route.route.row().reserve))
+            });
+            own.into_iter().chain(keys).chain(routes).collect::<Vec<_>>()
         };
-        let budgets = [("credits.budget".to_owned(), self.credits.budget)]
+        let budgets = [("credits.budget".to_owned(), self.credits.budget, reserve)]
             .into_iter()
             .chain(self.teams.iter().flat_map(of_team));
-        let odd = budgets.filter_map(|(key, budget)| {
+        let odd = budgets.filter_map(|(key, budget, reserve)| {
             let credits = budget?.credits;
             let message = format!(
                 "{credits} credits are less than the {reserve} that a call holds, so no call is ever admitted; raise it, or \
-                 lower `credits.reserve` (0 says that nothing is to be spent)"
+                 lower what is held (0 says that nothing is to be spent)"
             );
             (credits > Amount::ZERO && credits < reserve).then_some(Oddity { key, message })
         });
@@ -299,71 +303,4 @@ pub enum Reserve {
         /// The least.
         floor: Amount,
     },
-}
-
-/// An internal team and its limits.
-#[derive(Clone, Debug)]
-pub struct Team {
-    /// Name in metrics, logs and refusals.
-    pub name: String,
-    /// Keys that open the gateway for it.
-    pub keys: Vec<CallerKey>,
-    /// What it may do.
-    pub limits: Limits,
-    /// Its claim to the organisation's window beside the others'.
-    pub weight: NonZeroU32,
-    /// How long its calls wait for their turn at most.
-    pub max_wait: Duration,
-    /// Which routes it may use.
-    pub routes: Routes,
-    /// Which analyses it may ask about.
-    pub analyses: Analyses,
-    /// What it may spend.
-    pub budget: Option<Budget>,
-}
-
-/// Limits of one team.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Evenly refilled.
-    pub requests_per_minute: NonZeroU32,
-    /// At once.
-    pub burst: NonZeroU32,
-    /// Calls in flight.
-    pub concurrency: usize,
-    /// Bytes of one request body.
-    pub max_body: usize,
-}
-
-/// Which analyses a team may ask about.
-#[derive(Clone, Debug)]
-pub enum Analyses {
-    /// All of them; the team may list them too.
-    All,
-    /// Those whose id matches one of the globs.
-    Matching(GlobSet),
-}
-
-impl Analyses {
-    /// Whether the team may ask about this id.
-    #[must_use]
-    pub fn allow(&self, id: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Matching(globs) => globs.is_match(id),
-        }
-    }
-}
-
-/// One caller key.
-#[derive(Clone, Debug)]
-pub struct CallerKey {
-    /// The public part.
-    pub id: String,
-    /// SHA-256 of the whole key as sent.
-    pub digest: [u8; 32],
-    /// When it stops working.
-    pub expires: Option<Timestamp>,
-    /// What it may spend.
-    pub budget: Option<Budget>,
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::credits::Credits;
+use crate::credits::period::Period;
 use jiff::{Span, SpanRelativeTo};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
@@ -204,6 +205,17 @@ impl JsonSchema for ReserveText {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [{ "type": "number", "minimum": 0 }, { "const": "learned" }] })
     }
+}
+
+/// So many credits per calendar period.
+#[derive(Clone, Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Budget {
+    /// How many. Required.
+    pub(super) credits: Leaf<CreditsText>,
+    /// "day", "week" or "month", by the calendar of `credits.time_zone`. Required.
+    pub(super) period: Leaf<Period>,
 }
 
 #[cfg(test)]

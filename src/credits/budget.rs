@@ -26,6 +26,15 @@ pub enum Whose {
     Team(Arc<str>),
     /// One caller key's.
     Key(Arc<str>),
+    /// One team's, of one route alone.
+    Route {
+        /// Whose.
+        team: Arc<str>,
+        /// The route, by number.
+        number: usize,
+        /// And by name.
+        label: &'static str,
+    },
 }
 
 /// The budgets that bind one call. Cheap to clone: every call has some.

@@ -36,6 +36,15 @@ impl Credits {
 
     /// The difference, or nothing where it would be negative.
     #[must_use]
+    pub const fn checked_sub(self, other: Self) -> Option<Self> {
+        match self.0.checked_sub(other.0) {
+            Some(left) => Some(Self(left)),
+            None => None,
+        }
+    }
+
+    /// What is left when `other` is taken away, and nothing if that is more.
+    #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }

@@ -91,6 +91,17 @@ impl Account {
     }
 }
 
+/// Whose accounts a call is booked on, beside the organisation's.
+#[derive(Clone, Copy, Debug)]
+pub struct BookedOn<'a> {
+    /// Its team.
+    pub team: &'a Arc<str>,
+    /// The key that it came with.
+    pub key_id: &'a Arc<str>,
+    /// Its route, by number, where it is one that there is yet.
+    pub route: Option<usize>,
+}
+
 /// Whether the budgets of a call have room for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
@@ -112,6 +123,8 @@ pub(super) struct Accounts {
     organisation: Account,
     teams: HashMap<Arc<str>, Account>,
     keys: HashMap<Arc<str>, Account>,
+    /// Of each team, by route.
+    routes: HashMap<Arc<str>, BTreeMap<usize, Account>>,
     grants: Vec<Grant>,
 }
 
@@ -122,6 +135,7 @@ impl Accounts {
             organisation: Account::default(),
             teams: HashMap::new(),
             keys: HashMap::new(),
+            routes: HashMap::new(),
             grants: Vec::new(),
         }
     }
@@ -136,7 +150,8 @@ impl Accounts {
         for account in self.teams.values_mut().chain([&mut self.organisation]) {
             account.roll(&self.bounds, &to, KEPT_OF_GRANTED);
         }
-        for account in self.keys.values_mut() {
+        let of_routes = self.routes.values_mut().flat_map(BTreeMap::values_mut);
+        for account in self.keys.values_mut().chain(of_routes) {
             account.roll(&self.bounds, &to, KEPT);
         }
         self.bounds = to;
@@ -146,34 +161,32 @@ impl Accounts {
         self.grants = grants;
     }
 
-    fn change(&mut self, day: Date, team: &Arc<str>, key_id: &Arc<str>, change: impl Fn(&mut Sums) + Copy) {
+    fn change(&mut self, day: Date, on: BookedOn<'_>, change: impl Fn(&mut Sums) + Copy) {
         self.organisation.change(day, &self.bounds, change);
-        account(&mut self.teams, team).change(day, &self.bounds, change);
-        account(&mut self.keys, key_id).change(day, &self.bounds, change);
+        account(&mut self.teams, on.team).change(day, &self.bounds, change);
+        account(&mut self.keys, on.key_id).change(day, &self.bounds, change);
+        if let Some(route) = on.route {
+            let of_team = self.routes.entry(Arc::clone(on.team)).or_default();
+            of_team.entry(route).or_default().change(day, &self.bounds, change);
+        }
     }
 
     /// Takes up a sum, or a correction of one.
-    pub(super) fn adjust(&mut self, day: Date, team: &Arc<str>, key_id: &Arc<str>, millionths: i64) {
+    pub(super) fn adjust(&mut self, day: Date, on: BookedOn<'_>, millionths: i64) {
         let amount = Credits::from_millionths(millionths.unsigned_abs());
-        self.change(day, team, key_id, |sums| {
+        self.change(day, on, |sums| {
             sums.used = if millionths < 0 { sums.used.saturating_sub(amount) } else { sums.used + amount };
         });
     }
 
     /// Holds credits on today's sums.
-    pub(super) fn hold(&mut self, team: &Arc<str>, key_id: &Arc<str>, reserve: Credits) {
-        self.change(self.bounds.today, team, key_id, |sums| sums.held += reserve);
+    pub(super) fn hold(&mut self, on: BookedOn<'_>, reserve: Credits) {
+        self.change(self.bounds.today, on, |sums| sums.held += reserve);
     }
 
     /// What was held on a day is spent or free.
-    pub(super) fn release(
-        &mut self,
-        day: Date,
-        (team, key_id): (&Arc<str>, &Arc<str>),
-        reserve: Credits,
-        spent: Credits,
-    ) {
-        self.change(day, team, key_id, |sums| {
+    pub(super) fn release(&mut self, day: Date, on: BookedOn<'_>, reserve: Credits, spent: Credits) {
+        self.change(day, on, |sums| {
             sums.held = sums.held.saturating_sub(reserve);
             sums.used += spent;
         });
@@ -184,6 +197,7 @@ impl Accounts {
             Whose::Organisation => Some(&self.organisation),
             Whose::Team(name) => self.teams.get(name),
             Whose::Key(id) => self.keys.get(id),
+            Whose::Route { team, number, .. } => self.routes.get(team)?.get(number),
         }
     }
 
@@ -200,7 +214,7 @@ impl Accounts {
         let name = match whose {
             Whose::Organisation => "organisation",
             Whose::Team(name) => name,
-            Whose::Key(_) => return Credits::ZERO,
+            Whose::Key(_) | Whose::Route { .. } => return Credits::ZERO,
         };
         let today = self.bounds.today;
         let of_name = self.grants.iter().filter(|grant| grant.team == name && grant.from <= today);

@@ -34,11 +34,17 @@ impl Desk {
         if let Some((trouble, look)) = self.upstream.stops(ask.costs, now) {
             return Look { position: 1, from: look, refused: Some(No::Upstream { trouble, look }) };
         }
-        if self.goes_at_once(ask, now) {
+        let is_free =
+            ask.cap.is_none_or(|cap| !self.routes.is_full(ask, cap, self.turns.standing(ask.route)));
+        if is_free && self.goes_at_once(ask, now) {
             return Look { position: 1, from: now, refused: None };
         }
         let (position, from) = (self.turns.before(&ask.team, in_turn) + 1, self.earliest(&ask.team, now));
-        let waiter = Waiter { ticket: self.next, ask: ask.clone(), joined: now, lacks: None, unfunded: None };
+        let lacks = match self.lack(ask, false) {
+            Ok(Some(Lack::OfRoute)) => Some(Lack::OfRoute),
+            _ => None,
+        };
+        let waiter = Waiter { ticket: self.next, ask: ask.clone(), joined: now, lacks, unfunded: None };
         let full = No::QueueFull { waiting: self.settings.waiting, from };
         let full = (waiting >= self.settings.waiting).then_some(full);
         Look { position, from, refused: self.hopeless(&waiter, now).or(full) }
@@ -63,8 +69,16 @@ impl Desk {
     /// Why a call that has waited in vain, or would, is not served.
     pub(super) fn no(&self, waiter: &Waiter, now: Moment) -> No {
         match (waiter.lacks, waiter.ask.cap) {
-            (Some(Lack::OfRoute), Some(cap)) => No::RouteFull { calls: cap.calls },
-            (Some(Lack::Shared | Lack::OfKey), _) if !waiter.ask.budgets.0.is_empty() => {
+            (Some(Lack::OfRoute), Some(cap)) => {
+                let (_, of_team) = self.routes.taken(waiter.ask.route, &waiter.ask.team);
+                match cap.team.filter(|most| of_team >= most.get()) {
+                    Some(calls) => No::RouteFull { calls, of_team: true },
+                    None => No::RouteFull { calls: cap.calls, of_team: false },
+                }
+            }
+            (Some(Lack::Shared | Lack::OfKey | Lack::OfRoutesBudget), _)
+                if !waiter.ask.budgets.0.is_empty() =>
+            {
                 let index = match self.accounts.room(&waiter.ask.budgets, waiter.ask.reserve) {
                     Room::Short { index, .. } => index,
                     // One of its team in front of it is short of what it would have.
@@ -138,6 +152,15 @@ impl Desk {
             (State::Serving | State::Slow, Some(_)) => State::WindowClosed,
             (state, _) => state,
         }
+    }
+
+    /// How many of a route are under way, and how many calls wait for one.
+    #[must_use]
+    pub fn of_route(&self, route: usize) -> (usize, usize) {
+        let (taken, _) = self.routes.taken(route, "");
+        let waits = |waiter: &&Waiter| waiter.lacks == Some(Lack::OfRoute) && waiter.ask.route == route;
+        let queues = self.turns.teams.values().map(|team| team.queue.iter().filter(waits).count());
+        (taken, queues.sum())
     }
 
     /// Calls of a team that wait.

@@ -14,6 +14,7 @@ mod window;
 mod accounts;
 mod terms;
 mod turns;
+mod routes;
 mod upstream;
 mod state;
 mod serve;
@@ -22,7 +23,7 @@ mod look;
 #[cfg(test)]
 mod tests;
 
-pub use self::accounts::{GRANT_DAYS, KEPT_DAYS};
+pub use self::accounts::{BookedOn, GRANT_DAYS, KEPT_DAYS};
 pub use self::look::Look;
 pub use self::state::Desk;
 pub use self::terms::{

@@ -1,11 +1,13 @@
 //! Who is served next, and who is turned away: what becomes of calls that wait.
 
+use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::state::Desk;
-use super::terms::{No, Outcome, Refused};
-use super::turns::Waiter;
+use super::terms::{No, Outcome, Refused, Ticket};
+use super::turns::{Lack, Waiter};
 use super::window::Moment;
 
 /// How late spaced calls may be and still be made up for: the ideal times go on meanwhile.
@@ -40,7 +42,52 @@ impl Desk {
             for name in names {
                 self.look_again(&name, now, outcomes);
             }
+            self.offer_routes(now, outcomes);
         }
+    }
+
+    /// Offers what is free of capped routes to those that wait for it, to whoever's team has had the least of the route first.
+    fn offer_routes(&mut self, now: Moment, outcomes: &mut Vec<Outcome>) {
+        // Whoever is passed over, for its team's own bound say, is not looked at again.
+        let mut passed = HashSet::new();
+        while let Some((name, ticket)) = self.next_of_a_route(&passed, now) {
+            passed.insert(ticket);
+            let Some(team) = self.turns.teams.get(&name) else { return };
+            let Some(index) = team.place_of(ticket) else { return };
+            let waiter = &team.queue[index];
+            let behind = team.lacks_in_front(waiter);
+            match self.lack(&waiter.ask, false).map(|lack| lack.or(behind)) {
+                Ok(None) if self.goes_at_once(&waiter.ask, now) => {
+                    let Some(waiter) = self.turns.take(&name, index, now) else { return };
+                    outcomes.push(Outcome::granted(self.grant(waiter, now)));
+                }
+                Ok(lack) => self.turns.lacks(&name, index, lack, now),
+                Err(no) => self.turn_one_away(&name, index, no, now, outcomes),
+            }
+        }
+    }
+
+    /// The call that what is free of its route is for: the oldest of the team that has had the least, ties by name.
+    fn next_of_a_route(&self, passed: &HashSet<Ticket>, now: Moment) -> Option<(Arc<str>, Ticket)> {
+        let waits = |waiter: &&Waiter| {
+            let standing = self.turns.standing(waiter.ask.route);
+            waiter.lacks == Some(Lack::OfRoute)
+                && !passed.contains(&waiter.ticket)
+                && waiter.ask.cap.is_some_and(|cap| !self.routes.is_full(&waiter.ask, cap, standing))
+        };
+        let waiting = self.turns.teams.iter();
+        let waiting =
+            waiting.flat_map(|(name, team)| team.queue.iter().filter(waits).map(move |w| (name, w)));
+        let next = waiting.reduce(|best, other| {
+            let (ask, next) = (&other.1.ask, &best.1.ask);
+            let is_before = match ask.route.cmp(&next.route) {
+                Ordering::Equal => self.routes.is_before(ask, next, now),
+                // Routes have nothing to do with each other.
+                order => order.is_lt(),
+            };
+            if is_before { other } else { best }
+        });
+        next.map(|(name, waiter)| (Arc::clone(name), waiter.ticket))
     }
 
     /// When the next call may be let through, if any lacks nothing but its turn and a place is free.
@@ -60,16 +107,20 @@ impl Desk {
             let team = self.turns.teams.get(&name)?;
             let index = team.queue.iter().position(|waiter| waiter.lacks.is_none())?;
             let waiter = &team.queue[index];
-            let lack = self.lack(&waiter.ask).map(|lack| lack.or_else(|| team.lacks_in_front(waiter)));
+            let lack = self.lack(&waiter.ask, true).map(|lack| lack.or_else(|| team.lacks_in_front(waiter)));
             match lack {
                 Ok(None) => return self.turns.take(&name, index, now),
-                Ok(lack) => self.turns.lacks(&name, index, lack, now),
+                Ok(lack) => {
+                    // What is free of its route may be another's.
+                    self.freed |= waiter.ask.cap.is_some();
+                    self.turns.lacks(&name, index, lack, now);
+                }
                 Err(no) => self.turn_one_away(&name, index, no, now, outcomes),
             }
         }
     }
 
-    /// Looks whether calls of a team that lacked something still do. One that does not is as one that comes anew, but for its
+    /// Looks whether calls of a team that lacked something, not of their route, still do. One that does not is as one that comes anew, but for its
     /// place in the team's queue.
     fn look_again(&mut self, name: &Arc<str>, now: Moment, outcomes: &mut Vec<Outcome>) {
         if let Some(team) = self.turns.teams.get_mut(name) {
@@ -80,11 +131,11 @@ impl Desk {
             && index < team.queue.len()
         {
             let waiter = &team.queue[index];
-            if waiter.lacks.is_none() || team.lacks_in_front(waiter).is_some() {
+            if matches!(waiter.lacks, None | Some(Lack::OfRoute)) || team.lacks_in_front(waiter).is_some() {
                 index += 1;
                 continue;
             }
-            match self.lack(&waiter.ask) {
+            match self.lack(&waiter.ask, false) {
                 Ok(None) if self.goes_at_once(&waiter.ask, now) => {
                     let Some(waiter) = self.turns.take(name, index, now) else { return };
                     outcomes.push(Outcome::granted(self.grant(waiter, now)));

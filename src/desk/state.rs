@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::accounts::{Accounts, Room};
+use super::accounts::{Accounts, BookedOn, Room};
+use super::routes::Routes;
 use super::terms::{Ask, Granted, No, Refused, Settings, Ticket, Verdict};
 use super::turns::{Lack, Turns, Waiter};
 use super::upstream::{Change, Seen, Upstream};
@@ -20,8 +21,7 @@ pub struct Desk {
     pub(super) accounts: Accounts,
     pub(super) turns: Turns,
     pub(super) upstream: Upstream,
-    /// Calls in flight of each route that is capped.
-    in_flight: Vec<usize>,
+    pub(super) routes: Routes,
     pub(super) next: Ticket,
     /// The ideal moment of the last spaced call, so that lateness does not add up.
     pub(super) spaced: Option<Moment>,
@@ -41,7 +41,7 @@ impl Desk {
             accounts: Accounts::new(today),
             turns: Turns::new(),
             upstream: Upstream::default(),
-            in_flight: Vec::new(),
+            routes: Routes::default(),
             next: Ticket(0),
             spaced: None,
             day_ends,
@@ -70,8 +70,8 @@ impl Desk {
     }
 
     /// Takes up a sum that was spent, or a correction.
-    pub fn adjust(&mut self, day: Date, team: &Arc<str>, key_id: &Arc<str>, millionths: i64) {
-        self.accounts.adjust(day, team, key_id, millionths);
+    pub fn adjust(&mut self, day: Date, on: BookedOn<'_>, millionths: i64) {
+        self.accounts.adjust(day, on, millionths);
         self.freed = true;
     }
 
@@ -111,7 +111,7 @@ impl Desk {
             self.upstream.refused();
             return Verdict::Refused(Box::new(Refused { ask, no: No::Upstream { trouble, look } }));
         }
-        let lack = self.lack(&ask);
+        let lack = self.lack(&ask, false);
         let team = self.turns.called(&ask.team, ask.weight, now);
         let full = is_bounded && team.queue.len() >= self.settings.waiting;
         let mut waiter = Waiter { ticket, ask, joined, lacks: None, unfunded: None };
@@ -126,6 +126,9 @@ impl Desk {
         if waiter.lacks_credits() {
             waiter.unfunded = Some(now);
         }
+        if waiter.ask.cap.is_some() {
+            self.routes.join(&waiter.ask, now);
+        }
         if let Some(no) = self.hopeless(&waiter, now) {
             return refused(waiter, no);
         }
@@ -137,8 +140,9 @@ impl Desk {
         Verdict::Waits(ticket)
     }
 
-    /// What a call lacks at this moment besides its turn, or that it lacks it for good.
-    pub(super) fn lack(&self, ask: &Ask) -> Result<Option<Lack>, No> {
+    /// What a call lacks at this moment besides its turn, or that it lacks it for good. One that `stands` in turn is one of
+    /// those that what is free of its route is for.
+    pub(super) fn lack(&self, ask: &Ask, stands: bool) -> Result<Option<Lack>, No> {
         if ask.costs
             && let Room::Short { index, passes } = self.accounts.room(&ask.budgets, ask.reserve)
         {
@@ -147,10 +151,12 @@ impl Desk {
             return match whose {
                 _ if !comes => Err(self.short(ask, index)),
                 Whose::Key(_) => Ok(Some(Lack::OfKey)),
+                Whose::Route { .. } => Ok(Some(Lack::OfRoutesBudget)),
                 Whose::Organisation | Whose::Team(_) => Ok(Some(Lack::Shared)),
             };
         }
-        let full = ask.cap.is_some_and(|cap| self.in_flight(cap.route) >= cap.calls.get());
+        let standing = if stands { 0 } else { self.turns.standing(ask.route) };
+        let full = ask.cap.is_some_and(|cap| self.routes.is_full(ask, cap, standing));
         Ok(full.then_some(Lack::OfRoute))
     }
 
@@ -158,10 +164,6 @@ impl Desk {
     pub(super) fn short(&self, ask: &Ask, index: usize) -> No {
         let (whose, budget) = &ask.budgets.0[index];
         No::Short { whose: whose.clone(), budget: *budget, tally: self.accounts.tally(whose, *budget) }
-    }
-
-    fn in_flight(&self, route: usize) -> usize {
-        self.in_flight.get(route).copied().unwrap_or(0)
     }
 
     /// Places that are free now; none while the upstream wants to be left alone.
@@ -200,12 +202,10 @@ impl Desk {
             if let Room::For(least) = self.accounts.room(&ask.budgets, ask.reserve) {
                 left = least;
             }
-            self.accounts.hold(&ask.team, &ask.key_id, ask.reserve);
+            self.accounts.hold(ask.booked_on(), ask.reserve);
         }
-        if let Some(cap) = ask.cap {
-            let routes = self.in_flight.len().max(cap.route + 1);
-            self.in_flight.resize(routes, 0);
-            self.in_flight[cap.route] += 1;
+        if ask.cap.is_some() {
+            self.routes.take(&ask, now);
         }
         Box::new(Granted { ask, ticket, joined, tick, day: self.accounts.today(), left })
     }
@@ -248,15 +248,18 @@ impl Desk {
 
     /// A call that costs has ended: what was held of it is spent or free.
     pub fn end(&mut self, ask: &Ask, day: Date, spent: Credits) {
-        self.accounts.release(day, (&ask.team, &ask.key_id), ask.reserve, spent);
+        self.accounts.release(day, ask.booked_on(), ask.reserve, spent);
         self.freed = true;
     }
 
-    /// A call of a capped route is over.
-    pub fn free_route(&mut self, route: usize) {
-        if let Some(in_flight) = self.in_flight.get_mut(route) {
-            *in_flight = in_flight.saturating_sub(1);
-            self.freed = true;
-        }
+    /// A call of a capped route goes on, or went on before there was this desk, as a job: it has one of its route.
+    pub fn take_route(&mut self, route: usize, team: &Arc<str>, now: Moment) {
+        self.routes.take_up(route, team, now);
+    }
+
+    /// A call of a capped route, or its job, is over.
+    pub fn free_route(&mut self, route: usize, team: &str, now: Moment) {
+        self.routes.free(route, team, now);
+        self.freed = true;
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 
+use super::accounts::BookedOn;
 use super::upstream::Trouble;
 use super::window::{Moment, Tick};
 use crate::credits::Credits;
@@ -35,13 +36,13 @@ pub struct Patience {
     pub most: Duration,
 }
 
-/// What the upstream takes of a route at once.
+/// What may be under way of a route at once: calls, or the jobs that they start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cap {
-    /// Which route.
-    pub route: usize,
-    /// How many calls of it.
+    /// As many as the upstream takes.
     pub calls: NonZeroUsize,
+    /// As many of them as the team may have, where that is less.
+    pub team: Option<NonZeroUsize>,
 }
 
 /// What a call asks for.
@@ -53,6 +54,8 @@ pub struct Ask {
     pub weight: NonZeroU32,
     /// The key that it is booked on.
     pub key_id: Arc<str>,
+    /// Which route it is of, by its number.
+    pub route: usize,
     /// Whether it costs credits.
     pub costs: bool,
     /// What to hold for it.
@@ -63,6 +66,18 @@ pub struct Ask {
     pub cap: Option<Cap>,
     /// How long it can wait.
     pub patience: Patience,
+}
+
+impl Ask {
+    /// Whose accounts it is booked on.
+    pub(super) fn booked_on(&self) -> BookedOn<'_> {
+        BookedOn { team: &self.team, key_id: &self.key_id, route: Some(self.route) }
+    }
+
+    /// Its route, where that is held to something.
+    pub(super) fn capped(&self) -> Option<usize> {
+        self.cap.map(|_| self.route)
+    }
 }
 
 /// The order in which calls came.
@@ -124,10 +139,12 @@ pub enum No {
         /// When it would be its turn at the earliest.
         from: Moment,
     },
-    /// The upstream takes no more of its route at once.
+    /// As many are under way of its route as may be.
     RouteFull {
-        /// How many it takes.
+        /// How many.
         calls: NonZeroUsize,
+        /// Whether it is the team's own bound.
+        of_team: bool,
     },
     /// A budget has no room for it.
     Short {

@@ -21,7 +21,9 @@ pub(super) enum Lack {
     Shared,
     /// Credits of its key.
     OfKey,
-    /// What the upstream takes of its route at once.
+    /// Credits that its team may spend on its route.
+    OfRoutesBudget,
+    /// A place of its route, of which only so many are under way at once.
     OfRoute,
 }
 
@@ -50,7 +52,7 @@ impl Waiter {
 
     /// Whether it waits for credits, and not for its turn or its route.
     pub(super) fn lacks_credits(&self) -> bool {
-        matches!(self.lacks, Some(Lack::Shared | Lack::OfKey))
+        matches!(self.lacks, Some(Lack::Shared | Lack::OfKey | Lack::OfRoutesBudget))
     }
 
     /// Whether one that lacks something and is older keeps this one from going first.
@@ -58,13 +60,13 @@ impl Waiter {
         match older.lacks {
             None => false,
             Some(Lack::Shared) => {
-                let shared = |(whose, _): &(Whose, Budget)| !matches!(whose, Whose::Key(_));
+                let shared =
+                    |(whose, _): &(Whose, Budget)| matches!(whose, Whose::Organisation | Whose::Team(_));
                 self.ask.costs && self.ask.budgets.0.iter().any(shared)
             }
             Some(Lack::OfKey) => self.ask.costs && self.ask.key_id == older.ask.key_id,
-            Some(Lack::OfRoute) => {
-                matches!((&self.ask.cap, &older.ask.cap), (Some(a), Some(b)) if a.route == b.route)
-            }
+            Some(Lack::OfRoutesBudget) => self.ask.costs && self.ask.route == older.ask.route,
+            Some(Lack::OfRoute) => self.ask.cap.is_some() && self.ask.capped() == older.ask.capped(),
         }
     }
 }
@@ -116,6 +118,8 @@ pub(super) struct Turns {
     expires: Moment,
     /// Calls that lack nothing but their turn.
     pub(super) in_turn: usize,
+    /// Of those by route, where it is capped: they stand for what is free of it.
+    standing: BTreeMap<usize, usize>,
     /// Calls that wait.
     pub(super) waiting: usize,
     /// When they have waited as long as they may.
@@ -130,6 +134,7 @@ impl Turns {
             active: 0,
             expires: Moment::MAX,
             in_turn: 0,
+            standing: BTreeMap::new(),
             waiting: 0,
             deadlines: BTreeMap::new(),
         }
@@ -202,17 +207,25 @@ impl Turns {
         let Some(team) = self.teams.get_mut(&name) else { return };
         self.deadlines.insert((waiter.deadline(), waiter.ticket), Arc::clone(&name));
         let at = team.queue.partition_point(|other| other.ticket < waiter.ticket);
-        let in_turn = waiter.lacks.is_none();
+        let (in_turn, route) = (waiter.lacks.is_none(), waiter.ask.capped());
         team.queue.insert(at, waiter);
         self.waiting += 1;
         if in_turn {
-            self.counts_in_turn(&name, now);
+            self.counts_in_turn(&name, route, now);
         }
     }
 
-    /// A call of a team lacks nothing but its turn from now on.
-    fn counts_in_turn(&mut self, name: &str, now: Moment) {
+    /// Calls that lack nothing but their turn, of a route.
+    pub(super) fn standing(&self, route: usize) -> usize {
+        self.standing.get(&route).copied().unwrap_or(0)
+    }
+
+    /// A call of a team, of this route if that is capped, lacks nothing but its turn from now on.
+    fn counts_in_turn(&mut self, name: &str, route: Option<usize>, now: Moment) {
         let Some(team) = self.teams.get_mut(name) else { return };
+        if let Some(route) = route {
+            *self.standing.entry(route).or_default() += 1;
+        }
         if team.in_turn == 0 {
             team.tag = team.tag.max(self.virtual_time);
             team.backlog = Some((now, 0));
@@ -221,8 +234,11 @@ impl Turns {
         self.in_turn += 1;
     }
 
-    fn counts_in_turn_no_more(&mut self, name: &str, now: Moment) {
+    fn counts_in_turn_no_more(&mut self, name: &str, route: Option<usize>, now: Moment) {
         let Some(team) = self.teams.get_mut(name) else { return };
+        if let Some(standing) = route.and_then(|route| self.standing.get_mut(&route)) {
+            *standing -= 1;
+        }
         team.in_turn -= 1;
         self.in_turn -= 1;
         // A team that waits for its turn has called until now.
@@ -241,13 +257,13 @@ impl Turns {
         if waiter.lacks_credits() {
             waiter.unfunded.get_or_insert(now);
         }
-        let after = (waiter.deadline(), waiter.ticket);
+        let (after, route) = ((waiter.deadline(), waiter.ticket), waiter.ask.capped());
         if let Some(name) = self.deadlines.remove(&before) {
             self.deadlines.insert(after, name);
         }
         match (was.is_some(), lack.is_some()) {
-            (true, false) => self.counts_in_turn(name, now),
-            (false, true) => self.counts_in_turn_no_more(name, now),
+            (true, false) => self.counts_in_turn(name, route, now),
+            (false, true) => self.counts_in_turn_no_more(name, route, now),
             _ => {}
         }
     }
@@ -258,7 +274,7 @@ impl Turns {
         self.deadlines.remove(&(waiter.deadline(), waiter.ticket));
         self.waiting -= 1;
         if waiter.lacks.is_none() {
-            self.counts_in_turn_no_more(name, now);
+            self.counts_in_turn_no_more(name, waiter.ask.capped(), now);
         }
         Some(waiter)
     }

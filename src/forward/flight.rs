@@ -17,6 +17,7 @@ use super::body::read_on::ReadOn;
 use super::body::told::{Telling, Told};
 use super::deadline::Deadline;
 use super::drain::Drain;
+use super::noted::Noted;
 use super::why::{Why, seen};
 use crate::admit::body::Judged;
 use crate::admit::desk::Admitted;
@@ -157,12 +158,13 @@ pub(super) async fn fly<C: Connect>(
     let seen = seen(head.status, judged.target.route.row().costs());
     // Which of the three reasons it is, the body says.
     let why = (head.status == StatusCode::PAYMENT_REQUIRED).then(|| Why::new(place.desk()));
+    let noted = Noted::of(place.desk(), &judged, head.status);
     place.answered(said, seen);
     if let Some(came) = came {
         judged.exchange.put_back();
         return Err(Flown::PutBack(judged, came));
     }
-    let Judged { exchange, snapshot, permits, head: asked, .. } = *judged;
+    let Judged { exchange, snapshot, permits, head: asked, target, .. } = *judged;
     let is_head = asked.method == Method::HEAD;
     if head.status == StatusCode::UNAUTHORIZED {
         return Err(Flown::Refused(Refused::new(exchange, Refusal::UpstreamCredentials)));
@@ -180,10 +182,10 @@ pub(super) async fn fly<C: Connect>(
     }
     exchange.tell_standing(answer.headers_mut());
     let cuts = snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel;
-    let meter = Some(Meter::for_head(&head.headers));
+    let meter = Some(Meter::for_head(&head.headers, target.route.row().figures));
     let body = Driven::new(incoming, Lent { connection, pool: Arc::clone(&shared.pool) }, deadline);
     let body = Cleared::new(body, mask, trailers_announced(&head.headers));
-    let body = Told::new(body, Box::new(Telling { meter, exchange, permits, why }));
+    let body = Told::new(body, Box::new(Telling { meter, exchange, permits, why, noted }));
     let mut body = Box::new(Late::new(ReadOn::new(body, Some(shared.drain.clone()), cuts)));
     if is_head {
         // These two have none (RFC 9110 §8.6).

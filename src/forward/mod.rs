@@ -7,6 +7,7 @@ mod deadline;
 pub mod drain;
 pub mod body;
 mod why;
+mod noted;
 mod flight;
 
 use std::pin::Pin;

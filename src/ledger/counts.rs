@@ -10,11 +10,11 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use prometheus::{Counter, CounterVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::disk::Disk;
-use super::facts::{Basis, Command, Ending};
+use super::facts::{Basis, Command, Ending, JobEvent, NewJob};
 use super::opening::Total;
 use crate::credits::Credits;
 use crate::metrics::{Metrics, OTHER};
-use crate::route::Route;
+use crate::route::{Route, Routes};
 
 /// Of tokens.
 const DIRECTIONS: [&str; 2] = ["input", "output"];
@@ -66,18 +66,16 @@ struct OfTeam {
 /// The series of a team's calls of a route.
 #[derive(Debug)]
 struct OfRoute {
-    /// Final, and estimated.
-    credits: [Counter; 2],
+    /// By what they rest on.
+    credits: [Option<Counter>; BASES.len()],
     tokens: [IntCounter; DIRECTIONS.len()],
 }
 
 impl OfRoute {
     fn count(&self, basis: Basis, credits: Credits) {
-        let at = match basis {
-            Basis::Final => 0,
-            Basis::Estimated => 1,
-        };
-        self.credits[at].inc_by(credits.as_f64());
+        if let Some(counter) = &self.credits[basis as usize] {
+            counter.inc_by(credits.as_f64());
+        }
     }
 
     fn count_tokens(&self, counts: [u64; 2]) {
@@ -94,7 +92,7 @@ impl Counts {
         Self {
             credits: metrics.amounts(
                 "credits_used_total",
-                "Credits booked, by team and route; basis is final for the upstream's own figure, estimated for a reserve that stays booked in doubt. Continues from the ledger over a restart.",
+                "Credits booked, by team and route; basis is final for the upstream's own figure, derived for what follows from its bill, estimated for a reserve that stays booked in doubt. Jobs are counted when their cost is known, or nobody has seen their end. Continues from the ledger over a restart.",
                 &["team", "route", "basis"],
             ),
             tokens: metrics.counters(
@@ -157,7 +155,7 @@ impl Counts {
         let _ = self.overruns.remove_label_values(&[team]);
         let _ = self.saved.remove_label_values(&[team]);
         for at in 0..=Route::COUNT {
-            for basis in [Basis::Final, Basis::Estimated] {
+            for basis in BASES {
                 let _ = self.credits.remove_label_values(&[team, label(at), basis.as_str()]);
             }
             for direction in DIRECTIONS {
@@ -172,7 +170,9 @@ impl Counts {
             saved: self.saved.with_label_values(&[team]),
             routes: std::array::from_fn(|_| OnceLock::new()),
         };
-        for route in Route::all().filter(|route| route.row().costs()) {
+        // The others from their first use: most teams use few.
+        let usual = Routes::usual();
+        for route in Route::all().filter(|route| route.row().costs() && usual.allow(*route)) {
             self.of_route(team, &series, Some(route));
         }
         Arc::new(series)
@@ -182,8 +182,12 @@ impl Counts {
     fn of_route<'s>(&self, team: &str, series: &'s OfTeam, route: Option<Route>) -> &'s OfRoute {
         let at = route.map_or(Route::COUNT, Route::index);
         series.routes[at].get_or_init(|| OfRoute {
-            credits: [Basis::Final, Basis::Estimated]
-                .map(|basis| self.credits.with_label_values(&[team, label(at), basis.as_str()])),
+            credits: BASES.map(|basis| {
+                // Nothing else is ever derived.
+                let can_be =
+                    basis != Basis::Derived || route.is_some_and(|route| route.row().job().is_some());
+                can_be.then(|| self.credits.with_label_values(&[team, label(at), basis.as_str()]))
+            }),
             tokens: DIRECTIONS.map(|direction| self.tokens.with_label_values(&[team, label(at), direction])),
         })
     }
@@ -261,7 +265,7 @@ impl Counts {
     /// Takes up the counts of earlier runs, as the ledger has them.
     pub(crate) fn continue_from(&self, total: &Total) {
         self.count(&total.team, Route::named(&total.route), |_, route| {
-            for (basis, credits) in [Basis::Final, Basis::Estimated].into_iter().zip(total.counted) {
+            for (basis, credits) in BASES.into_iter().zip(total.counted) {
                 route.count(basis, credits);
             }
             route.count_tokens([total.input_tokens, total.output_tokens]);
@@ -286,14 +290,20 @@ impl Counts {
         let ending = match command {
             Command::Hold(_) => return self.open_holds.inc(),
             Command::Saved(saving) => return self.continue_saved(&saving.account.team, saving.credits),
+            Command::Job(job) => return self.wrote_job(job),
+            Command::Made(_) => return,
             Command::End(ending) => ending,
         };
+        let is_job = ending.account.route.is_some_and(|route| route.row().job().is_some());
         self.open_holds.dec();
         self.count(&ending.account.team, ending.account.route, |team, route| {
             route.count_tokens(
                 [ending.usage.input_tokens, ending.usage.output_tokens].map(Option::unwrap_or_default),
             );
-            if let Ending::Settled { credits, basis, .. } = ending.ending {
+            if let Ending::Settled { credits, basis, .. } = ending.ending
+                // What a job may cost is counted when it is known, or given up: a counter takes nothing back.
+                && !is_job
+            {
                 route.count(basis, credits);
                 team.overruns.inc_by(credits.saturating_sub(ending.reserve).as_f64());
                 if basis == Basis::Final && credits > Credits::ZERO {
@@ -303,6 +313,21 @@ impl Counts {
         });
     }
 }
+
+impl Counts {
+    fn wrote_job(&self, job: &NewJob) {
+        let (credits, basis) = match job.event {
+            JobEvent::Begun { .. } | JobEvent::Over => return,
+            JobEvent::Settled { after_all: true, .. } => return,
+            JobEvent::Settled { credits, basis, .. } => (credits, basis),
+            JobEvent::GivenUp { reserve } => (reserve, Basis::Estimated),
+        };
+        self.count(&job.account.team, job.account.route, |_, route| route.count(basis, credits));
+    }
+}
+
+/// What credits rest on, in the order of their numbers.
+const BASES: [Basis; 3] = [Basis::Final, Basis::Estimated, Basis::Derived];
 
 /// The label of a route by its number; of what is none.
 fn label(at: usize) -> &'static str {

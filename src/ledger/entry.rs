@@ -9,14 +9,14 @@ use jiff::civil::Date;
 use jiff::{ToSpan, Unit};
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Basis, CallId, Command, Ending, NewEnding, NewHold, NewSaving, Retry};
+use super::facts::{Basis, CallId, Command, Ending, JobEvent, NewEnding, NewHold, NewJob, NewSaving, Retry};
 use crate::credits::Credits;
 
-/// Of what is written. An entry of version 1 had no member, no retry and no replica; version 2 had no savings, and is
-/// read as what it is: the same without them.
-pub const VERSION: u8 = 3;
+/// Of what is written. An entry of version 1 had no member, no retry and no replica; version 2 had no savings, and version 3
+/// neither jobs nor things: they are read as what they are, the same without them.
+pub const VERSION: u8 = 4;
 
-/// A hold, an ending or a saving, borrowed from where it stands.
+/// An entry, borrowed from where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry<'a> {
     /// Credits are held for a call.
@@ -26,6 +26,10 @@ pub enum Entry<'a> {
     End(EndEntry<'a>),
     /// Copies of a call were given its answer.
     Saved(SavingEntry<'a>),
+    /// Something has become of a job.
+    Job(JobEntry<'a>),
+    /// Something was made, and belongs to a team.
+    Made(ThingEntry<'a>),
 }
 
 /// A hold. Amounts are millionths of a credit, times microseconds since the epoch, days since the epoch.
@@ -74,6 +78,48 @@ pub struct SavingEntry<'a> {
     pub route: &'a str,
     pub copies: u32,
     pub credits: i64,
+}
+
+/// What has become of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `jobs`")]
+pub struct JobEntry<'a> {
+    pub call: CallId,
+    pub at: i64,
+    pub team: &'a str,
+    pub key_id: &'a str,
+    pub route: &'a str,
+    #[serde(borrow)]
+    pub event: JobStep<'a>,
+}
+
+/// What it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `jobs`")]
+pub enum JobStep<'a> {
+    Begun {
+        #[serde(borrow)]
+        upstream_id: Option<&'a str>,
+        day: i32,
+        reserve: i64,
+    },
+    Over,
+    Settled {
+        credits: i64,
+        derived: bool,
+        after_all: bool,
+    },
+    GivenUp,
+}
+
+/// Whose a thing is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `things`")]
+pub struct ThingEntry<'a> {
+    pub kind: &'a str,
+    pub id: &'a str,
+    pub team: &'a str,
+    pub at: i64,
 }
 
 /// How a hold ends, and what the price rests on.
@@ -130,6 +176,13 @@ impl<'a> From<&'a Command> for Entry<'a> {
             Command::Hold(hold) => Self::Hold(hold.into()),
             Command::End(ending) => Self::End(ending.into()),
             Command::Saved(saving) => Self::Saved(saving.into()),
+            Command::Job(job) => Self::Job(job.into()),
+            Command::Made(made) => Self::Made(ThingEntry {
+                kind: made.thing.name(),
+                id: &made.id,
+                team: &made.team,
+                at: made.at.as_microsecond(),
+            }),
         }
     }
 }
@@ -165,11 +218,42 @@ impl<'a> From<&'a NewSaving> for SavingEntry<'a> {
     }
 }
 
+impl<'a> From<&'a NewJob> for JobEntry<'a> {
+    fn from(job: &'a NewJob) -> Self {
+        Self {
+            call: job.call,
+            at: job.at.as_microsecond(),
+            team: &job.account.team,
+            key_id: &job.account.key_id,
+            route: job.account.route_label(),
+            event: match &job.event {
+                JobEvent::Begun { upstream_id, day, reserve } => JobStep::Begun {
+                    upstream_id: upstream_id.as_deref(),
+                    day: days_since_epoch(*day),
+                    reserve: signed(*reserve),
+                },
+                JobEvent::Over => JobStep::Over,
+                JobEvent::Settled { credits, basis, after_all } => JobStep::Settled {
+                    credits: signed(*credits),
+                    derived: *basis == Basis::Derived,
+                    after_all: *after_all,
+                },
+                JobEvent::GivenUp { .. } => JobStep::GivenUp,
+            },
+        }
+    }
+}
+
 impl<'a> From<&'a NewEnding> for EndEntry<'a> {
     fn from(ending: &'a NewEnding) -> Self {
         let (kind, credits, reason) = match ending.ending {
-            Ending::Settled { credits, basis: Basis::Final, .. } => (Kind::Final, signed(credits), None),
-            Ending::Settled { credits, reason, .. } => (Kind::Estimated, signed(credits), Some(reason)),
+            Ending::Settled { credits, basis: Basis::Final, reason } => {
+                (Kind::Final, signed(credits), Some(reason).filter(|reason| !reason.is_empty()))
+            }
+            Ending::Settled { credits, basis: Basis::Derived, .. } => (Kind::Derived, signed(credits), None),
+            Ending::Settled { credits, basis: Basis::Estimated, reason } => {
+                (Kind::Estimated, signed(credits), Some(reason))
+            }
             Ending::Voided { reason } => (Kind::Voided, 0, Some(reason)),
         };
         Self {

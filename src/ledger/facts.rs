@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::credits::Credits;
 use crate::meter::Usage;
 use crate::metrics::OTHER;
-use crate::route::Route;
+use crate::route::{Route, Thing};
 
 /// Joins the entries of one call. Ours, because request ids may be the callers' and need not be unique.
 pub type CallId = i64;
@@ -92,7 +92,7 @@ pub enum Ending {
         credits: Credits,
         /// Whether the upstream said so.
         basis: Basis,
-        /// Why, where it is an estimate.
+        /// Why, where it is not what the answer said.
         reason: &'static str,
     },
     /// The credits are free again: the upstream provably did no work that is charged.
@@ -109,6 +109,8 @@ pub enum Basis {
     Final,
     /// The reserve, because there is no figure. In doubt until reconciled.
     Estimated,
+    /// The upstream's bill, which can be explained by this call only.
+    Derived,
 }
 
 impl Basis {
@@ -118,6 +120,7 @@ impl Basis {
         match self {
             Self::Final => "final",
             Self::Estimated => "estimated",
+            Self::Derived => "derived",
         }
     }
 }
@@ -173,6 +176,62 @@ pub struct NewSaving {
     pub credits: Credits,
 }
 
+/// What becomes of a job: of what a call has begun, and goes on behind its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJob {
+    /// The call that began it.
+    pub call: CallId,
+    /// Whom that is booked on.
+    pub account: Account,
+    /// When this came about.
+    pub at: Timestamp,
+    /// What.
+    pub event: JobEvent,
+}
+
+/// What comes about of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobEvent {
+    /// It has begun, or may have.
+    Begun {
+        /// As the upstream knows it; nothing where its answer was lost.
+        upstream_id: Option<Box<str>>,
+        /// The day that its call is booked on.
+        day: Date,
+        /// What is booked until its cost is known.
+        reserve: Credits,
+    },
+    /// Nothing more becomes of it. What it cost is not known.
+    Over,
+    /// It has cost so much: the upstream said so, or it is derived.
+    Settled {
+        /// How much.
+        credits: Credits,
+        /// Final or derived.
+        basis: Basis,
+        /// It had been given up, and was counted at its reserve.
+        after_all: bool,
+    },
+    /// Nobody has seen its end. It stays booked at its reserve.
+    GivenUp {
+        /// That reserve.
+        reserve: Credits,
+    },
+}
+
+/// A thing that was made through the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewThing {
+    /// What.
+    pub thing: Thing,
+    /// As the upstream knows it.
+    pub id: Box<str>,
+    /// The team that made it.
+    pub team: Arc<str>,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// One thing to write.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -182,6 +241,10 @@ pub enum Command {
     End(NewEnding),
     /// When copies have been answered.
     Saved(NewSaving),
+    /// As a job goes on.
+    Job(NewJob),
+    /// When something was made.
+    Made(NewThing),
 }
 
 /// A hold that a crash left without an ending.
@@ -199,19 +262,36 @@ pub struct OpenHold {
     pub request_id: String,
     /// What is held.
     pub reserve: Credits,
+    /// When it was held.
+    pub at: Timestamp,
+    /// The day it is booked on.
+    pub day: Date,
 }
 
 impl OpenHold {
+    /// Of a call that begins a job: that one may have begun.
+    #[must_use]
+    pub fn job(&self) -> Option<NewJob> {
+        let account = self.account();
+        account.route?.row().job()?;
+        let event = JobEvent::Begun { upstream_id: None, day: self.day, reserve: self.reserve };
+        Some(NewJob { call: self.call, account, at: self.at, event })
+    }
+
+    fn account(&self) -> Account {
+        Account {
+            team: self.team.as_str().into(),
+            key_id: self.key_id.as_str().into(),
+            route: Route::named(&self.route),
+        }
+    }
+
     /// Its ending: booked at its reserve, in doubt.
     #[must_use]
     pub fn ending(&self, at: Timestamp) -> NewEnding {
         NewEnding {
             call: self.call,
-            account: Account {
-                team: self.team.as_str().into(),
-                key_id: self.key_id.as_str().into(),
-                route: Route::named(&self.route),
-            },
+            account: self.account(),
             reserve: self.reserve,
             at,
             sent_at: None,

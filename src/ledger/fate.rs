@@ -30,7 +30,7 @@ impl Fate {
     #[must_use]
     pub fn of_estimate(reason: &str, requires_key: bool) -> Self {
         match reason {
-            "no_usage" | "failed_in_stream" => Self::Answered,
+            "no_usage" | "failed_in_stream" | "job" | "under_way" => Self::Answered,
             "upstream_error" if requires_key => Self::Answered,
             "upstream_error" => Self::Free,
             _ => Self::Unknown,
@@ -54,6 +54,8 @@ mod tests {
             (estimated("no_usage"), Fate::Answered, Fate::Answered),
             (estimated("failed_in_stream"), Fate::Answered, Fate::Answered),
             (estimated("upstream_error"), Fate::Free, Fate::Answered),
+            (estimated("job"), Fate::Answered, Fate::Answered),
+            (estimated("under_way"), Fate::Answered, Fate::Answered),
             (estimated("truncated"), Fate::Unknown, Fate::Unknown),
             (estimated("no_answer"), Fate::Unknown, Fate::Unknown),
             (estimated("dropped"), Fate::Unknown, Fate::Unknown),

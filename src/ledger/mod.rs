@@ -26,13 +26,14 @@ pub mod file;
 pub use self::answers::Answers;
 pub use self::error::LedgerError;
 pub use self::facts::{
-    Account, Adjustment, Basis, CallId, Command, Ending, NewEnding, NewHold, NewSaving, OpenHold, Retry,
+    Account, Adjustment, Basis, CallId, Command, Ending, JobEvent, NewEnding, NewHold, NewJob, NewSaving,
+    NewThing, OpenHold, Retry,
 };
 pub use self::fate::Fate;
-pub use self::opening::{KnownCall, LookBack, Opening, Total};
+pub use self::opening::{KnownCall, KnownJob, KnownStage, LookBack, Opening, Total};
 pub use self::reading::{
     Adjusted, Call, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
     Upkeep,
 };
 pub use self::reads::Reads;
-pub use self::write::{Ledger, Receipt, Unavailable};
+pub use self::write::{Ledger, Note, Receipt, Unavailable};

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::facts::{CallId, Retry};
+use super::facts::{Account, CallId, Retry};
 use super::fate::Fate;
 use super::reading::Spend;
 use crate::credits::Credits;
@@ -31,6 +31,42 @@ pub struct Opening {
     pub known: Vec<KnownCall>,
     /// What retries have saved each team since ever.
     pub saved: Vec<(String, Credits)>,
+    /// Jobs whose cost is not known, the oldest first.
+    pub jobs: Vec<KnownJob>,
+    /// Things that were made through the gateway, the oldest first: what each is, its id, and whose.
+    pub things: Vec<(String, String, String)>,
+}
+
+/// A job that goes on, or whose cost is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownJob {
+    /// The call that began it.
+    pub call: CallId,
+    /// Whom that is booked on.
+    pub account: Account,
+    /// As the upstream knows it, if that was told.
+    pub upstream_id: Option<Box<str>>,
+    /// The day it is booked on.
+    pub day: Date,
+    /// What is booked.
+    pub reserve: Credits,
+    /// When it began.
+    pub began: Timestamp,
+    /// How far it had come.
+    pub stage: KnownStage,
+    /// Whether its cost is known.
+    pub is_settled: bool,
+}
+
+/// How far a job had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownStage {
+    /// It went on, as far as anybody knows.
+    GoesOn,
+    /// Its end was seen.
+    Over,
+    /// Nobody had seen its end in time.
+    GivenUp,
 }
 
 /// A call that has a key.
@@ -63,6 +99,10 @@ pub struct LookBack {
     pub sent_since: Timestamp,
     /// Calls with a key that were held since then.
     pub known_since: Timestamp,
+    /// The latest jobs, and the latest things: so many of each.
+    pub jobs: usize,
+    /// See there.
+    pub things: usize,
 }
 
 /// All that was ever counted of a team on a route.
@@ -72,8 +112,9 @@ pub struct Total {
     pub team: String,
     /// On which route.
     pub route: String,
-    /// Settled and estimated as they were before corrections: what counters have counted.
-    pub counted: [Credits; 2],
+    /// Final, estimated and derived as they were before corrections by hand: what counters have counted. What a job may cost is
+    /// not in it before that is known, or given up.
+    pub counted: [Credits; 3],
     /// Tokens in.
     pub input_tokens: u64,
     /// Tokens out.

@@ -237,6 +237,8 @@ pub struct Adjusted {
     pub team: String,
     /// By which key.
     pub key_id: String,
+    /// On which route.
+    pub route: String,
     /// The difference, in millionths of a credit; negative where the call was cheaper.
     pub millionths: i64,
 }
@@ -252,9 +254,11 @@ pub struct Charge {
     pub at: String,
     /// By which key.
     pub key_id: String,
-    /// What was booked.
+    /// On which route.
+    pub route: String,
+    /// What is booked, corrections included.
     pub credits: Credits,
-    /// `final` or `estimated`; null where nothing was booked.
+    /// `final`, `estimated` or `derived`; null where nothing was booked.
     pub basis: Option<String>,
     /// Why it was estimated or given back.
     pub reason: Option<String>,

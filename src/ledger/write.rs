@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-use super::facts::{NewEnding, NewHold, NewSaving};
+use super::facts::{Command, NewEnding, NewHold, NewJob, NewSaving, NewThing};
 
 /// The ledger could not write: nothing may be sent.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -40,6 +40,24 @@ impl Future for Receipt {
     }
 }
 
+/// What is written beside holds and endings.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// Something has become of a job.
+    Job(NewJob),
+    /// Something was made.
+    Made(NewThing),
+}
+
+impl From<Note> for Command {
+    fn from(note: Note) -> Self {
+        match note {
+            Note::Job(job) => Self::Job(job),
+            Note::Made(made) => Self::Made(made),
+        }
+    }
+}
+
 /// Where entries are written. One writer per gateway.
 pub trait Ledger: fmt::Debug + Send + Sync {
     /// Writes a hold.
@@ -51,6 +69,9 @@ pub trait Ledger: fmt::Debug + Send + Sync {
 
     /// Writes what copies of a call would have cost. Lost where the ledger cannot be written: it is no credit.
     fn saved(&self, saving: NewSaving);
+
+    /// Writes what becomes of a job, or whose a thing is. Never refused, as an ending.
+    fn note(&self, note: Note);
 
     /// Looks whether the ledger is still the one that was opened. Where it is not, nothing is held until it is again.
     fn look(&self) {}

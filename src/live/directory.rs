@@ -16,7 +16,7 @@ use crate::key::key_id;
 use crate::limit::in_flight::InFlight;
 use crate::limit::rate::TeamRate;
 use crate::record::series::{TeamCounts, Who};
-use crate::route::Routes;
+use crate::route::{Route, Routes};
 
 /// A team at work: its limits as configured, and the state that survives a reload.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Team {
     pub max_wait: Duration,
     /// Routes it may use.
     pub routes: Routes,
+    /// What is special about some of them.
+    pub of_routes: Vec<config::OfRoute>,
     /// Analyses it may ask about.
     pub analyses: Analyses,
     /// What it may spend.
@@ -67,6 +69,12 @@ impl Questions {
 }
 
 impl Team {
+    /// What is special about the team's calls of a route.
+    #[must_use]
+    pub fn of_route(&self, route: Route) -> Option<&config::OfRoute> {
+        self.of_routes.iter().find(|of_route| of_route.route == route)
+    }
+
     /// Calls of the team that are in flight now.
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {
@@ -83,6 +91,17 @@ pub struct Caller {
     pub who: Arc<Who>,
     /// Every budget that binds calls with this key, the widest first.
     pub budgets: Budgets,
+    /// The same for calls of routes that have a budget of their own.
+    of_routes: Arc<[(Route, Budgets)]>,
+}
+
+impl Caller {
+    /// Every budget that binds calls of a route.
+    #[must_use]
+    pub fn budgets_of(&self, route: Route) -> &Budgets {
+        let own = self.of_routes.iter().find(|(of, _)| *of == route);
+        own.map_or(&self.budgets, |(_, budgets)| budgets)
+    }
 }
 
 #[derive(Debug)]
@@ -117,6 +136,7 @@ impl Directory {
                 weight: settings.weight,
                 max_wait: settings.max_wait,
                 routes: settings.routes,
+                of_routes: settings.of_routes.clone(),
                 analyses: settings.analyses.clone(),
                 budget: settings.budget,
                 rate: TeamRate::new(
@@ -138,9 +158,17 @@ impl Directory {
                     (Whose::Key(Arc::clone(&key_id)), key.budget),
                 ];
                 let budgets = budgets.into_iter().filter_map(|(whose, budget)| Some((whose, budget?)));
-                let budgets = Budgets(budgets.collect());
+                let budgets: Vec<_> = budgets.collect();
+                let of_routes = team.of_routes.iter().filter_map(|of_route| {
+                    let (route, own) = (of_route.route, of_route.budget?);
+                    let (number, label) = (route.index(), route.label());
+                    let whose = Whose::Route { team: Arc::clone(&team.name), number, label };
+                    Some((route, Budgets(budgets.iter().cloned().chain([(whose, own)]).collect())))
+                });
+                let of_routes = of_routes.collect();
+                let budgets = Budgets(budgets.into());
                 let who = Who { team: Arc::clone(&team.name), key_id, counts: Arc::clone(&team.counts) };
-                let caller = Caller { team: Arc::clone(&team), who: Arc::new(who), budgets };
+                let caller = Caller { team: Arc::clone(&team), who: Arc::new(who), budgets, of_routes };
                 let entry = Entry { digest: key.digest, expires: key.expires, caller };
                 directory.keys.insert(key.id.as_str().into(), entry);
             }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::usage::Usage;
+use super::usage::{Status, Usage};
 use crate::credits::Credits;
 
 /// What one document said at the places that count.
@@ -20,6 +20,13 @@ pub(super) struct Document {
     pub(super) id: Option<String>,
     /// `usage`, or `response.usage`.
     pub(super) usage: Option<Usage>,
+    /// Top-level `credits_charged` and `credits_used`.
+    pub(super) charged: Option<Credits>,
+    pub(super) used: Option<Credits>,
+    /// Top-level `status`.
+    pub(super) status: Option<Status>,
+    /// Top-level `thread_id` or `file_id`, the first of them.
+    pub(super) beside: Option<String>,
     /// A top-level `error` that is not null or empty: Mavera's error envelope.
     pub(super) error: bool,
 }
@@ -65,14 +72,27 @@ enum Target {
     Credits,
     InputTokens,
     OutputTokens,
+    Charged,
+    Used,
+    Status,
+    Beside,
 }
 
 impl Target {
+    /// Whether the text of a string counts.
+    const fn is_text(self) -> bool {
+        matches!(self, Self::Kind | Self::Id | Self::ResponseId | Self::Error | Self::Status | Self::Beside)
+    }
+
     fn of(place: Place, key: &[u8]) -> Self {
         match (place, key) {
             (Place::Root, b"type") => Self::Kind,
             (Place::Root, b"id") => Self::Id,
             (Place::Root, b"error") => Self::Error,
+            (Place::Root, b"status") => Self::Status,
+            (Place::Root, b"credits_charged") => Self::Charged,
+            (Place::Root, b"credits_used") => Self::Used,
+            (Place::Root, b"thread_id" | b"file_id") => Self::Beside,
             (Place::Root, b"response") => Self::Enter(Place::Response),
             (Place::Response, b"id") => Self::ResponseId,
             (Place::Root | Place::Response, b"usage") => Self::Enter(Place::Usage),
@@ -175,7 +195,16 @@ impl Scanner {
             expects_key: false,
             target: Target::Nothing,
             token: Token::new(),
-            found: Document { kind: None, id: None, usage: None, error: false },
+            found: Document {
+                kind: None,
+                id: None,
+                usage: None,
+                charged: None,
+                used: None,
+                status: None,
+                beside: None,
+                error: false,
+            },
         }
     }
 
@@ -217,8 +246,7 @@ impl Scanner {
 
     /// Inside a string: jump to the next quote or backslash.
     fn in_string<'b>(&mut self, bytes: &'b [u8], key: bool, escaped: bool) -> &'b [u8] {
-        let keeps =
-            key || matches!(self.target, Target::Kind | Target::Id | Target::ResponseId | Target::Error);
+        let keeps = key || self.target.is_text();
         if escaped {
             if keeps {
                 self.token.push(&bytes[..1]);
@@ -332,6 +360,8 @@ impl Scanner {
                 Target::Id if self.found.id.is_none() => self.found.id = text(raw),
                 Target::ResponseId => self.found.id = text(raw),
                 Target::Error => self.found.error |= !raw.is_empty(),
+                Target::Status => self.found.status = unescaped(raw).map(|word| Status::of(&word)),
+                Target::Beside if self.found.beside.is_none() => self.found.beside = text(raw),
                 _ => {}
             }
         }
@@ -348,6 +378,8 @@ impl Scanner {
                 (Target::Credits, Some(usage)) => usage.credits = Credits::from_json_number(text),
                 (Target::InputTokens, Some(usage)) => usage.input_tokens = tokens(text),
                 (Target::OutputTokens, Some(usage)) => usage.output_tokens = tokens(text),
+                (Target::Charged, _) => self.found.charged = Credits::from_json_number(text),
+                (Target::Used, _) => self.found.used = Credits::from_json_number(text),
                 (Target::Error, _) => self.found.error |= !matches!(text, "null" | "false" | "0"),
                 _ => {}
             }

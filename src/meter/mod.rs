@@ -8,15 +8,19 @@ mod json;
 mod sse;
 mod unlabelled;
 
-pub use usage::{Finish, Reading, Usage};
+pub use usage::{Figures, Finish, Reading, Status, Usage};
 
 use http::{HeaderMap, header};
 
+use self::json::Document;
 use self::unlabelled::{Turns, Unlabelled};
 
 /// The observer of one response body.
 #[derive(Debug)]
-pub struct Meter(Kind);
+pub struct Meter {
+    kind: Kind,
+    figures: Figures,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -28,41 +32,48 @@ enum Kind {
     Opaque,
 }
 
-impl Meter {
-    /// Chooses how to read a response by its head. Encoded content cannot be read (we ask for `identity`, so an honest
-    /// upstream sends none); where the label is missing, or says neither JSON nor event stream, the first bytes tell.
-    #[must_use]
-    pub fn for_head(headers: &HeaderMap) -> Self {
+impl Kind {
+    fn for_head(headers: &HeaderMap) -> Self {
         let encoded = headers
             .get(header::CONTENT_ENCODING)
             .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
         if encoded {
-            return Self(Kind::Opaque);
+            return Self::Opaque;
         }
         if is_event_stream(headers) {
-            return Self(Kind::EventStream(Box::new(sse::EventStream::new())));
+            return Self::EventStream(Box::new(sse::EventStream::new()));
         }
         if media_type(headers).eq_ignore_ascii_case(b"application/json") {
-            return Self(Kind::Json(Box::new(json::Scanner::new())));
+            return Self::Json(Box::new(json::Scanner::new()));
         }
-        Self(Kind::Unlabelled(Unlabelled::default()))
+        Self::Unlabelled(Unlabelled::default())
+    }
+}
+
+impl Meter {
+    /// Chooses how to read a response by its head. Encoded content cannot be read (we ask for `identity`, so an honest
+    /// upstream sends none); where the label is missing, or says neither JSON nor event stream, the first bytes tell.
+    /// `figures` is where its cost stands.
+    #[must_use]
+    pub fn for_head(headers: &HeaderMap, figures: Figures) -> Self {
+        Self { kind: Kind::for_head(headers), figures }
     }
 
     /// Whether the body is, or has turned out to be, an event stream.
     #[must_use]
     pub fn reads_events(&self) -> bool {
-        matches!(self.0, Kind::EventStream(_))
+        matches!(self.kind, Kind::EventStream(_))
     }
 
     /// Whether the body has said that it is over, and what it cost: what follows changes neither.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(&self.0, Kind::EventStream(stream) if stream.is_over())
+        matches!(&self.kind, Kind::EventStream(stream) if stream.is_over())
     }
 
     /// Looks at the next bytes of the body.
     pub fn look(&mut self, bytes: &[u8]) {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Json(scanner) => scanner.feed(bytes),
             Kind::EventStream(stream) => stream.look(bytes),
             Kind::Unlabelled(first) => {
@@ -76,7 +87,7 @@ impl Meter {
     }
 
     fn turn_out(&mut self, turns: Turns, before: &[u8]) {
-        self.0 = match turns {
+        self.kind = match turns {
             Turns::Json => Kind::Json(Box::new(json::Scanner::new())),
             Turns::EventStream => Kind::EventStream(Box::new(sse::EventStream::new())),
             Turns::Opaque => Kind::Opaque,
@@ -87,25 +98,36 @@ impl Meter {
     /// The body is over, wholly (`complete`) or not.
     #[must_use]
     pub fn finish(mut self, complete: bool) -> Reading {
-        if let Kind::Unlabelled(first) = &mut self.0 {
+        if let Kind::Unlabelled(first) = &mut self.kind {
             let (turns, before) = std::mem::take(first).finish();
             self.turn_out(turns, &before);
         }
-        match self.0 {
-            Kind::Json(mut scanner) => {
-                let document = scanner.finish();
-                Reading {
-                    usage: document.usage.unwrap_or_default(),
-                    response_id: document.id,
-                    finish: complete.then_some(Finish::Completed),
-                }
-            }
-            Kind::EventStream(stream) => stream.finish(complete),
+        match self.kind {
+            Kind::Json(mut scanner) => read(scanner.finish(), self.figures, complete),
+            Kind::EventStream(stream) => stream.finish(complete, self.figures == Figures::Opaque),
             Kind::Unlabelled(_) | Kind::Opaque => {
                 Reading { finish: complete.then_some(Finish::Completed), ..Reading::default() }
             }
         }
     }
+}
+
+/// What a document says that is the whole of an answer.
+fn read(document: Document, figures: Figures, complete: bool) -> Reading {
+    let Document { id, usage, charged, used, status, beside, .. } = document;
+    let mut usage = usage.unwrap_or_default();
+    match figures {
+        Figures::Usage | Figures::Opaque => {}
+        Figures::Charged => usage.credits = charged,
+        Figures::Job => usage.credits = usage.credits.or(charged).or(used),
+    }
+    let mut finish = complete.then_some(Finish::Completed);
+    if figures == Figures::Usage && status == Some(Status::UnderWay) {
+        // A figure of the moment is none.
+        usage.credits = None;
+        finish = finish.map(|_| Finish::UnderWay);
+    }
+    Reading { usage, response_id: id, beside, status, finish }
 }
 
 /// Whether a response head announces an event stream.

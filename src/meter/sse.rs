@@ -22,6 +22,7 @@ static TELLING: LazyLock<Option<Searcher>> = LazyLock::new(|| {
         "response.completed",
         "response.incomplete",
         "response.failed",
+        "thread_id",
         "\\u",
     ])
 });
@@ -160,12 +161,15 @@ impl EventStream {
     }
 
     /// Ends the stream, wholly (`complete`) or not. An event without its blank line is read all the same: the figure was
-    /// sent.
-    pub(super) fn finish(mut self, complete: bool) -> Reading {
+    /// sent. Of one that is `opaque` nobody knows which event is its last: where it is whole, it has ended.
+    pub(super) fn finish(mut self, complete: bool, opaque: bool) -> Reading {
         self.end_line();
         self.dispatch();
         if complete {
             self.take_offered();
+        }
+        if complete && opaque {
+            self.reading.finish.get_or_insert(Finish::Completed);
         }
         self.reading
     }
@@ -297,6 +301,9 @@ impl EventStream {
         // and that is the one `response.created` opens the stream with.
         if reading.response_id.is_none() {
             reading.response_id = document.id;
+        }
+        if reading.beside.is_none() {
+            reading.beside = document.beside;
         }
     }
 }

@@ -7,7 +7,8 @@ use super::*;
 use crate::credits::Credits;
 
 fn read_split(stream: &[u8], cuts: &[usize]) -> Reading {
-    let mut meter = Meter(Kind::EventStream(Box::new(sse::EventStream::new())));
+    let mut meter =
+        Meter { kind: Kind::EventStream(Box::new(sse::EventStream::new())), figures: Figures::Usage };
     let mut from = 0;
     for &cut in cuts {
         meter.look(&stream[from..cut]);
@@ -32,6 +33,7 @@ fn expected_new() -> Reading {
         usage: Usage { credits: Some(Credits::whole(3)), input_tokens: Some(4), output_tokens: Some(6) },
         response_id: Some("resp_a".into()),
         finish: Some(Finish::Completed),
+        ..Reading::default()
     }
 }
 
@@ -40,6 +42,7 @@ fn expected_old() -> Reading {
         usage: Usage { credits: Credits::from_json_number("2.5"), ..Usage::default() },
         response_id: Some("chatcmpl_b".into()),
         finish: Some(Finish::Completed),
+        ..Reading::default()
     }
 }
 
@@ -122,7 +125,7 @@ fn a_body_is_read_as_what_it_is_where_its_label_does_not_say() {
                 if let Some(label) = label {
                     headers.insert(header::CONTENT_TYPE, label.parse().unwrap());
                 }
-                let mut meter = Meter::for_head(&headers);
+                let mut meter = Meter::for_head(&headers, Figures::Usage);
                 meter.look(&body.as_bytes()[..cut]);
                 meter.look(&body.as_bytes()[cut..]);
                 assert_eq!(meter.reads_events(), body == NEW, "{label:?}");
@@ -133,6 +136,65 @@ fn a_body_is_read_as_what_it_is_where_its_label_does_not_say() {
     }
 }
 
+fn read_as(figures: Figures, label: &str, body: &str) -> Reading {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, label.parse().unwrap());
+    let mut meter = Meter::for_head(&headers, figures);
+    meter.look(body.as_bytes());
+    meter.finish(true)
+}
+
+#[test]
+fn a_cost_is_read_where_the_documents_of_its_route_have_it_and_nowhere_else() {
+    let everywhere = r#"{"usage":{"credits_used":1},"credits_charged":2,"credits_used":3}"#;
+    for (figures, body, expected) in [
+        (Figures::Usage, everywhere, Some(1)),
+        (Figures::Opaque, everywhere, Some(1)),
+        (Figures::Charged, everywhere, Some(2)),
+        (Figures::Job, everywhere, Some(1)),
+        (Figures::Usage, r#"{"credits_charged":2,"credits_used":3}"#, None),
+        (Figures::Charged, r#"{"usage":{"credits_used":1},"credits_used":3}"#, None),
+        (Figures::Job, r#"{"credits_charged":2,"credits_used":3}"#, Some(2)),
+        (Figures::Job, r#"{"credits_used":3}"#, Some(3)),
+        (Figures::Job, r#"{"results":{"credits_used":3}}"#, None),
+        (Figures::Job, r#"{"credits_used":"3"}"#, None),
+        (Figures::Job, r#"{"credits_used":-3}"#, None),
+    ] {
+        let credits = read_as(figures, "application/json", body).usage.credits;
+        assert_eq!(credits, expected.map(Credits::whole), "{figures:?} {body}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_made_in_the_background_has_no_cost_yet() {
+    for status in ["in_progress", "queued", "IN_PROGRESS"] {
+        let body = format!(r#"{{"id":"resp_a","status":"{status}","usage":{{"credits_used":0}}}}"#);
+        let reading = read_as(Figures::Usage, "application/json", &body);
+        assert_eq!((reading.usage.credits, reading.finish), (None, Some(Finish::UnderWay)), "{status}");
+    }
+    let job =
+        read_as(Figures::Job, "application/json", r#"{"id":"c1","status":"GENERATING","credits_used":4}"#);
+    assert_eq!(job.usage.credits, Some(Credits::whole(4)));
+    assert_eq!((job.status, job.response_id.as_deref()), (Some(Status::Other), Some("c1")));
+    for (word, status) in [("completed", Status::Completed), ("FAILED", Status::Failed)] {
+        let reading = read_as(Figures::Job, "application/json", &format!(r#"{{"status":"{word}"}}"#));
+        assert_eq!(reading.status, Some(status), "{word}");
+        assert!(status.is_final() && !Status::Other.is_final());
+    }
+}
+
+#[test]
+fn a_stream_that_nobody_documents_is_over_when_it_ends_and_says_what_it_says() {
+    let stream = "event: thinking\ndata: {\"step\":1}\n\nevent: end\ndata: {\"thread_id\":\"c9\"}\n\n";
+    let opaque = read_as(Figures::Opaque, "text/event-stream", stream);
+    assert_eq!((opaque.finish, opaque.usage.credits), (Some(Finish::Completed), None));
+    assert_eq!(opaque.beside.as_deref(), Some("c9"));
+    assert_eq!(read_as(Figures::Usage, "text/event-stream", stream).finish, None);
+    let priced = format!("{stream}data: {{\"usage\":{{\"credits_used\":12}}}}\n\n");
+    let priced = read_as(Figures::Opaque, "text/event-stream", &priced);
+    assert_eq!(priced.usage.credits, Some(Credits::whole(12)));
+}
+
 #[test]
 fn what_is_encoded_or_neither_is_not_read() {
     for (name, value, body) in [
@@ -141,7 +203,7 @@ fn what_is_encoded_or_neither_is_not_read() {
     ] {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
-        let mut meter = Meter::for_head(&headers);
+        let mut meter = Meter::for_head(&headers, Figures::Usage);
         meter.look(body.as_bytes());
         assert_eq!(meter.finish(true).usage.credits, None, "{value}");
     }
@@ -208,7 +270,7 @@ proptest! {
             for piece in pieces {
                 stream.look(piece);
             }
-            stream.finish(true)
+            stream.finish(true, false)
         };
         let whole: Vec<_> = frames.iter().map(String::as_bytes).collect();
         let text = frames.concat();
@@ -221,7 +283,7 @@ proptest! {
         for head in ["application/json", "text/event-stream"] {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, head.parse().unwrap());
-            let mut meter = Meter::for_head(&headers);
+            let mut meter = Meter::for_head(&headers, Figures::Usage);
             for chunk in &chunks {
                 meter.look(chunk);
             }
@@ -294,7 +356,8 @@ fn a_figure_counts_where_the_stream_says_that_it_has_ended() {
         ),
         ("the end alone", vec![&done], true, None, Some(Finish::Completed)),
     ] {
-        let mut meter = Meter(Kind::EventStream(Box::new(sse::EventStream::new())));
+        let mut meter =
+            Meter { kind: Kind::EventStream(Box::new(sse::EventStream::new())), figures: Figures::Usage };
         for event in stream {
             meter.look(event.as_bytes());
         }

@@ -8,7 +8,7 @@ use super::ended::Ended;
 use super::outcome::Outcome;
 use super::series::{Families, STATUSES, TeamCounts, labels, status_index, status_label};
 use crate::metrics::Metrics;
-use crate::route::Route;
+use crate::route::{Cost, Route};
 
 /// Seconds, for whole requests: from a refusal to a long stream.
 const REQUEST_BUCKETS: [f64; 15] =
@@ -112,8 +112,8 @@ impl Counts {
         self.overheads[at].observe(times.ours().as_secs_f64());
         let answered_well =
             ended.answered.is_some() && ended.status.is_some_and(|status| status.is_success());
-        let costs = ended.route().is_some_and(|route| route.row().costs());
-        if answered_well && costs && ended.reading.usage.credits.is_none() {
+        let tells = ended.route().is_some_and(|route| route.row().cost == Cost::InAnswer);
+        if answered_well && tells && ended.reading.usage.credits.is_none() {
             team.unmetered(at);
         }
         if ended.stream {

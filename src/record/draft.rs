@@ -20,7 +20,7 @@ use crate::limit::rate::Standing;
 use crate::meter::Reading;
 use crate::peer::Peer;
 use crate::refuse::Code;
-use crate::route::Target;
+use crate::route::{Cost, Target};
 use crate::trace::Trace;
 
 #[derive(Debug)]
@@ -74,6 +74,11 @@ impl Draft {
         self.left || self.course.as_ref().is_some_and(|course| course.has_left())
     }
 
+    /// What calls of its route cost.
+    pub(super) fn cost(&self) -> &'static Cost {
+        self.target.as_ref().map_or(&Cost::Free, |target| &target.route.row().cost)
+    }
+
     /// Tells what there is to tell, once.
     pub(super) fn end(mut self, outcome: Outcome, code: Option<Code>, whole: bool, reading: &Reading) {
         let recorder = Arc::clone(&self.recorder);
@@ -102,8 +107,9 @@ impl Draft {
             reading,
             repeats: self.repeats.as_ref(),
             reserved,
-            ending: reserved
-                .map(|reserve| ending::decide(reserve, self.sent.is_some(), answered, whole, reading)),
+            ending: reserved.map(|reserve| {
+                ending::decide(self.cost(), reserve, self.sent.is_some(), answered, whole, reading)
+            }),
             times: Times {
                 began: self.began,
                 sent: self.sent,

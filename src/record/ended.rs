@@ -12,6 +12,7 @@ use super::course::Repeat;
 use super::outcome::Outcome;
 use super::series::Who;
 use crate::books::hold::Closing;
+use crate::books::job::Told;
 use crate::credits::Credits;
 use crate::ledger::{Basis, Ending};
 use crate::meter::Reading;
@@ -172,6 +173,7 @@ impl Ended<'_> {
             at: self.at,
             sent_at: self.sent_at(),
             copies,
+            job: Told { status: self.reading.status, ..Told::default() },
         }
     }
 }

@@ -128,7 +128,7 @@ mod tests {
         ) {
             let time = Duration::from_micros(micros);
             let usage = Usage { credits: Some(Credits::from_millionths(count / 2)), input_tokens: Some(count), output_tokens: None };
-            let reading = Reading { usage, response_id: Some(odd.clone()), finish: Some(Finish::Completed) };
+            let reading = Reading { usage, response_id: Some(odd.clone()), finish: Some(Finish::Completed), ..Reading::default() };
             let began = crate::clock::Clock::system().now();
             let Some(over) = began.checked_add(time) else { return Ok(()) };
             let ended = Ended {

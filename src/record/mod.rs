@@ -31,6 +31,7 @@ pub use self::recorder::Recorder;
 use self::series::Who;
 use crate::books::ending;
 use crate::books::hold::{Closing, Hold};
+use crate::books::job::Told;
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::head::{RequestId, fields};
@@ -222,7 +223,8 @@ impl Exchange {
         (draft.status, draft.stream) = (None, false);
         let Some(hold) = draft.hold.take() else { return };
         let (status, reading) = (answered.map(|(_, status)| status), Reading::default());
-        let ending = ending::decide(hold.reserve(), sent.is_some(), status, true, &reading);
+        let cost = draft.cost();
+        let ending = ending::decide(cost, hold.reserve(), sent.is_some(), status, true, &reading);
         hold.end(Closing {
             ending,
             outcome: "put_back",
@@ -231,6 +233,7 @@ impl Exchange {
             at,
             sent_at: sent.map(|sent| wall_of(sent, now, at)),
             copies: 0,
+            job: Told::default(),
         });
         if let Some(course) = &draft.course {
             course.sent(false);

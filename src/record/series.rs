@@ -8,7 +8,7 @@ use prometheus::{IntCounter, IntCounterVec};
 use super::course::Repeat;
 use crate::metrics::{Metrics, OTHER};
 use crate::refuse::Code;
-use crate::route::Route;
+use crate::route::{Route, Routes};
 
 /// Statuses that are told apart. The rest is `other`; the last of the list stands for it.
 pub(super) const STATUSES: [u16; 24] = [
@@ -39,7 +39,7 @@ pub struct TeamCounts {
     requests: Vec<Vec<OnceLock<IntCounter>>>,
     refusals: Vec<IntCounter>,
     streams: [IntCounter; OUTCOMES.len()],
-    unmetered: Vec<Option<IntCounter>>,
+    unmetered: Vec<OnceLock<IntCounter>>,
     retries: [IntCounter; Repeat::LABELS.len()],
     /// The team is gone, and its series with it: what its last calls come to is counted nowhere.
     gone: AtomicBool,
@@ -76,7 +76,7 @@ impl Families {
             ),
             unmetered: metrics.counters(
                 "unmetered_total",
-                "Answers of the upstream to chats that told no cost, by team and route.",
+                "Answers of the upstream that should have told a cost and told none, by team and route; jobs, which tell it later if ever, are not among them.",
                 &["team", "route"],
             ),
             retries: metrics.counters(
@@ -89,8 +89,7 @@ impl Families {
 
     /// The series of a team.
     pub(super) fn team(&self, team: &str) -> TeamCounts {
-        let Self { refusals, streams, unmetered, retries, .. } = self;
-        let costs = |at: usize| Route::all().nth(at).is_some_and(|route| route.row().costs());
+        let Self { refusals, streams, retries, .. } = self;
         let counts = TeamCounts {
             team: team.into(),
             families: self.clone(),
@@ -100,17 +99,19 @@ impl Families {
                 .map(|code| refusals.with_label_values(&[team, code.as_str()]))
                 .collect(),
             streams: OUTCOMES.map(|outcome| streams.with_label_values(&[team, outcome])),
-            unmetered: labels()
-                .enumerate()
-                .map(|(at, route)| costs(at).then(|| unmetered.with_label_values(&[team, route])))
-                .collect(),
+            unmetered: labels().map(|_| OnceLock::new()).collect(),
             retries: Repeat::LABELS.map(|result| retries.with_label_values(&[team, result])),
             gone: AtomicBool::new(false),
         };
-        for (at, route) in Route::all().enumerate() {
+        // Of the routes that every team has unless it says otherwise; most use few of the others.
+        let usual = Routes::usual();
+        for (at, route) in Route::all().enumerate().filter(|(_, route)| usual.allow(*route)) {
             let of_money: &[u16] = if route.row().costs() { &[402, 500, 502, 503, 504] } else { &[] };
             for status in [200, 400, 404, 429].iter().chain(of_money).filter(|_| route.row().is_upstream()) {
                 counts.series(at, status_index(*status));
+            }
+            if route.row().costs() {
+                counts.unmetered_series(at);
             }
         }
         counts
@@ -154,9 +155,14 @@ impl TeamCounts {
     }
 
     pub(super) fn unmetered(&self, route: usize) {
-        if let Some(series) = &self.unmetered[route] {
-            series.inc();
+        if !self.gone.load(Ordering::Acquire) {
+            self.unmetered_series(route).inc();
         }
+    }
+
+    fn unmetered_series(&self, route: usize) -> &IntCounter {
+        let label = labels().nth(route).unwrap_or(OTHER);
+        self.unmetered[route].get_or_init(|| self.families.unmetered.with_label_values(&[&*self.team, label]))
     }
 
     pub(super) fn retry(&self, repeat: &Repeat) {

@@ -53,6 +53,7 @@ codes! {
     UpstreamWindowFull => "upstream_window_full",
     QueueFull => "queue_full",
     BudgetExceeded => "budget_exceeded",
+    ReserveAboveMax => "reserve_above_max",
     CreditsHeld => "credits_held",
     UpstreamCreditsExhausted => "upstream_credits_exhausted",
     UpstreamSubscriptionLapsed => "upstream_subscription_lapsed",

@@ -14,13 +14,14 @@ impl Refusal {
         match self {
             Self::InvalidJson { detail } => format!("The request body is not valid JSON: {detail}."),
             Self::MissingField { param } => format!("The field `{param}` is required."),
+            Self::MissingEither { param, other } => format!("The field `{param}` or `{other}` is required."),
             Self::InvalidField { param, reason } => format!("The field `{param}` {reason}."),
             Self::InvalidRequest { reason } => format!("The request was not forwarded: {reason}."),
             Self::UnsupportedCoding => "The only transfer coding accepted is `chunked`.".into(),
             Self::MissingApiKey => "No API key was sent. Send your team's gateway key as `Authorization: Bearer mvgw_…`.".into(),
             Self::InvalidApiKey => "The API key is not valid here. Use your team's gateway key (`mvgw_…`); it may have expired or been replaced.".into(),
-            Self::AnalysisNotAllowed { team, what } => format!("Team {team} may not {what}. Ask the gateway's operators to extend `analyses`."),
-            Self::UnknownRoute { served } => format!("There is nothing at this path. The gateway serves {served}."),
+            Self::AnalysisNotAllowed { team, what } => format!("Team {team} may not {what}. Ask the gateway's operators to extend `analyses`; what a team makes through the gateway is its own."),
+            Self::UnknownRoute { hint } => format!("There is nothing at this path. {hint}"),
             Self::MethodNotAllowed { allow } => format!("This path accepts {} only.", listed(allow)),
             Self::RetryKeyRequired => "This call is too dear to be made twice by mistake: send an `Idempotency-Key`, a new one for each call and the same for its retries (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).".into(),
             Self::RetryKeyReused => "This `Idempotency-Key` was sent with another request. A key names one call and its retries, which are the same to the byte: use a new one for a new call.".into(),
@@ -40,7 +41,15 @@ impl Refusal {
             Self::RateLimited { team, per_minute, burst, of, retry_after } => format!("Team {team} has used its {burst} {of} at once; it may make {per_minute} a minute. Try again in {}.", seconds(*retry_after)),
             Self::TooManyBadKeys { per_minute, retry_after } => format!("More than {per_minute} requests a minute with a key that is not valid came from your address, so no key from there is looked at. Try again in {}, with a valid one.", seconds(*retry_after)),
             Self::ConcurrencyLimited { team, limit, of } => format!("Team {team} has {limit} {of} in flight, as many as it may. Try again when one has ended."),
-            Self::RouteFull { route, limit } => format!("The organisation has {limit} calls of {route} in flight, as many as Mavera takes at once. Try again when one has ended."),
+            Self::RouteFull { team, route, limit, jobs } => {
+                let (whose, why) = match team {
+                    Some(team) => (format!("Team {team}"), "it may have"),
+                    None => ("The organisation".to_owned(), "Mavera takes at once"),
+                };
+                let what = if *jobs { "jobs" } else { "calls" };
+                format!("{whose} has {limit} {what} of {route} under way, as many as {why}. Try again when one has ended.")
+            }
+            Self::ReserveAboveMax { reserve, most } => format!("This call may cost {reserve} credits, which is what is held for it, and `x-credits-max` is {most}. It was not made."),
             Self::RouteNotAllowed { team, route } => format!("Team {team} may not use {route}. Ask the gateway's operators to extend `routes`."),
             Self::UpstreamWindowFull { per_minute, position, waited, can_wait, retry_after } => {
                 let turn = match (waited.is_zero(), can_wait.is_zero()) {

@@ -13,6 +13,8 @@ use crate::credits::period::{Period, written};
 /// How long a caller should wait for somebody else's call to end. When that will be is not
 /// knowable; a second is short beside any chat.
 const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
+/// The same where jobs are under way, whose ends are looked for so often (source: Mavera's video guide, 15 to 30 seconds).
+const JOB_RETRY: Duration = Duration::from_secs(30);
 /// How long a caller should wait for the ledger: it tries again every second.
 const LEDGER_RETRY: Duration = Duration::from_secs(2);
 /// How long a copy should wait for the call that it repeats. Without a word SDKs would come back at once.
@@ -31,6 +33,8 @@ pub enum Refusal {
     InvalidJson { detail: String },
     /// A field the schema requires is not there.
     MissingField { param: String },
+    /// One of two fields must be there.
+    MissingEither { param: String, other: &'static str },
     /// A field is there and cannot be right.
     InvalidField { param: String, reason: String },
     /// The head of the request is one that a gateway must not forward.
@@ -41,12 +45,12 @@ pub enum Refusal {
     MissingApiKey,
     /// The key is unknown, wrong, expired or revoked; deliberately not said which.
     InvalidApiKey,
-    /// The team may not ask about this analysis, or may not list analyses.
+    /// The team may not ask about this thing of another's, or may not list all of its kind.
     AnalysisNotAllowed { team: String, what: String },
     /// The team may not use this route.
     RouteNotAllowed { team: String, route: &'static str },
-    /// No such path; what there is.
-    UnknownRoute { served: &'static str },
+    /// No such path, and a sentence on that.
+    UnknownRoute { hint: String },
     /// The path exists, for another method.
     MethodNotAllowed { allow: Vec<Method> },
     /// The call is too dear to be made twice by mistake, and nothing in it tells a retry from another call.
@@ -79,8 +83,10 @@ pub enum Refusal {
     TooManyBadKeys { per_minute: u32, retry_after: Duration },
     /// The team has as many calls in flight, or questions to the gateway itself, as it may.
     ConcurrencyLimited { team: String, limit: usize, of: &'static str },
-    /// The organisation has as many calls of a route in flight as the upstream takes.
-    RouteFull { route: &'static str, limit: usize },
+    /// As many calls of a route are in flight, or jobs of it under way, as may be.
+    RouteFull { team: Option<String>, route: &'static str, limit: usize, jobs: bool },
+    /// The call would hold more than its caller wants it to cost.
+    ReserveAboveMax { reserve: Credits, most: Credits },
     /// The organisation's window at the upstream is full.
     UpstreamWindowFull {
         per_minute: u32,
@@ -137,6 +143,7 @@ impl Refusal {
             Whose::Organisation => "The organisation".to_owned(),
             Whose::Team(name) => format!("Team {name}"),
             Whose::Key(id) => format!("Key {id}"),
+            Whose::Route { team, label, .. } => format!("Team {team}, on {label},"),
         };
         if tally.would_fit_without_holds(reserve) {
             return Self::CreditsHeld { whose, left: tally.left(), held: tally.held, reserve };
@@ -157,7 +164,7 @@ impl Refusal {
     pub const fn code(&self) -> Code {
         match self {
             Self::InvalidJson { .. } => Code::InvalidJson,
-            Self::MissingField { .. } => Code::MissingField,
+            Self::MissingField { .. } | Self::MissingEither { .. } => Code::MissingField,
             Self::InvalidField { .. } => Code::InvalidField,
             Self::InvalidRequest { .. } => Code::InvalidRequest,
             Self::UnsupportedCoding => Code::UnsupportedTransferCoding,
@@ -180,7 +187,9 @@ impl Refusal {
             Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
             Self::RateLimited { .. } | Self::TooManyBadKeys { .. } => Code::RateLimitExceeded,
             Self::ConcurrencyLimited { .. } => Code::ConcurrencyLimitExceeded,
-            Self::RouteFull { .. } => Code::JobLimitReached,
+            Self::RouteFull { jobs: true, .. } => Code::JobLimitReached,
+            Self::RouteFull { jobs: false, .. } => Code::ConcurrencyLimitExceeded,
+            Self::ReserveAboveMax { .. } => Code::ReserveAboveMax,
             Self::UpstreamWindowFull { .. } | Self::UpstreamWindowClosed { .. } => Code::UpstreamWindowFull,
             Self::QueueFull { .. } => Code::QueueFull,
             Self::BudgetExceeded { .. } => Code::BudgetExceeded,
@@ -233,9 +242,10 @@ impl Refusal {
                 StatusCode::BAD_GATEWAY
             }
             Code::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Code::BudgetExceeded | Code::UpstreamCreditsExhausted | Code::UpstreamSubscriptionLapsed => {
-                StatusCode::PAYMENT_REQUIRED
-            }
+            Code::BudgetExceeded
+            | Code::ReserveAboveMax
+            | Code::UpstreamCreditsExhausted
+            | Code::UpstreamSubscriptionLapsed => StatusCode::PAYMENT_REQUIRED,
             Code::LedgerUnavailable | Code::UpstreamDown | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -260,7 +270,9 @@ impl Refusal {
 
     pub(super) fn param(&self) -> Option<&str> {
         match self {
-            Self::MissingField { param } | Self::InvalidField { param, .. } => Some(param),
+            Self::MissingField { param }
+            | Self::MissingEither { param, .. }
+            | Self::InvalidField { param, .. } => Some(param),
             _ => None,
         }
     }
@@ -275,9 +287,10 @@ impl Refusal {
             | Self::UpstreamWindowClosed { retry_after }
             | Self::UpstreamDown { retry_after }
             | Self::QueueFull { retry_after, .. } => Some(*retry_after),
-            Self::ConcurrencyLimited { .. } | Self::RouteFull { .. } | Self::CreditsHeld { .. } => {
-                Some(CONCURRENCY_RETRY)
-            }
+            Self::ConcurrencyLimited { .. }
+            | Self::RouteFull { jobs: false, .. }
+            | Self::CreditsHeld { .. } => Some(CONCURRENCY_RETRY),
+            Self::RouteFull { jobs: true, .. } => Some(JOB_RETRY),
             Self::RetryInProgress => Some(IN_PROGRESS_RETRY),
             Self::LedgerUnavailable => Some(LEDGER_RETRY),
             Self::Draining => Some(DRAINING_RETRY),
@@ -300,6 +313,7 @@ impl Refusal {
                     | Self::UpstreamWorkspaceLimit
                     | Self::UpstreamSubscriptionLapsed
                     | Self::BudgetExceeded { .. }
+                    | Self::ReserveAboveMax { .. }
                     | Self::RetryKeyReused
                     | Self::RetryAnswerGone { .. }
                     | Self::RetryOutcomeUnknown

@@ -100,6 +100,7 @@ impl Archive {
             usage: Usage { credits: booked.map(|booked| booked.credits), ..Usage::default() },
             response_id: booked.and_then(|booked| booked.response_id.clone()),
             finish: Some(Finish::Completed),
+            ..Reading::default()
         };
         Some((kept, Arc::new(Course::answered(*retry, id, call, &reading))))
     }

@@ -7,97 +7,20 @@ use std::fmt;
 use memchr::memchr2;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::rule::{Kind, Need, Rule};
+use super::thing::Thing;
 use crate::refuse::Refusal;
 
 /// Deeper nesting serves no caller and strains parsers further on.
 const MAX_NESTING: usize = 128;
 
-/// What one member must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// Where: `stream`, `messages`, each item as `messages[]`, a member of each as `messages[].role`.
-    path: &'static str,
-    /// The path of what it stands in.
-    parent: &'static str,
-    /// Its name there; empty for an item.
-    step: &'static str,
-    kind: Kind,
-    required: bool,
-}
-
-impl Rule {
-    /// What must be there, of which kind, within which bounds.
-    #[must_use]
-    pub const fn required(path: &'static str, kind: Kind) -> Self {
-        Self::new(path, kind, true)
-    }
-
-    /// What may be there, and then of which kind.
-    #[must_use]
-    pub const fn optional(path: &'static str, kind: Kind) -> Self {
-        Self::new(path, kind, false)
-    }
-
-    const fn new(path: &'static str, kind: Kind, required: bool) -> Self {
-        let bytes = path.as_bytes();
-        let mut dot = bytes.len();
-        while dot > 0 && bytes[dot - 1] != b'.' && bytes[dot - 1] != b'[' {
-            dot -= 1;
-        }
-        let (parent, step) = match dot.checked_sub(1) {
-            None => ("", path),
-            Some(at) if bytes[at] == b'[' => (path.split_at(at).0, ""),
-            Some(at) => (path.split_at(at).0, path.split_at(dot).1),
-        };
-        Self { path, parent, step, kind, required }
-    }
-}
-
-/// Kinds of values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Whatever it is.
-    Any,
-    /// True or false.
-    Flag,
-    /// A string.
-    Text,
-    /// An object.
-    Object {
-        /// What it has, in words.
-        with: &'static str,
-    },
-    /// An array of one or more.
-    List {
-        /// Items at the most.
-        most: usize,
-        /// What an item is.
-        one: &'static str,
-        /// And several.
-        many: &'static str,
-        /// How to have fewer.
-        shorten: &'static str,
-    },
-}
-
-impl Kind {
-    /// What is said of a value of another kind.
-    fn wanted(self) -> String {
-        match self {
-            Self::Any => String::new(),
-            Self::Flag => "must be true or false".into(),
-            Self::Text => "must be a string".into(),
-            Self::Object { with } => format!("must be an object with {with}"),
-            Self::List { most, many, .. } => format!("must be an array of 1 to {most} {many}"),
-        }
-    }
-}
-
 /// What the gateway needs to know of a body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Whether an event stream is asked for.
     pub stream: bool,
+    /// What it names that may be another team's.
+    pub names: Vec<(Thing, String)>,
 }
 
 /// Judges a body.
@@ -277,12 +200,25 @@ impl<'de> Visitor<'de> for Value<'_> {
         Ok(())
     }
 
-    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        if self.kind() == Kind::Text { Ok(()) } else { self.wrong() }
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        let kind = self.kind();
+        if !kind.takes(text) {
+            return self.wrong();
+        }
+        if let Kind::Id(thing) = kind {
+            self.scan.asked.borrow_mut().names.push((thing, text.to_owned()));
+        }
+        Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let Kind::List { most, one, many, shorten } = self.kind() else { return self.wrong() };
+        let Kind::List { most, one, many, shorten } = self.kind() else {
+            if !matches!(self.kind(), Kind::TextOrItems { .. }) {
+                return self.wrong();
+            }
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(());
+        };
         let Self { scan, rule, place } = &self;
         let item = scan.below(*rule).map(|(_, item)| item).next();
         let mut count = 0;
@@ -317,13 +253,22 @@ impl<'de> Visitor<'de> for Value<'_> {
             seen |= 1 << at;
             members.next_value_seed(Value { scan, rule: Some(member), place })?;
         }
-        let missing = scan.below(*rule).find(|(at, member)| member.required && seen & 1 << at == 0);
-        match missing {
-            None => Ok(()),
-            Some((_, member)) => {
-                scan.stop(Refusal::MissingField { param: Place::Member(place, member.step).to_string() })
-            }
-        }
+        let is_there =
+            |name: &str| scan.below(*rule).any(|(at, member)| member.step == name && seen & 1 << at != 0);
+        let missing = scan.below(*rule).find(|(at, member)| {
+            seen & 1 << at == 0
+                && match member.need {
+                    Need::None => false,
+                    Need::Must => true,
+                    Need::Or(other) => !is_there(other),
+                }
+        });
+        let Some((_, member)) = missing else { return Ok(()) };
+        let param = Place::Member(place, member.step).to_string();
+        scan.stop(match member.need {
+            Need::Or(other) => Refusal::MissingEither { param, other },
+            _ => Refusal::MissingField { param },
+        })
     }
 
     fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
@@ -340,8 +285,7 @@ impl<'de> Visitor<'de> for Value<'_> {
 
     /// `null` is as good as nothing, where nothing may stand.
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        let may_be_absent = self.rule.is_some_and(|rule| !rule.required && !rule.step.is_empty());
-        if may_be_absent { Ok(()) } else { self.wrong() }
+        if self.rule.is_some_and(Rule::may_be_absent) { Ok(()) } else { self.wrong() }
     }
 }
 

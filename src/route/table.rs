@@ -1,97 +1,21 @@
-//! The table of routes. A new one is a row here, and its cases in `tests/routes.rs`, which fail without them.
+//! The table of routes. A new one is a row here, and its cases in `tests/routes/`, which fail without them.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use http::Method;
 
-use super::schema::{Kind, Rule};
+use super::query::Parameter;
+use super::row::{Class, Cost, Ids, Learns, Own, Row};
+use super::rules;
+use super::thing::Thing;
 use crate::credits::Credits;
-
-/// All that is known of a route.
-#[derive(Debug)]
-pub struct Row {
-    /// Name in metrics, logs, the ledger and `routes` of a team.
-    pub label: &'static str,
-    /// The one method it is for.
-    pub method: Method,
-    /// Its path, `{id}` in place of what varies; the same as upstream, so that a base URL is all that changes.
-    pub template: &'static str,
-    /// Who answers.
-    pub class: Class,
-    /// Query parameters that it takes, each once at most.
-    pub query: &'static [&'static str],
-    /// What its body must be: the rules of a JSON object. Without, a body has no meaning and goes nowhere (RFC 9110 §9.3.1).
-    pub body: Option<&'static [Rule]>,
-    /// Whether it costs, and where the figure stands.
-    pub cost: Cost,
-    /// What a call holds unless configured otherwise: the most that it is documented to cost.
-    pub reserve: Credits,
-    /// Calls that the upstream takes at the same time of the whole organisation.
-    pub cap: Option<NonZeroUsize>,
-    /// How long the head of its answer may take, where that is less than configured.
-    pub first_byte: Option<Duration>,
-    /// A call without an `Idempotency-Key` is refused: made twice by mistake it would cost too much.
-    pub requires_key: bool,
-    /// Whose ids it names.
-    pub ids: Ids,
-}
-
-/// Who answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// Mavera.
-    Upstream,
-    /// The gateway itself.
-    Own(Own),
-}
-
-/// What the gateway answers itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Own {
-    /// How a caller stands.
-    Me,
-    /// Whether a call would be admitted.
-    Explain,
-}
-
-/// Whether a call costs credits, and where its answer says how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cost {
-    /// Nothing (source: Mavera's credit guide, of reads).
-    Free,
-    /// `usage.credits_used` of the answer.
-    InAnswer,
-}
-
-/// Whose ids a route names, which a team may be kept from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ids {
-    /// Nobody's.
-    None,
-    /// The analysis in its path.
-    Analysis,
-    /// Every analysis of the organisation, in its answer.
-    AllAnalyses,
-}
+use crate::meter::Figures;
 
 /// Reads say soon what they have to say.
 const READ: Duration = Duration::from_secs(30);
 
-/// The documented rules of a chat, and no more: everything else is the upstream's to judge (source:
-/// `chat-about-video-analysis` in Mavera's API reference).
-const CHAT: &[Rule] = &[
-    Rule::required(
-        "messages",
-        Kind::List { most: 50, one: "message", many: "messages", shorten: "leave out the oldest" },
-    ),
-    Rule::optional("messages[]", Kind::Object { with: "a `role`" }),
-    Rule::required("messages[].role", Kind::Text),
-    Rule::optional("messages[].content", Kind::Any),
-    Rule::optional("stream", Kind::Flag),
-];
-
-/// What most routes have in common.
+/// A read, which is what most routes are.
 const PLAIN: Row = Row {
     label: "",
     method: Method::GET,
@@ -100,42 +24,219 @@ const PLAIN: Row = Row {
     query: &[],
     body: None,
     cost: Cost::Free,
+    figures: Figures::Usage,
     reserve: Credits::ZERO,
+    learns: Learns::Never,
     cap: None,
     first_byte: Some(READ),
     requires_key: false,
     ids: Ids::None,
+    makes: None,
 };
 
-/// Every route there is: the call that is paid for, what a caller needs to find the id to ask about, and what is answered
-/// here.
-static TABLE: [Row; 5] = [
+/// A question that is answered for some credits.
+const CHAT: Row = Row {
+    method: Method::POST,
+    cost: Cost::InAnswer,
+    reserve: Credits::whole(5),
+    learns: Learns::AsConfigured,
+    first_byte: None,
+    ..PLAIN
+};
+
+/// What is made once, for so much that it is not made twice by mistake.
+const DEAR: Row = Row { learns: Learns::Never, requires_key: true, ..CHAT };
+
+const fn at_once(most: usize) -> Option<NonZeroUsize> {
+    NonZeroUsize::new(most)
+}
+
+const PAGE: &[Parameter] = &[
+    Parameter::word("limit"),
+    Parameter::word("offset"),
+    Parameter::cursor("cursor"),
+    Parameter::word("workspace_id"),
+];
+
+/// Every route there is. What is not documented as free, or costs nothing that anybody has seen, is not here; nor is what
+/// administers the organisation.
+static TABLE: [Row; 29] = [
+    // Videos: files, analyses of them, and chats about those.
     Row {
         label: "video_chat",
-        method: Method::POST,
         template: "/api/v1/video-analyses/{id}/chat",
-        body: Some(CHAT),
-        cost: Cost::InAnswer,
-        reserve: Credits::whole(5),
-        first_byte: None,
-        ids: Ids::Analysis,
-        ..PLAIN
+        body: Some(rules::VIDEO_CHAT),
+        ids: Ids::One(Thing::Analysis),
+        ..CHAT
     },
     Row {
         label: "video_list",
         template: "/api/v1/video-analyses",
         // Source: `list-video-analyses` in Mavera's API reference.
-        query: &["limit", "offset", "status"],
-        ids: Ids::AllAnalyses,
+        query: &[Parameter::word("limit"), Parameter::word("offset"), Parameter::word("status")],
+        ids: Ids::All(Thing::Analysis),
         ..PLAIN
     },
-    Row { label: "video_get", template: "/api/v1/video-analyses/{id}", ids: Ids::Analysis, ..PLAIN },
+    Row {
+        label: "video_get",
+        template: "/api/v1/video-analyses/{id}",
+        figures: Figures::Job,
+        ids: Ids::One(Thing::Analysis),
+        ..PLAIN
+    },
+    Row {
+        label: "video_analyses",
+        template: "/api/v1/video-analyses",
+        body: Some(rules::VIDEO_ANALYSIS),
+        cost: Cost::Job(Credits::whole(100)..=Credits::whole(500)),
+        figures: Figures::Job,
+        reserve: Credits::whole(500),
+        cap: at_once(3),
+        makes: Some(Thing::Analysis),
+        ..DEAR
+    },
+    Row {
+        label: "files_upload_url",
+        method: Method::POST,
+        template: "/api/v1/files/upload-url",
+        body: Some(rules::ANYTHING),
+        makes: Some(Thing::File),
+        ..PLAIN
+    },
+    Row {
+        label: "files_create",
+        method: Method::POST,
+        template: "/api/v1/files",
+        body: Some(rules::ANYTHING),
+        makes: Some(Thing::File),
+        ..PLAIN
+    },
+    Row { label: "files_list", template: "/api/v1/files", query: PAGE, ids: Ids::All(Thing::File), ..PLAIN },
+    // Answers.
+    Row { label: "responses", template: "/api/v1/responses", body: Some(rules::RESPONSE), ..CHAT },
+    Row {
+        label: "chat_completions",
+        template: "/api/v1/chat/completions",
+        body: Some(rules::CHAT_COMPLETION),
+        ..CHAT
+    },
+    // Mave, the research agent.
+    Row {
+        label: "mave_chat",
+        template: "/api/v1/mave/chat",
+        body: Some(rules::MAVE_CHAT),
+        figures: Figures::Opaque,
+        reserve: Credits::whole(75),
+        learns: Learns::From(Credits::whole(50)),
+        cap: at_once(10),
+        makes: Some(Thing::Thread),
+        ..CHAT
+    },
+    Row {
+        label: "mave_threads",
+        template: "/api/v1/mave/threads",
+        query: PAGE,
+        ids: Ids::All(Thing::Thread),
+        ..PLAIN
+    },
+    Row {
+        label: "mave_thread_get",
+        template: "/api/v1/mave/threads/{id}",
+        ids: Ids::One(Thing::Thread),
+        ..PLAIN
+    },
+    // Personas, and groups of them.
+    Row { label: "personas_list", template: "/api/v1/personas", query: PAGE, ..PLAIN },
+    Row {
+        label: "personas",
+        template: "/api/v1/personas",
+        body: Some(rules::ANYTHING),
+        figures: Figures::Charged,
+        reserve: Credits::whole(300),
+        ..DEAR
+    },
+    Row {
+        label: "focus_groups",
+        template: "/api/v1/focus-groups",
+        body: Some(rules::ANYTHING),
+        cost: Cost::Job(Credits::whole(50)..=Credits::whole(200)),
+        figures: Figures::Job,
+        reserve: Credits::whole(200),
+        cap: at_once(5),
+        makes: Some(Thing::FocusGroup),
+        ..DEAR
+    },
+    Row {
+        label: "focus_group_get",
+        template: "/api/v1/focus-groups/{id}",
+        figures: Figures::Job,
+        ids: Ids::One(Thing::FocusGroup),
+        ..PLAIN
+    },
+    // Content from templates.
+    Row {
+        label: "generations",
+        template: "/api/v1/generations",
+        body: Some(rules::GENERATION),
+        figures: Figures::Opaque,
+        reserve: Credits::whole(30),
+        learns: Learns::Never,
+        ..CHAT
+    },
+    Row {
+        label: "generations_list",
+        template: "/api/v1/generations",
+        query: PAGE,
+        ids: Ids::All(Thing::Generation),
+        ..PLAIN
+    },
+    Row { label: "generation_apps", template: "/api/v1/generation-apps", query: PAGE, ..PLAIN },
+    Row {
+        label: "brand_voices",
+        template: "/api/v1/brand-voices",
+        body: Some(rules::ANYTHING),
+        cost: Cost::Fixed(Credits::whole(50)),
+        reserve: Credits::whole(50),
+        ..DEAR
+    },
+    Row { label: "brand_voices_list", template: "/api/v1/brand-voices", query: PAGE, ..PLAIN },
+    Row { label: "brand_voice_get", template: "/api/v1/brand-voices/{id}", ..PLAIN },
+    // News.
+    Row {
+        label: "news_trending",
+        template: "/api/v1/news/stories/trending",
+        query: &[Parameter::word("size"), Parameter::word("limit"), Parameter::cursor("cursor")],
+        ..PLAIN
+    },
+    Row {
+        label: "news_personalized",
+        template: "/api/v1/news/stories/personalized",
+        query: &[Parameter::words("persona_ids"), Parameter::word("size")],
+        ..PLAIN
+    },
+    Row { label: "news_get", template: "/api/v1/news/stories/{id}", ..PLAIN },
+    Row {
+        label: "news_analyze",
+        template: "/api/v1/news/stories/{id}/analyze",
+        body: Some(rules::ANYTHING),
+        reserve: Credits::whole(20),
+        learns: Learns::Never,
+        ..CHAT
+    },
+    Row {
+        label: "news_chat",
+        template: "/api/v1/news/stories/{id}/chat",
+        body: Some(rules::NEWS_CHAT),
+        ..CHAT
+    },
+    // What is answered here.
     Row { label: "me", template: "/gateway/v1/me", class: Class::Own(Own::Me), ..PLAIN },
     Row {
         label: "explain",
         method: Method::POST,
         template: "/gateway/v1/explain",
         class: Class::Own(Own::Explain),
+        query: &[Parameter::word("route")],
         ..PLAIN
     },
 ];
@@ -178,7 +279,8 @@ impl Route {
         self.row().label
     }
 
-    /// The route that `explain` judges bodies for: the one that is paid for.
+    /// The route that `explain` is about unless it is asked about another, and whose reserve is exported: the chat about a
+    /// video.
     #[must_use]
     pub fn explained() -> Self {
         Self(0)
@@ -230,26 +332,6 @@ impl Routes {
     }
 }
 
-impl Row {
-    /// Whether calls of it cost credits.
-    #[must_use]
-    pub fn costs(&self) -> bool {
-        self.cost != Cost::Free
-    }
-
-    /// Whether it goes to the upstream, and a team can be kept from it.
-    #[must_use]
-    pub fn is_upstream(&self) -> bool {
-        self.class == Class::Upstream
-    }
-
-    /// Whether `"*"` in a team's `routes` covers it: not what is dear enough to be named.
-    #[must_use]
-    pub fn is_everyday(&self) -> bool {
-        self.reserve < Credits::whole(50)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,7 +345,7 @@ mod tests {
                 assert_ne!((&row.method, row.template), (&other.method, other.template));
             }
             assert_eq!(row.costs(), row.reserve > Credits::ZERO, "{}: what costs is held", row.label);
-            assert_eq!(row.template.contains("{id}"), row.ids == Ids::Analysis, "{}", row.label);
+            assert!(row.template.contains("{id}") || !matches!(row.ids, Ids::One(_)), "{}", row.label);
         }
         assert_eq!(Route::named(Route::explained().label()), Some(Route::explained()));
         assert_eq!(Route::named("other"), None);

@@ -1,9 +1,11 @@
 //! Which row a request is for. Nothing is normalised: a path either is one of ours or is not.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use http::{Method, Uri};
 
+use super::closed::hint;
+use super::query::{checked, is_word};
 use super::table::Route;
 use crate::refuse::Refusal;
 
@@ -11,19 +13,6 @@ use crate::refuse::Refusal;
 const PREFIX: &str = "/api/v1";
 /// What varies in a template.
 const ID: &str = "{id}";
-
-/// For whoever asks for something else.
-static SERVED: LazyLock<String> = LazyLock::new(|| {
-    let rows: Vec<_> = Route::all()
-        .map(Route::row)
-        .filter(|row| row.is_upstream())
-        .map(|row| format!("{} {}", row.method, row.template))
-        .collect();
-    match rows.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-        _ => rows.concat(),
-    }
-});
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,23 +38,25 @@ impl Target {
             let Some(id) = matched(row.template, path) else { continue };
             // As GET, and its answer without the body (RFC 9110 §9.3.2).
             if row.method != *method && !(row.method == Method::GET && *method == Method::HEAD) {
-                allow.push(row.method.clone());
-                if row.method == Method::GET {
-                    allow.push(Method::HEAD);
+                let also = (row.method == Method::GET).then_some(Method::HEAD);
+                // One path may be of two templates.
+                for method in [row.method.clone()].into_iter().chain(also) {
+                    if !allow.contains(&method) {
+                        allow.push(method);
+                    }
                 }
                 continue;
             }
             let id = (!id.is_empty()).then_some(id);
             if id.is_some_and(|id| !is_word(id)) {
-                let reason =
-                    "is not an analysis id: expected 1 to 128 of letters, digits, \"_\" and \"-\"".into();
+                let reason = "is not an id: expected 1 to 128 of letters, digits, \"_\" and \"-\"".into();
                 return Err(Refusal::InvalidField { param: "id".into(), reason });
             }
             let query = uri.query().map(|query| checked(query, row.query)).transpose()?;
             return Ok(Self { route, id: id.map(Arc::from), query });
         }
         Err(if allow.is_empty() {
-            Refusal::UnknownRoute { served: &SERVED }
+            Refusal::UnknownRoute { hint: hint(path) }
         } else {
             Refusal::MethodNotAllowed { allow }
         })
@@ -93,45 +84,6 @@ fn matched<'p>(template: &str, path: &'p str) -> Option<&'p str> {
     (!id.is_empty() && behind == after).then_some(id)
 }
 
-fn is_word(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
-/// A query of the documented parameters, once each, with plain values.
-fn checked(query: &str, parameters: &'static [&'static str]) -> Result<Arc<str>, Refusal> {
-    if parameters.is_empty() {
-        return Err(Refusal::InvalidRequest { reason: "this route takes no query parameters" });
-    }
-    let mut seen = Vec::with_capacity(parameters.len());
-    for pair in query.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // The name is quoted only if it is one we know: keys end up in query strings.
-        let known = parameters.iter().find(|known| **known == name).copied();
-        let refuse =
-            |reason: String| Err(Refusal::InvalidField { param: known.unwrap_or("query").into(), reason });
-        if known.is_none() {
-            return refuse(format!("takes {} only", listed(parameters)));
-        }
-        if seen.contains(&name) {
-            return refuse("is given twice".into());
-        }
-        if !is_word(value) {
-            return refuse("must be 1 to 128 of letters, digits, \"_\" and \"-\"".into());
-        }
-        seen.push(name);
-    }
-    Ok(query.into())
-}
-
-fn listed(names: &[&str]) -> String {
-    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-        _ => quoted.concat(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,13 +103,35 @@ mod tests {
     }
 
     #[test]
+    fn every_row_is_reached_and_its_path_goes_on() {
+        for route in Route::all() {
+            let path = route.row().template.replace(ID, "c1");
+            let target = find(&route.row().method, &path).unwrap();
+            assert_eq!(target.route, route, "{path}");
+            let below = if route.row().is_upstream() { &path[PREFIX.len()..] } else { "" };
+            assert_eq!(target.upstream_path(), below);
+        }
+    }
+
+    #[test]
+    fn a_word_that_a_template_has_is_no_id() {
+        let trending = find(&Method::GET, "/api/v1/news/stories/trending").unwrap();
+        assert_eq!((trending.route.label(), trending.id), ("news_trending", None));
+        let story = find(&Method::GET, "/api/v1/news/stories/trendy").unwrap();
+        assert_eq!((story.route.label(), story.id.as_deref()), ("news_get", Some("trendy")));
+        let refusal = find(&Method::POST, "/api/v1/news/stories/trending").unwrap_err();
+        assert!(
+            matches!(refusal, Refusal::MethodNotAllowed { allow } if allow == [Method::GET, Method::HEAD]),
+            "each once"
+        );
+    }
+
+    #[test]
     fn whoever_asks_for_something_else_is_told_what_there_is() {
         let refusal = find(&Method::GET, "/api/v1/responses").unwrap_err();
-        assert_eq!(
-            refusal.message(),
-            "There is nothing at this path. The gateway serves POST /api/v1/video-analyses/{id}/chat, GET \
-             /api/v1/video-analyses and GET /api/v1/video-analyses/{id}."
-        );
+        assert!(matches!(refusal, Refusal::MethodNotAllowed { allow } if allow == [Method::POST]));
+        let refusal = find(&Method::GET, "/api/v1/video-analyzes").unwrap_err();
+        assert_eq!(refusal.message(), "There is nothing at this path. Did you mean /api/v1/video-analyses?");
         let refusal = find(&Method::GET, "/api/v1/video-analyses?key=x").unwrap_err();
         assert_eq!(refusal.message(), "The field `query` takes `limit`, `offset` and `status` only.");
     }

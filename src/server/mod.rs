@@ -36,7 +36,7 @@ use self::systemd::Inherited;
 use crate::admin::Desk;
 use crate::admin::board::Board;
 use crate::live::Live;
-use crate::usage;
+use crate::{jobs, usage};
 
 /// How long after the drain has begun a request on an open connection is still served. Whoever has just written one
 /// cannot know; it is told with the answer that the connection closes.
@@ -135,6 +135,8 @@ pub async fn run(
         Arc::clone(&gateway.bill),
         Arc::clone(&gateway.books.desk),
     ));
+    let (live, desk_of_jobs) = (Arc::clone(&gateway.live), Arc::clone(&gateway.books.desk));
+    let jobs = tokio::spawn(jobs::watch(Tcp, live, desk_of_jobs));
     let (books, clock) = (gateway.books.clone(), gateway.recorder.clock());
     let grants = tokio::spawn(async move { books.watch_entries(clock).await });
     let retries = Arc::clone(&gateway.retries);
@@ -142,7 +144,7 @@ pub async fn run(
 
     stop.await;
     let drained = drain(gateway, hurry).await;
-    for task in [watch, grants, retries, bill] {
+    for task in [watch, grants, retries, bill, jobs] {
         task.abort();
     }
     stopped.cancel();

@@ -15,6 +15,7 @@ pub fn asked(team: &str, turn: Duration) -> Asked<'static> {
         team: team.into(),
         weight: NonZeroU32::MIN,
         key_id: "k7f3a9c2".into(),
+        route: Route::explained().index(),
         costs: false,
         reserve: Credits::ZERO,
         budgets: Budgets::default(),

@@ -26,7 +26,7 @@ use mavera_gateway::ledger::counts::Counts;
 use mavera_gateway::ledger::entry::Entry;
 use mavera_gateway::ledger::file::Store;
 use mavera_gateway::ledger::{
-    Command, Ledger, LedgerError, NewEnding, NewHold, NewSaving, Receipt, Unavailable,
+    Command, Ledger, LedgerError, NewEnding, NewHold, NewSaving, Note, Receipt, Unavailable,
 };
 use mavera_gateway::live::Live;
 use mavera_gateway::log::Log;
@@ -123,6 +123,10 @@ impl Ledger for Inline {
 
     fn saved(&self, saving: NewSaving) {
         self.write(&Command::Saved(saving)).unwrap();
+    }
+
+    fn note(&self, note: Note) {
+        self.write(&note.into()).unwrap();
     }
 
     fn flush(&self) {}

@@ -2,6 +2,7 @@
 
 mod validator;
 mod sections;
+mod routes;
 mod teams;
 
 use std::path::Path;

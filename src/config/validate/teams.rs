@@ -9,10 +9,9 @@ use globset::{GlobBuilder, GlobSetBuilder};
 use super::sections::LONGEST_WAIT;
 use super::validator::Validator;
 use crate::config::file;
-use crate::config::valid::{Analyses, CallerKey, Limits, Team};
+use crate::config::team::{Analyses, CallerKey, Limits, Team};
 use crate::config::values::Leaf;
 use crate::key;
-use crate::route::{Route, Routes};
 
 /// Names that metrics use for something else.
 const RESERVED_TEAMS: [&str; 2] = ["organisation", "other"];
@@ -98,9 +97,9 @@ impl Validator<'_, '_> {
                 given => self.duration(&format!("{at}.max_wait"), Leaf(given), 0, 0..=LONGEST_WAIT),
             };
             let analyses = self.analyses(&format!("{at}.analyses"), team.analyses);
-            let routes = self.routes(&format!("{at}.routes"), team.routes);
+            let (routes, of_routes) = self.routes(&format!("{at}.routes"), team.routes);
             let budget = self.budget(&format!("{at}.budget"), team.budget);
-            valid.push(Team { name, keys, limits, weight, max_wait, routes, analyses, budget });
+            valid.push(Team { name, keys, limits, weight, max_wait, routes, of_routes, analyses, budget });
         }
         valid
     }
@@ -146,25 +145,6 @@ impl Validator<'_, '_> {
         };
         let budget = self.budget(&format!("{at}.budget"), key.budget);
         CallerKey { id, digest, expires, budget }
-    }
-
-    pub(super) fn routes(&mut self, key: &str, leaf: Leaf<Vec<String>>) -> Routes {
-        if leaf.0.is_none() {
-            return Routes::usual();
-        }
-        let upstream = || Route::all().filter(|route| route.row().is_upstream());
-        let known: Vec<_> = upstream().map(Route::label).collect();
-        let remedy = format!("write [\"*\"], or some of {}", known.join(", "));
-        let names = self.value(key, leaf, Vec::new(), &remedy);
-        let mut routes = Routes::NONE;
-        for name in &names {
-            match (name.as_str(), upstream().find(|route| route.label() == name)) {
-                ("*", _) => routes = routes.and(Routes::everyday()),
-                (_, Some(route)) => routes = routes.with(route),
-                _ => self.problems.add(key, format!("{name:?} is not a route"), remedy.clone()),
-            }
-        }
-        routes
     }
 
     pub(super) fn analyses(&mut self, key: &str, leaf: Leaf<Vec<String>>) -> Analyses {

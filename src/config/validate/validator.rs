@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::file;
 use crate::config::problem::Collector;
-use crate::config::values::{DurationText, Leaf, SizeText};
+use crate::config::values::{Budget as BudgetTable, DurationText, Leaf, SizeText};
 use crate::credits::budget::Budget;
 use crate::credits::period::Period;
 use crate::secret::SecretSource;
@@ -100,7 +100,7 @@ impl Validator<'_, '_> {
         default
     }
 
-    pub(super) fn budget(&mut self, key: &str, budget: Option<file::Budget>) -> Option<Budget> {
+    pub(super) fn budget(&mut self, key: &str, budget: Option<BudgetTable>) -> Option<Budget> {
         let budget = budget?;
         let remedy = "write it like { credits = 1500, period = \"month\" }";
         if budget.period.0.is_none() {

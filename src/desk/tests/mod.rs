@@ -37,6 +37,7 @@ fn free(team: &str, turn: u64) -> Ask {
         team: team.into(),
         weight: NonZeroU32::MIN,
         key_id: team.into(),
+        route: 0,
         costs: false,
         reserve: Credits::ZERO,
         budgets: Budgets::default(),
@@ -226,17 +227,20 @@ fn a_team_that_is_gone_takes_its_calls_along() {
 fn what_the_upstream_takes_of_a_route_at_once_is_held_over_all_teams_and_waited_for() {
     let mut desk = desk(60);
     let capped = |team: &str, turn| {
-        let cap = Some(Cap { route: 3, calls: NonZeroUsize::MIN });
-        Ask { cap, ..free(team, turn) }
+        let cap = Some(Cap { calls: NonZeroUsize::MIN, team: None });
+        Ask { cap, route: 3, ..free(team, turn) }
     };
     let Verdict::Granted(_) = desk.ask(capped("a", 20), Moment::ZERO) else { panic!() };
-    assert_eq!(no(desk.ask(capped("b", 0), seconds(1.0))), No::RouteFull { calls: NonZeroUsize::MIN });
+    assert_eq!(
+        no(desk.ask(capped("b", 0), seconds(1.0))),
+        No::RouteFull { calls: NonZeroUsize::MIN, of_team: false }
+    );
     let Verdict::Waits(ticket) = desk.ask(capped("b", 20), seconds(1.0)) else { panic!() };
     let Verdict::Granted(_) = desk.ask(free("b", 20), seconds(1.0)) else {
         panic!("another route of it goes on")
     };
     assert!(desk.turn(seconds(2.0)).is_empty());
-    desk.free_route(3);
+    desk.free_route(3, "a", seconds(3.0));
     let outcomes = desk.turn(seconds(3.0));
     assert_eq!((outcomes.len(), outcomes[0].ticket), (1, ticket));
 }

@@ -162,12 +162,16 @@ impl Pair {
                 let name: Arc<str> = ["a", "b", "c", "d"][team].into();
                 let key_id: Arc<str> = format!("{name}{key}").into();
                 let budget = |credits, period| Budget { credits: Credits::whole(credits), period };
+                // The dear ones are of a route of their own.
+                let route = key + 2 * usize::from(cost > 5);
+                let of_route = Whose::Route { team: Arc::clone(&name), number: route, label: "dear" };
                 let budgets = [
                     (Whose::Organisation, budget(80, Period::Month)),
                     (Whose::Team(Arc::clone(&name)), budget(30, Period::Week)),
                     (Whose::Key(Arc::clone(&key_id)), budget(12, Period::Day)),
+                    (of_route, budget(14, Period::Day)),
                 ];
-                let bound = if team == 3 { 0 } else { 3 - key };
+                let bound = if team == 3 { 0 } else { 4 - 2 * key };
                 let most = if credits == 7 { Duration::from_secs(3) } else { Duration::MAX };
                 self.ask(
                     Ask {
@@ -177,7 +181,11 @@ impl Pair {
                         costs: cost > 0,
                         reserve: Credits::whole(cost),
                         budgets: Budgets(budgets[..bound].into()),
-                        cap: capped.then_some(Cap { route: 1, calls: NonZeroUsize::new(2).unwrap() }),
+                        route,
+                        cap: capped.then_some(Cap {
+                            calls: NonZeroUsize::new(2).unwrap(),
+                            team: (team == 1).then_some(NonZeroUsize::MIN),
+                        }),
                         patience: Patience { most, ..patience(turn, credits) },
                     },
                     None,
@@ -263,7 +271,8 @@ impl Pair {
                 let yesterday = self.day.yesterday().unwrap();
                 let (team, key): (Arc<str>, Arc<str>) = ("a".into(), "a0".into());
                 let millionths = i64::try_from(credits * 1_000_000).unwrap();
-                self.desk.adjust(yesterday, &team, &key, millionths);
+                let on = BookedOn { team: &team, key_id: &key, route: None };
+                self.desk.adjust(yesterday, on, millionths);
                 self.naive.spend(yesterday, &team, &key, Credits::whole(credits));
             }
         }
@@ -277,9 +286,9 @@ impl Pair {
             self.desk.end(&granted.ask, granted.day, spent);
             self.naive.end(&granted.ask, granted.day, spent);
         }
-        if let Some(cap) = granted.ask.cap {
-            self.desk.free_route(cap.route);
-            self.naive.free_route(cap.route);
+        if granted.ask.cap.is_some() {
+            self.desk.free_route(granted.ask.route, &granted.ask.team, self.now);
+            self.naive.free_route(granted.ask.route, &granted.ask.team, self.now);
         }
         self.given[at].2 = false;
     }

@@ -31,13 +31,22 @@ struct Waiting {
     unfunded: Option<Moment>,
 }
 
-/// Booked: day, team, key, spent, held.
-type Row = (Date, Arc<str>, Arc<str>, Credits, Credits);
+/// Booked: day, team, key, spent, held, route.
+type Row = (Date, Arc<str>, Arc<str>, Credits, Credits, usize);
+
+/// One of a capped route's places, as long as a team has it.
+struct Slot {
+    route: usize,
+    team: Arc<str>,
+    from: Moment,
+    until: Option<Moment>,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum What {
     Shared,
     OfKey,
+    OfRoutesBudget,
     OfRoute,
 }
 
@@ -67,7 +76,11 @@ pub(super) struct Naive {
     tags: BTreeMap<Arc<str>, f64>,
     virtual_time: f64,
     seen: BTreeMap<Arc<str>, (Moment, u32)>,
-    in_flight: BTreeMap<usize, usize>,
+    slots: Vec<Slot>,
+    /// What a team is reckoned to have had of a route, beyond its slots: nobody saves up.
+    lifts: BTreeMap<(usize, Arc<str>), u128>,
+    /// What the team that was served last had had of each route by then, by its weight.
+    served: BTreeMap<usize, u128>,
     spaced: Option<Moment>,
     next: u64,
 }
@@ -97,7 +110,9 @@ impl Naive {
             tags: BTreeMap::new(),
             virtual_time: 0.0,
             seen: BTreeMap::new(),
-            in_flight: BTreeMap::new(),
+            slots: Vec::new(),
+            lifts: BTreeMap::new(),
+            served: BTreeMap::new(),
             spaced: None,
             next: 0,
         }
@@ -124,23 +139,23 @@ impl Naive {
     fn tally(&self, whose: &Whose, budget: Budget) -> Tally {
         let within =
             |day: Date| budget.period.first(self.today) <= day && day < budget.period.next(self.today);
-        let counts = |team: &Arc<str>, key: &Arc<str>| match whose {
+        let counts = |row: &Row| match whose {
             Whose::Organisation => true,
-            Whose::Team(name) => name == team,
-            Whose::Key(id) => id == key,
+            Whose::Team(name) => *name == row.1,
+            Whose::Key(id) => *id == row.2,
+            Whose::Route { team, number, .. } => *team == row.1 && *number == row.5,
         };
         let (mut used, mut held, mut granted) = (Credits::ZERO, Credits::ZERO, Credits::ZERO);
-        for (_, _, _, spent, holds) in self.rows.iter().filter(|row| within(row.0) && counts(&row.1, &row.2))
-        {
-            used += *spent;
-            held += *holds;
+        for row in self.rows.iter().filter(|row| within(row.0) && counts(row)) {
+            used += row.3;
+            held += row.4;
         }
         // Day by day from the first: when a period is over, what it spent beyond the budget is paid with whatever grant ends
         // soonest of those that touched it.
         let is_whose = |grant: &&Grant| match whose {
             Whose::Organisation => grant.team == "organisation",
             Whose::Team(name) => grant.team == **name,
-            Whose::Key(_) => false,
+            Whose::Key(_) | Whose::Route { .. } => false,
         };
         let mut purses: Vec<_> =
             self.grants.iter().filter(is_whose).map(|grant| (grant, grant.credits)).collect();
@@ -150,7 +165,7 @@ impl Naive {
             purses.iter().map(|(grant, _)| budget.period.first(grant.from)).min().unwrap_or(self.today);
         while budget.period.next(day) <= self.today {
             let end = budget.period.next(day);
-            let rows = self.rows.iter().filter(|row| day <= row.0 && row.0 < end && counts(&row.1, &row.2));
+            let rows = self.rows.iter().filter(|row| day <= row.0 && row.0 < end && counts(row));
             let mut over = rows.fold(Credits::ZERO, |sum, row| sum + row.3).saturating_sub(budget.credits);
             for (grant, purse) in &mut purses {
                 if grant.from < end && day <= grant.until {
@@ -180,30 +195,61 @@ impl Naive {
         short.iter().find(|(.., passes)| !passes).or(short.first()).cloned()
     }
 
-    fn lack(&self, ask: &Ask) -> Result<Option<What>, Whose> {
+    fn taken(&self, route: usize, of: impl Fn(&str) -> bool) -> usize {
+        let open = |slot: &&Slot| slot.route == route && slot.until.is_none() && of(&slot.team);
+        self.slots.iter().filter(open).count()
+    }
+
+    /// Nanoseconds that a team has had of a route.
+    fn had(&self, route: usize, team: &Arc<str>, now: Moment) -> u128 {
+        let of = self.slots.iter().filter(|slot| slot.route == route && slot.team == *team);
+        let had = of.map(|slot| slot.until.unwrap_or(now).saturating_sub(slot.from).as_nanos());
+        had.sum::<u128>() + self.lifts.get(&(route, Arc::clone(team))).copied().unwrap_or(0)
+    }
+
+    fn is_full(&self, ask: &Ask, cap: Cap, stands: bool) -> bool {
+        let standing = self.waiting.iter().filter(|waiting| {
+            waiting.lacks.is_none() && waiting.ask.cap.is_some() && waiting.ask.route == ask.route
+        });
+        let standing = if stands { 0 } else { standing.count() };
+        self.taken(ask.route, |_| true) + standing >= cap.calls.get()
+            || cap.team.is_some_and(|most| self.taken(ask.route, |team| *team == *ask.team) >= most.get())
+    }
+
+    fn joins_route(&mut self, ask: &Ask, now: Moment) {
+        if ask.cap.is_some() && self.taken(ask.route, |team| *team == *ask.team) == 0 {
+            let least = self.served.get(&ask.route).copied().unwrap_or(0) * u128::from(ask.weight.get());
+            let missing = least.saturating_sub(self.had(ask.route, &ask.team, now));
+            *self.lifts.entry((ask.route, Arc::clone(&ask.team))).or_default() += missing;
+        }
+    }
+
+    fn lack(&self, ask: &Ask, stands: bool) -> Result<Option<What>, Whose> {
         if let Some((whose, budget, passes)) = self.in_the_way(ask) {
             let ends_today = budget.period.next(self.today) == Period::Day.next(self.today);
             return match whose {
                 _ if !passes && !ends_today => Err(whose),
                 Whose::Key(_) => Ok(Some(What::OfKey)),
+                Whose::Route { .. } => Ok(Some(What::OfRoutesBudget)),
                 _ => Ok(Some(What::Shared)),
             };
         }
-        let full = |cap: &Cap| self.in_flight.get(&cap.route).copied().unwrap_or(0) >= cap.calls.get();
-        Ok(ask.cap.as_ref().is_some_and(full).then_some(What::OfRoute))
+        Ok(ask.cap.is_some_and(|cap| self.is_full(ask, cap, stands)).then_some(What::OfRoute))
     }
 
     fn is_behind(ask: &Ask, older: &Waiting) -> bool {
         if ask.team != older.ask.team {
             return false;
         }
-        let has_shared = ask.budgets.0.iter().any(|(whose, _)| !matches!(whose, Whose::Key(_)));
+        let own = |whose: &Whose| matches!(whose, Whose::Key(_) | Whose::Route { .. });
+        let has_shared = ask.budgets.0.iter().any(|(whose, _)| !own(whose));
         match older.lacks {
             None => false,
             Some(What::Shared) => ask.costs && has_shared,
             Some(What::OfKey) => ask.costs && ask.key_id == older.ask.key_id,
+            Some(What::OfRoutesBudget) => ask.costs && ask.route == older.ask.route,
             Some(What::OfRoute) => {
-                ask.cap.is_some() && ask.cap.map(|cap| cap.route) == older.ask.cap.map(|cap| cap.route)
+                ask.cap.is_some() && older.ask.cap.is_some() && ask.route == older.ask.route
             }
         }
     }
@@ -238,10 +284,15 @@ impl Naive {
         *tag += 1.0 / f64::from(ask.weight.get());
         if ask.costs {
             let (team, key) = (Arc::clone(&ask.team), Arc::clone(&ask.key_id));
-            self.rows.push((self.today, team, key, Credits::ZERO, ask.reserve));
+            self.rows.push((self.today, team, key, Credits::ZERO, ask.reserve, ask.route));
         }
-        if let Some(cap) = ask.cap {
-            *self.in_flight.entry(cap.route).or_default() += 1;
+        if ask.cap.is_some() {
+            self.joins_route(ask, now);
+            let had = self.had(ask.route, &ask.team, now) / u128::from(ask.weight.get());
+            let served = self.served.entry(ask.route).or_default();
+            *served = had.max(*served);
+            let (route, team) = (ask.route, Arc::clone(&ask.team));
+            self.slots.push(Slot { route, team, from: now, until: None });
         }
     }
 
@@ -255,7 +306,8 @@ impl Naive {
     fn deadline(waiting: &Waiting) -> Moment {
         let patience = &waiting.ask.patience;
         match waiting.lacks {
-            Some(What::Shared | What::OfKey) => (waiting.unfunded.unwrap() + patience.credits)
+            Some(What::Shared | What::OfKey | What::OfRoutesBudget) => (waiting.unfunded.unwrap()
+                + patience.credits)
                 .min(waiting.joined.saturating_add(patience.most)),
             _ => waiting.joined + patience.turn,
         }
@@ -326,7 +378,7 @@ impl Naive {
     pub(super) fn ask(&mut self, ask: Ask, again: Option<(u64, Moment)>, now: Moment) -> Word {
         let (ticket, joined) = again.unwrap_or((self.next, now));
         self.next += u64::from(again.is_none());
-        let lack = self.lack(&ask);
+        let lack = self.lack(&ask, false);
         self.seen.insert(Arc::clone(&ask.team), (now, ask.weight.get()));
         self.joins_turns(&ask.team);
         let lacks = match lack {
@@ -337,7 +389,8 @@ impl Naive {
             self.grant(&ask, now);
             return Word::Granted(ticket);
         }
-        let credits = matches!(lacks, Some(What::Shared | What::OfKey));
+        let credits = matches!(lacks, Some(What::Shared | What::OfKey | What::OfRoutesBudget));
+        self.joins_route(&ask, now);
         let waiting = Waiting { ticket, ask, joined, lacks, unfunded: credits.then_some(now) };
         let deadline = Self::deadline(&waiting);
         let begins = match self.in_the_way(&waiting.ask) {
@@ -366,6 +419,7 @@ impl Naive {
         loop {
             let before = told.len();
             self.look_again(now, &mut told);
+            self.offer_routes(now, &mut told);
             while self.due(now).is_some_and(|due| due <= now) {
                 let due = self.due(now).unwrap();
                 let Some(waiting) = self.first(now, &mut told) else { break };
@@ -401,7 +455,7 @@ impl Naive {
                 })?
                 .0;
             let waiting = &self.waiting[index];
-            let lack = self.lack(&waiting.ask);
+            let lack = self.lack(&waiting.ask, true);
             match lack.map(|lack| lack.or_else(|| self.lacks_in_front(&waiting.ask, waiting.ticket))) {
                 Ok(None) => return Some(self.waiting.remove(index)),
                 Ok(lacks) => self.set_lack(index, lacks, now),
@@ -431,7 +485,7 @@ impl Naive {
         self.waited_until(&self.waiting[index].clone(), now);
         let waiting = &mut self.waiting[index];
         waiting.lacks = lacks;
-        if matches!(lacks, Some(What::Shared | What::OfKey)) {
+        if matches!(lacks, Some(What::Shared | What::OfKey | What::OfRoutesBudget)) {
             waiting.unfunded.get_or_insert(now);
         }
     }
@@ -445,10 +499,11 @@ impl Naive {
             for ticket in tickets.map(|waiting| waiting.ticket).collect::<Vec<_>>() {
                 let index = self.waiting.iter().position(|waiting| waiting.ticket == ticket).unwrap();
                 let waiting = &self.waiting[index];
-                if waiting.lacks.is_none() || self.lacks_in_front(&waiting.ask, ticket).is_some() {
+                let skips = matches!(waiting.lacks, None | Some(What::OfRoute));
+                if skips || self.lacks_in_front(&waiting.ask, ticket).is_some() {
                     continue;
                 }
-                match self.lack(&waiting.ask) {
+                match self.lack(&waiting.ask, false) {
                     Ok(None) if self.at_once(&waiting.ask, now) => {
                         let waiting = self.waiting.remove(index);
                         self.grant(&waiting.ask, now);
@@ -459,6 +514,45 @@ impl Naive {
                         self.waiting.remove(index);
                         told.push((ticket, Word::Short(whose)));
                     }
+                }
+            }
+        }
+    }
+
+    /// What is free of each route goes to the team that has had the least of it, ties by name.
+    fn offer_routes(&mut self, now: Moment, told: &mut Vec<(u64, Word)>) {
+        let mut passed = Vec::new();
+        loop {
+            let candidates = self.waiting.iter().filter(|waiting| {
+                waiting.lacks == Some(What::OfRoute)
+                    && !passed.contains(&waiting.ticket)
+                    && !self.is_full(&waiting.ask, waiting.ask.cap.unwrap(), false)
+            });
+            let order = |a: &&Waiting, b: &&Waiting| {
+                let by_weight = |of: &Waiting, other: &Waiting| {
+                    self.had(of.ask.route, &of.ask.team, now) * u128::from(other.ask.weight.get())
+                };
+                a.ask
+                    .route
+                    .cmp(&b.ask.route)
+                    .then_with(|| by_weight(a, b).cmp(&by_weight(b, a)))
+                    .then_with(|| (&a.ask.team, a.ticket).cmp(&(&b.ask.team, b.ticket)))
+            };
+            let Some(waiting) = candidates.min_by(order).cloned() else { return };
+            let ticket = waiting.ticket;
+            passed.push(ticket);
+            let index = self.waiting.iter().position(|waiting| waiting.ticket == ticket).unwrap();
+            let behind = self.lacks_in_front(&waiting.ask, ticket);
+            match self.lack(&waiting.ask, false).map(|lack| lack.or(behind)) {
+                Ok(None) if self.at_once(&waiting.ask, now) => {
+                    self.waiting.remove(index);
+                    self.grant(&waiting.ask, now);
+                    told.push((ticket, Word::Granted(ticket)));
+                }
+                Ok(lacks) => self.set_lack(index, lacks, now),
+                Err(whose) => {
+                    self.waiting.remove(index);
+                    told.push((ticket, Word::Short(whose)));
                 }
             }
         }
@@ -484,15 +578,18 @@ impl Naive {
     }
 
     pub(super) fn end(&mut self, ask: &Ask, day: Date, spent: Credits) {
-        let index = self.rows.iter().position(|(of, team, key, _, held)| {
-            *of == day && *team == ask.team && *key == ask.key_id && *held == ask.reserve
+        let index = self.rows.iter().position(|(of, team, key, _, held, route)| {
+            *of == day && (team, key, route) == (&ask.team, &ask.key_id, &ask.route) && *held == ask.reserve
         });
         let row = &mut self.rows[index.unwrap()];
         (row.3, row.4) = (row.3 + spent, Credits::ZERO);
     }
 
-    pub(super) fn free_route(&mut self, route: usize) {
-        *self.in_flight.get_mut(&route).unwrap() -= 1;
+    pub(super) fn free_route(&mut self, route: usize, team: &str, now: Moment) {
+        let mut open = self.slots.iter_mut();
+        let slot =
+            open.find(|slot| slot.route == route && *slot.team == *team && slot.until.is_none()).unwrap();
+        slot.until = Some(now);
     }
 
     pub(super) fn heed(&mut self, said: Said, now: Moment) {
@@ -518,7 +615,7 @@ impl Naive {
     }
 
     pub(super) fn spend(&mut self, day: Date, team: &Arc<str>, key_id: &Arc<str>, amount: Credits) {
-        self.rows.push((day, Arc::clone(team), Arc::clone(key_id), amount, Credits::ZERO));
+        self.rows.push((day, Arc::clone(team), Arc::clone(key_id), amount, Credits::ZERO, usize::MAX));
     }
 
     pub(super) fn is_taken(from: u128, now: Moment) -> bool {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::admit::concurrency::Permits;
+use crate::forward::noted::Noted;
 use crate::forward::why::Why;
 use crate::meter::{Meter, Reading};
 use crate::record::Exchange;
@@ -27,6 +28,8 @@ pub(in crate::forward) struct Telling {
     pub(in crate::forward) permits: Permits,
     /// Of an answer that says why no call can succeed.
     pub(in crate::forward) why: Option<Why>,
+    /// Of one that tells of a job, or of something that was made.
+    pub(in crate::forward) noted: Option<Noted>,
 }
 
 impl<B: Body> Told<B> {
@@ -53,13 +56,18 @@ impl<B: Body> Told<B> {
     /// The answer is over. `whole` if it said so itself, or the upstream ended its body as HTTP wants.
     fn end(&mut self, whole: bool) {
         let Some(telling) = self.telling.take() else { return };
-        let Telling { meter, mut exchange, permits, why } = *telling;
+        let Telling { meter, mut exchange, permits, why, noted } = *telling;
         if let Some(why) = why {
             why.told();
         }
         // Also where its label did not say so.
         exchange.streams(meter.as_ref().is_some_and(Meter::reads_events));
-        exchange.ended(whole, &reading(meter, whole));
+        let reading = reading(meter, whole);
+        // Before whoever asked can have all of it.
+        if let Some(noted) = noted {
+            noted.told(&reading);
+        }
+        exchange.ended(whole, &reading);
         drop(permits);
     }
 }
@@ -126,8 +134,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Told<B> {
 impl<B> Drop for Told<B> {
     fn drop(&mut self) {
         if let Some(telling) = self.telling.take() {
-            let Telling { meter, exchange, .. } = *telling;
-            exchange.abandoned(&reading(meter, false));
+            let Telling { meter, exchange, noted, .. } = *telling;
+            let reading = reading(meter, false);
+            if let Some(noted) = noted {
+                noted.told(&reading);
+            }
+            exchange.abandoned(&reading);
         }
     }
 }
@@ -163,7 +175,7 @@ mod tests {
             let id = RequestId::of(&head.headers, clock);
             let exchange = Exchange::begin(&recorder, id, &peer, &head);
             let permits = Permits::of_team(in_flight.take(1).expect("each is given back"));
-            Box::new(Telling { meter: None, exchange, permits, why: None })
+            Box::new(Telling { meter: None, exchange, permits, why: None, noted: None })
         };
         assert_transparent(|body| Told::new(body, telling()));
         assert_transparent(|body| ReadOn::new(Told::new(body, telling()), None, false));

@@ -15,6 +15,10 @@ pub(super) fn basis(kind: Option<i64>) -> Option<String> {
     Some(word.to_owned())
 }
 
+/// What the price of a booking `b` rests on, by the number of its kind: what the last correction of it does, if there is one.
+pub(super) const BASIS: &str = "coalesce((SELECT CASE a.basis WHEN 'derived' THEN 3 ELSE 1 END FROM changes a
+     WHERE a.kind = 'adjusted' AND a.call = b.call ORDER BY a.seq DESC LIMIT 1), b.kind)";
+
 pub(super) fn credits(row: &Row<'_>, at: usize) -> rusqlite::Result<Credits> {
     row.get::<_, i64>(at).map(|amount| Credits::from_millionths(u64::try_from(amount).unwrap_or(0)))
 }

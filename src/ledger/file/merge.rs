@@ -86,8 +86,8 @@ impl Store {
 struct WrittenByAnother;
 
 /// One transaction in the making.
-struct Merge<'c, 'n> {
-    change: &'c Transaction<'c>,
+pub(super) struct Merge<'c, 'n> {
+    pub(super) change: &'c Transaction<'c>,
     names: &'n mut Names,
     sums: BTreeMap<Sum, Added>,
 }
@@ -102,6 +102,8 @@ struct Added {
     estimated: i64,
     input_tokens: i64,
     output_tokens: i64,
+    /// Of `settled` and `estimated`, what no counter has counted so.
+    adjusted: [i64; 2],
 }
 
 impl Merge<'_, '_> {
@@ -127,12 +129,20 @@ impl Merge<'_, '_> {
                 Entry::End(end) if ended_with.get(&end.call) == Some(&Some(seq)) => true,
                 Entry::End(end) => self.end(seq, end)?,
                 Entry::Saved(saving) => self.saved(saving)?,
+                Entry::Job(job) => {
+                    self.job(job)?;
+                    true
+                }
+                Entry::Made(made) => {
+                    self.made(made)?;
+                    true
+                }
             });
         }
         Ok(written)
     }
 
-    fn number(&mut self, kind: Named, name: &str) -> rusqlite::Result<i64> {
+    pub(super) fn number(&mut self, kind: Named, name: &str) -> rusqlite::Result<i64> {
         self.names.number(self.change, kind, name)
     }
 
@@ -248,14 +258,27 @@ impl Merge<'_, '_> {
         added.output_tokens += end.output_tokens.unwrap_or(0);
     }
 
+    /// What was booked by estimate is a figure now. `after_all` if it was counted as an estimate.
+    pub(super) fn settle(&mut self, sum: Sum, (figure, estimate): (i64, i64), after_all: bool) {
+        let added = self.sums.entry(sum).or_default();
+        added.settled += figure;
+        added.estimated -= estimate;
+        if after_all {
+            added.adjusted[0] += figure;
+            added.adjusted[1] -= estimate;
+        }
+    }
+
     fn add_sums(&mut self) -> rusqlite::Result<()> {
         let mut statement = self.change.prepare_cached(
             "INSERT INTO day_sums (day, team, key, member, route, outcome, calls, final, estimated, input_tokens,
-               output_tokens)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+               output_tokens, adjusted_final, adjusted_estimated)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, final = final + excluded.final,
                estimated = estimated + excluded.estimated, input_tokens = input_tokens + excluded.input_tokens,
-               output_tokens = output_tokens + excluded.output_tokens",
+               output_tokens = output_tokens + excluded.output_tokens,
+               adjusted_final = adjusted_final + excluded.adjusted_final,
+               adjusted_estimated = adjusted_estimated + excluded.adjusted_estimated",
         )?;
         let rolled: i64 =
             self.change.prepare_cached("SELECT before FROM rolled")?.query_row([], |row| row.get(0))?;
@@ -271,7 +294,9 @@ impl Merge<'_, '_> {
                 added.settled,
                 added.estimated,
                 added.input_tokens,
-                added.output_tokens
+                added.output_tokens,
+                added.adjusted[0],
+                added.adjusted[1]
             ])?;
             if *day < rolled {
                 self.add_total(*team, *route, added)?;
@@ -289,7 +314,14 @@ impl Merge<'_, '_> {
                    input_tokens = input_tokens + excluded.input_tokens,
                    output_tokens = output_tokens + excluded.output_tokens",
             )?
-            .execute(params![team, route, added.settled, added.estimated, added.input_tokens, added.output_tokens])
+            .execute(params![
+                team,
+                route,
+                added.settled - added.adjusted[0],
+                added.estimated - added.adjusted[1],
+                added.input_tokens,
+                added.output_tokens
+            ])
             .map(drop)
     }
 }

@@ -6,6 +6,7 @@ mod columns;
 mod names;
 pub mod store;
 mod merge;
+mod jobs;
 mod recent;
 mod read;
 mod upkeep;

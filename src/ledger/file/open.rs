@@ -10,6 +10,7 @@ use super::answers::Table;
 use super::columns::{count, credits};
 use super::failure::{failure, system};
 use super::identity::{Lock, lock};
+use super::jobs;
 use super::read::Reader;
 use super::recent;
 use super::store::{Store, last_call};
@@ -20,13 +21,12 @@ use crate::ledger::answers::Answers;
 use crate::ledger::counts::Counts;
 use crate::ledger::entry::{Entry, days_since_epoch};
 use crate::ledger::error::LedgerError;
-use crate::ledger::facts::Command;
+use crate::ledger::facts::{Command, OpenHold};
 use crate::ledger::journal::{self, Found};
 use crate::ledger::opening::{LookBack, Opening, Total};
 use crate::ledger::reading::{Reading, Span, Upkeep};
 use crate::ledger::reads::Reads;
 use crate::ledger::write::Ledger;
-use crate::route::Route;
 
 /// How often, and how many times, is looked whether a gateway has caught up with its journal: for five seconds.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(20);
@@ -220,8 +220,11 @@ impl Store {
                 "a call was in flight when the gateway ended; its reserve is booked, in doubt"
             );
         }
-        let endings: Vec<_> = open.iter().map(|hold| Command::End(hold.ending(back.now))).collect();
-        self.write(&endings.iter().map(Entry::from).collect::<Vec<_>>(), None)?;
+        // The jobs that they may have begun first: no ending is without its own.
+        let jobs = open.iter().filter_map(OpenHold::job).map(Command::Job);
+        let endings = open.iter().map(|hold| Command::End(hold.ending(back.now)));
+        let commands: Vec<_> = jobs.chain(endings).collect();
+        self.write(&commands.iter().map(Entry::from).collect::<Vec<_>>(), None)?;
         self.opening(back).map_err(|error| failure(&self.path, &error))
     }
 
@@ -239,15 +242,14 @@ impl Store {
             totals: totals(&change)?,
             spent: Reader::spends_of(&change, Span { since, until: Span::ALL.until })?,
             grants,
-            costs: Route::all()
-                .filter(|route| route.row().costs())
-                .map(|route| Ok((route, Reader::recent_costs_of(&change, route.label(), back.costs)?)))
-                .collect::<rusqlite::Result<_>>()?,
+            costs: recent::costs(&change, back.costs)?,
             sent: Reader::sent_between(&change, back.sent_since, back.now)?,
             last_change: change
                 .query_row("SELECT coalesce(max(seq), 0) FROM changes", [], |row| row.get(0))?,
             known: recent::known_since(&change, back.known_since)?,
             saved: recent::saved(&change)?,
+            jobs: jobs::known(&change, back.jobs)?,
+            things: jobs::things(&change, back.things)?,
         };
         change.commit()?;
         Ok(opening)
@@ -268,23 +270,28 @@ fn roll(change: &Transaction<'_>, since: i64) -> rusqlite::Result<()> {
     change.execute("UPDATE rolled SET before = max(before, ?1)", params![since]).map(drop)
 }
 
-/// All that was ever counted: what was rolled up, and the days since.
+/// All that was ever counted: what was rolled up, and the days since. What a job may cost is counted when that is known, and
+/// what follows from the bill by itself.
 fn totals(connection: &Connection) -> rusqlite::Result<Vec<Total>> {
     let mut statement = connection.prepare(
-        "SELECT t.name, r.name, sum(final), sum(estimated), sum(input_tokens), sum(output_tokens) FROM (
-           SELECT team, route, final, estimated, input_tokens, output_tokens FROM totals
+        "SELECT t.name, r.name, sum(final), sum(estimated), sum(derived), sum(input_tokens), sum(output_tokens) FROM (
+           SELECT team, route, final, estimated, 0 AS derived, input_tokens, output_tokens FROM totals
            UNION ALL
-           SELECT team, route, final - adjusted_final, estimated - adjusted_estimated, input_tokens, output_tokens
+           SELECT team, route, final - adjusted_final, estimated - adjusted_estimated, 0, input_tokens, output_tokens
            FROM day_sums WHERE day >= (SELECT before FROM rolled)
+           UNION ALL
+           SELECT team, route, 0, -reserve, 0, 0, 0 FROM jobs WHERE credits IS NULL AND state <> 2
+           UNION ALL
+           SELECT team, route, -credits, 0, credits, 0, 0 FROM jobs WHERE derived AND state <> 2
          ) JOIN names t ON t.id = team JOIN names r ON r.id = route GROUP BY team, route",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(Total {
             team: row.get(0)?,
             route: row.get(1)?,
-            counted: [credits(row, 2)?, credits(row, 3)?],
-            input_tokens: count(row, 4)?,
-            output_tokens: count(row, 5)?,
+            counted: [credits(row, 2)?, credits(row, 3)?, credits(row, 4)?],
+            input_tokens: count(row, 5)?,
+            output_tokens: count(row, 6)?,
         })
     })?;
     rows.collect()

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::{Connection, OpenFlags, params};
 
-use super::columns::{basis, count, credits};
+use super::columns::{BASIS, basis, count, credits};
 use super::failure::failure;
 use super::recent;
 use super::store::{Kind, VERSION, kind, progress};
@@ -135,22 +135,6 @@ impl Reader {
         rows.collect()
     }
 
-    /// The latest final costs of a route, the oldest first.
-    pub(super) fn recent_costs_of(
-        connection: &Connection,
-        route: &str,
-        count: usize,
-    ) -> rusqlite::Result<Vec<Credits>> {
-        let mut statement = connection.prepare_cached(
-            "SELECT credits FROM bookings WHERE kind = 1 AND route = (SELECT id FROM names WHERE name = ?1)
-             ORDER BY call DESC LIMIT ?2",
-        )?;
-        let rows = statement.query_map(params![route, limit(count)], |row| credits(row, 0))?;
-        let mut costs: Vec<_> = rows.collect::<Result<_, _>>()?;
-        costs.reverse();
-        Ok(costs)
-    }
-
     /// When calls that are booked were sent upstream, between `since` and `until`: a time beyond is of a clock that was
     /// wrong.
     pub(super) fn sent_between(
@@ -163,7 +147,9 @@ impl Reader {
 
     fn adjusted_after(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Adjusted>> {
         let mut statement = connection.prepare_cached(
-            "SELECT seq, day, team, key_id, credits FROM changes WHERE kind = 'adjusted' AND seq > ?1 ORDER BY seq",
+            // What a gateway has found out of its own jobs it knows.
+            "SELECT seq, day, team, key_id, route, credits FROM changes
+             WHERE kind = 'adjusted' AND basis IS NULL AND seq > ?1 ORDER BY seq",
         )?;
         let rows = statement.query_map([seq], |row| {
             Ok(Adjusted {
@@ -171,7 +157,8 @@ impl Reader {
                 day: date(&row.get::<_, String>(1)?),
                 team: row.get(2)?,
                 key_id: row.get(3)?,
-                millionths: row.get(4)?,
+                route: row.get(4)?,
+                millionths: row.get(5)?,
             })
         })?;
         rows.collect()
@@ -240,11 +227,11 @@ impl Reading for Reader {
 
     fn recent_charges(&self, team: &str, count: usize) -> Result<Vec<Charge>, LedgerError> {
         self.ask(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT request_id, response_id, ended_at, k.name, credits, kind, w.name FROM bookings b
-                 JOIN names k ON k.id = key LEFT JOIN names w ON w.id = reason
-                 WHERE end_seq IS NOT NULL AND team = (SELECT id FROM names WHERE name = ?1) ORDER BY call DESC LIMIT ?2",
-            )?;
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT request_id, response_id, ended_at, k.name, {BASIS}, w.name, r.name, {AS_ADJUSTED} FROM bookings b
+                 JOIN names k ON k.id = key JOIN names r ON r.id = route LEFT JOIN names w ON w.id = reason
+                 WHERE end_seq IS NOT NULL AND team = (SELECT id FROM names WHERE name = ?1) ORDER BY call DESC LIMIT ?2"
+            ))?;
             let rows = statement.query_map(params![team, limit(count)], |row| {
                 let at = Timestamp::from_microsecond(row.get(2)?).unwrap_or_default();
                 Ok(Charge {
@@ -252,9 +239,10 @@ impl Reading for Reader {
                     response_id: row.get(1)?,
                     at: format!("{at:.3}"),
                     key_id: row.get(3)?,
-                    credits: credits(row, 4)?,
-                    basis: basis(row.get(5)?),
-                    reason: row.get(6)?,
+                    route: row.get(6)?,
+                    credits: credits(row, 7)?,
+                    basis: basis(row.get(4)?),
+                    reason: row.get(5)?,
                 })
             })?;
             rows.collect()

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 
-use super::columns::{basis, credits};
+use super::columns::{BASIS, basis, credits};
 use super::store::last_call;
 use crate::credits::Credits;
 use crate::ledger::facts::Retry;
@@ -14,6 +14,9 @@ use crate::route::Route;
 
 /// Calls that one search looks at: far more than a page of them, and milliseconds to read.
 const LOOKBACK: i64 = 100_000;
+
+/// Calls that are looked at for what they cost: enough to learn from, and less than a megabyte to read.
+const COSTS: i64 = 4096;
 
 /// More calls than the largest plan allows in a minute, which are 600.
 const MINUTE: i64 = 2048;
@@ -35,6 +38,27 @@ pub(super) fn sent_between(
         Ok(Timestamp::from_microsecond(row.get(0)?).unwrap_or_default())
     })?;
     rows.collect()
+}
+
+/// See [`crate::ledger::Opening::costs`]. Of the latest calls of all routes: of one that is seldom called there are few among them.
+pub(super) fn costs(connection: &Connection, count: usize) -> rusqlite::Result<Vec<(Route, Vec<Credits>)>> {
+    let floor = last_call(connection)?.saturating_sub(COSTS);
+    let mut statement = connection.prepare_cached(
+        "SELECT r.name, credits FROM bookings JOIN names r ON r.id = route WHERE call > ?1 AND kind = 1 ORDER BY call",
+    )?;
+    let rows = statement.query_map([floor], |row| Ok((row.get::<_, String>(0)?, credits(row, 1)?)))?;
+    let mut costs: Vec<_> = Route::all().map(|route| (route, Vec::new())).collect();
+    for row in rows {
+        let (name, cost) = row?;
+        if let Some(route) = Route::named(&name) {
+            costs[route.index()].1.push(cost);
+        }
+    }
+    for (_, of_route) in &mut costs {
+        of_route.drain(..of_route.len().saturating_sub(count));
+    }
+    costs.retain(|(_, of_route)| !of_route.is_empty());
+    Ok(costs)
 }
 
 /// See [`crate::ledger::Opening::known`].
@@ -80,11 +104,10 @@ pub(super) fn calls(connection: &Connection, search: &Search) -> rusqlite::Resul
     let oldest: i64 =
         connection.query_row("SELECT coalesce(min(call), 1) FROM bookings", [], |row| row.get(0))?;
     let floor = before.saturating_sub(LOOKBACK).max(oldest);
-    let mut statement = connection.prepare_cached(
+    let mut statement = connection.prepare_cached(&format!(
         "SELECT call, ended_at, t.name, k.name, r.name, request_id, response_id, o.name, reserve,
                 credits + coalesce((SELECT sum(a.credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0),
-                CASE WHEN EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call)
-                  THEN 1 ELSE b.kind END,
+                {BASIS},
                 w.name, input_tokens, output_tokens
          FROM bookings b JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
          JOIN names o ON o.id = outcome LEFT JOIN names w ON w.id = reason
@@ -92,8 +115,8 @@ pub(super) fn calls(connection: &Connection, search: &Search) -> rusqlite::Resul
            AND (:team IS NULL OR team = (SELECT id FROM names WHERE name = :team))
            AND (:outcome IS NULL OR outcome = (SELECT id FROM names WHERE name = :outcome))
            AND (:id IS NULL OR :id IN (request_id, response_id, k.name))
-         ORDER BY call DESC LIMIT :limit",
-    )?;
+         ORDER BY call DESC LIMIT :limit"
+    ))?;
     let limit = i64::try_from(search.limit).unwrap_or(i64::MAX);
     let found = statement.query_map(
         named_params! {

@@ -2,21 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::failure::{failure, system};
 use super::names::Names;
 use crate::config::Durability;
 use crate::credits::Credits;
+use crate::ledger::entry::day_of;
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::{CallId, OpenHold};
 use crate::ledger::journal::{Position, Progress};
 
 /// What brings a file from each version to the next; the first makes it. A released step is never changed.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 /// The schema this program reads and writes.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 const _: () = assert!(VERSION.unsigned_abs() == MIGRATIONS.len() as u64, "one step per version");
 /// `application_id` in the file's header, so that `file` and we know one when we see it: four letters.
 const APPLICATION_ID: i64 = 0x4d76_4777;
@@ -142,7 +148,7 @@ impl Store {
     pub fn open_holds(&self) -> Result<Vec<OpenHold>, LedgerError> {
         let read = || {
             let mut statement = self.connection.prepare(
-                "SELECT call, t.name, k.name, r.name, request_id, reserve FROM bookings INDEXED BY open_calls
+                "SELECT call, t.name, k.name, r.name, request_id, reserve, held_at, day FROM bookings INDEXED BY open_calls
                  JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
                  WHERE end_seq IS NULL ORDER BY call",
             )?;
@@ -154,6 +160,8 @@ impl Store {
                     route: row.get(3)?,
                     request_id: row.get(4)?,
                     reserve: Credits::from_millionths(row.get::<_, i64>(5)?.unsigned_abs()),
+                    at: Timestamp::from_microsecond(row.get(6)?).unwrap_or_default(),
+                    day: day_of(row.get(7)?),
                 })
             })?;
             rows.collect::<Result<_, _>>()

@@ -32,7 +32,7 @@ use crate::ledger::entry::Entry;
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::{Command, NewEnding, NewHold, NewSaving};
 use crate::ledger::journal::{Journal, Position};
-use crate::ledger::write::{Ledger, Receipt, Unavailable};
+use crate::ledger::write::{Ledger, Note, Receipt, Unavailable};
 
 /// Commands written to the journal at once at most.
 const GROUP: usize = 1024;
@@ -144,6 +144,15 @@ impl Ledger for SqliteLedger {
         // It is no credit, and copies are answered also while nothing can be written.
         if !state.failing && self.shared.counts.why_nothing_is_tried().is_none() {
             self.shared.write_soon(state, Command::Saved(saving));
+        }
+    }
+
+    fn note(&self, note: Note) {
+        let state = self.shared.state();
+        // What is made goes on being made while nothing can be written, and would gather without end; of jobs there are few.
+        let may_be_lost = matches!(note, Note::Made(_));
+        if !may_be_lost || (!state.failing && self.shared.counts.why_nothing_is_tried().is_none()) {
+            self.shared.write_soon(state, note.into());
         }
     }
 

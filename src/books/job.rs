@@ -1,0 +1,270 @@
+//! Jobs: what calls have begun, and goes on behind their answers. Until its end is seen, a job has one of its route's places; until
+//! its cost is known, it stays booked at what was held for it.
+//!
+//! It knows no clock, no lock and no ledger: what it returns is to be written, and places are to be given back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use jiff::civil::Date;
+
+use crate::credits::Credits;
+use crate::desk::Moment;
+use crate::ledger::{Account, Basis, CallId, JobEvent, KnownJob, KnownStage, NewJob};
+use crate::meter::Status;
+use crate::route::{Route, Thing};
+
+/// Jobs that are remembered: those that go on, and the latest of those whose cost is not known.
+pub(super) const MOST: usize = 10_000;
+/// How long a job has its place without its end being seen: three times as long as the longest take (source: Mavera's video
+/// guide, 2 to 10 minutes).
+pub(super) const EXPIRES: Duration = Duration::from_mins(30);
+/// How long nobody may ask about a job before the gateway does, and how often it does then.
+const UNSEEN: Duration = Duration::from_mins(1);
+const ASKED_EVERY: Duration = Duration::from_secs(30);
+
+/// One job.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) call: CallId,
+    pub(super) account: Account,
+    pub(super) upstream_id: Option<Box<str>>,
+    pub(super) day: Date,
+    pub(super) reserve: Credits,
+    expires: Moment,
+    pub(super) stage: Stage,
+    /// Whether its cost is known.
+    pub(super) is_settled: bool,
+    /// When somebody was last told of it, and when the gateway last asked itself.
+    seen: Moment,
+    asked: Moment,
+    /// Which it was of all that this process knows to have begun.
+    pub(super) number: u64,
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It goes on, or may.
+    GoesOn,
+    /// Its end was seen.
+    Over,
+    /// Nobody has seen its end in time.
+    GivenUp,
+}
+
+/// What has come about of a job.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// The job as it is by now.
+    pub(super) job: Job,
+    /// It gives its place back.
+    pub(super) frees: bool,
+    /// To be written, in order.
+    pub(super) events: Vec<JobEvent>,
+    /// What is booked by estimate is another amount now.
+    pub(super) figure: Option<Credits>,
+}
+
+impl Turn {
+    fn of(job: &Job) -> Self {
+        Self { job: job.clone(), frees: false, events: Vec::new(), figure: None }
+    }
+
+    /// What is to be written of it.
+    pub(super) fn notes(&self, at: jiff::Timestamp) -> impl Iterator<Item = NewJob> {
+        let Job { call, account, .. } = &self.job;
+        self.events.iter().map(move |event| NewJob {
+            call: *call,
+            account: account.clone(),
+            at,
+            event: event.clone(),
+        })
+    }
+}
+
+/// All jobs that are known.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    by_call: BTreeMap<CallId, Job>,
+    by_id: HashMap<(Thing, Box<str>), CallId>,
+    begun: u64,
+}
+
+/// What a call's answer, or a later one, says of a job.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    /// How far it has come.
+    pub status: Option<Status>,
+    /// What it cost.
+    pub figure: Option<Credits>,
+    /// The upstream knows it no more.
+    pub gone: bool,
+}
+
+fn thing(account: &Account) -> Option<Thing> {
+    account.route.and_then(|route| route.row().makes)
+}
+
+impl Jobs {
+    /// A job has begun, or may have.
+    pub(super) fn begin(
+        &mut self,
+        call: CallId,
+        account: Account,
+        upstream_id: Option<Box<str>>,
+        (day, reserve): (Date, Credits),
+        now: Moment,
+    ) {
+        self.begun += 1;
+        let (stage, number) = (Stage::GoesOn, self.begun);
+        let (expires, seen, asked) = (now + EXPIRES, now, now);
+        self.insert(Job {
+            call,
+            account,
+            upstream_id,
+            day,
+            reserve,
+            expires,
+            stage,
+            is_settled: false,
+            seen,
+            asked,
+            number,
+        });
+    }
+
+    /// Takes up one that another process began, so long ago.
+    pub(super) fn take_up(&mut self, known: KnownJob, age: Duration, now: Moment) {
+        let stage = match known.stage {
+            KnownStage::GoesOn => Stage::GoesOn,
+            KnownStage::Over => Stage::Over,
+            KnownStage::GivenUp => Stage::GivenUp,
+        };
+        self.insert(Job {
+            call: known.call,
+            account: known.account,
+            upstream_id: known.upstream_id,
+            day: known.day,
+            reserve: known.reserve,
+            expires: now + EXPIRES.saturating_sub(age),
+            stage,
+            is_settled: known.is_settled,
+            seen: now,
+            asked: now,
+            number: 0,
+        });
+    }
+
+    fn insert(&mut self, job: Job) {
+        if let (Some(thing), Some(id)) = (thing(&job.account), &job.upstream_id) {
+            self.by_id.insert((thing, id.clone()), job.call);
+        }
+        self.by_call.insert(job.call, job);
+        // Those that go on are few, by what the upstream takes, and end in time.
+        while self.by_call.len() > MOST
+            && let Some(oldest) = self.by_call.values().find(|job| job.stage != Stage::GoesOn)
+        {
+            let call = oldest.call;
+            self.forget(call);
+        }
+    }
+
+    fn forget(&mut self, call: CallId) {
+        let Some(job) = self.by_call.remove(&call) else { return };
+        if let (Some(thing), Some(id)) = (thing(&job.account), job.upstream_id) {
+            self.by_id.remove(&(thing, id));
+        }
+    }
+
+    /// What was told of a job by its id.
+    pub(super) fn told_by_id(&mut self, thing: Thing, id: &str, told: Told, now: Moment) -> Option<Turn> {
+        let call = *self.by_id.get(&(thing, id.into()))?;
+        self.told(call, told, Basis::Final, now)
+    }
+
+    /// What is told of a job, and what its figure rests on.
+    pub(super) fn told(&mut self, call: CallId, told: Told, basis: Basis, now: Moment) -> Option<Turn> {
+        let job = self.by_call.get_mut(&call)?;
+        let before = job.stage;
+        job.seen = now;
+        let mut events = Vec::new();
+        let is_over = told.gone || told.status.is_some_and(Status::is_final);
+        if is_over && job.stage != Stage::Over {
+            job.stage = Stage::Over;
+            events.push(JobEvent::Over);
+        }
+        let figure = told.figure.filter(|_| !job.is_settled);
+        if let Some(credits) = figure {
+            job.is_settled = true;
+            let after_all = before == Stage::GivenUp;
+            events.push(JobEvent::Settled { credits, basis, after_all });
+        }
+        let frees = before == Stage::GoesOn && job.stage != Stage::GoesOn;
+        let turn = Turn { frees, events, figure, ..Turn::of(job) };
+        if turn.job.is_settled && turn.job.stage != Stage::GoesOn {
+            self.forget(call);
+        }
+        Some(turn)
+    }
+
+    /// Gives up those whose end nobody has seen in time.
+    pub(super) fn expire(&mut self, now: Moment) -> Vec<Turn> {
+        let late = |job: &&mut Job| job.stage == Stage::GoesOn && now >= job.expires;
+        let mut turns = Vec::new();
+        for job in self.by_call.values_mut().filter(late) {
+            job.stage = Stage::GivenUp;
+            let mut turn = Turn { frees: true, ..Turn::of(job) };
+            if !job.is_settled {
+                turn.events.push(JobEvent::GivenUp { reserve: job.reserve });
+            }
+            turns.push(turn);
+        }
+        for call in
+            turns.iter().filter(|turn| turn.job.is_settled).map(|turn| turn.job.call).collect::<Vec<_>>()
+        {
+            self.forget(call);
+        }
+        turns
+    }
+
+    /// The job that the gateway is to ask about next: one that nobody has asked about for a while.
+    pub(super) fn unwatched(&self, now: Moment) -> Option<(CallId, Thing, Box<str>)> {
+        let due = |job: &&Job| {
+            job.stage == Stage::GoesOn && now >= job.seen + UNSEEN && now >= job.asked + ASKED_EVERY
+        };
+        let jobs = self.by_call.values().filter(due);
+        let asked = |job: &&Job| job.asked.max(job.seen);
+        jobs.filter(|job| job.upstream_id.is_some())
+            .min_by_key(asked)
+            .and_then(|job| Some((job.call, thing(&job.account)?, job.upstream_id.clone()?)))
+    }
+
+    /// The gateway asks about a job.
+    pub(super) fn asked(&mut self, call: CallId, now: Moment) {
+        if let Some(job) = self.by_call.get_mut(&call) {
+            job.asked = now;
+        }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Job> {
+        self.by_call.values()
+    }
+
+    /// How many have begun since the process did.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Those of a route that go on, those of them whose id nobody knows, and those whose cost is not known though they are over.
+    pub(super) fn count(&self, route: Route) -> [usize; 3] {
+        let of_route = || self.by_call.values().filter(move |job| job.account.route == Some(route));
+        let goes_on = |job: &&Job| job.stage == Stage::GoesOn;
+        [
+            of_route().filter(goes_on).filter(|job| job.upstream_id.is_some()).count(),
+            of_route().filter(goes_on).filter(|job| job.upstream_id.is_none()).count(),
+            of_route().filter(|job| job.stage != Stage::GoesOn && !job.is_settled).count(),
+        ]
+    }
+}
