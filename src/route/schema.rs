@@ -168,7 +168,12 @@ impl Value<'_> {
     }
 
     fn kind(&self) -> Kind {
-        self.rule.map_or(Kind::Object { with: "" }, |rule| rule.kind)
+        match (self.rule, self.place) {
+            (Some(rule), _) => rule.kind,
+            (None, Place::Root) => Kind::Object { with: "" },
+            // An item of a list of which no rule says more.
+            (None, _) => Kind::Any,
+        }
     }
 }
 
