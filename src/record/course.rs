@@ -27,12 +27,14 @@ pub enum Repeat {
     Gone,
     /// It is the same as one of which nobody knows what it came to.
     Unknown,
+    /// It is a read, and was given the answer of one that was made a moment before.
+    Shared(RequestId),
 }
 
 impl Repeat {
     /// All labels, in the order of [`Repeat::index`].
-    pub const LABELS: [&'static str; 8] =
-        ["executed", "joined", "replayed", "adopted", "reused", "in_progress", "gone", "unknown"];
+    pub const LABELS: [&'static str; 9] =
+        ["executed", "joined", "replayed", "adopted", "reused", "in_progress", "gone", "unknown", "shared"];
 
     /// Its place among all.
     #[must_use]
@@ -46,6 +48,7 @@ impl Repeat {
             Self::InProgress => 5,
             Self::Gone => 6,
             Self::Unknown => 7,
+            Self::Shared(_) => 8,
         }
     }
 
@@ -59,7 +62,7 @@ impl Repeat {
     #[must_use]
     pub fn original(&self) -> Option<&str> {
         match self {
-            Self::Joined(id) | Self::Replayed(id) | Self::Adopted(id) => Some(id.as_str()),
+            Self::Joined(id) | Self::Replayed(id) | Self::Adopted(id) | Self::Shared(id) => Some(id.as_str()),
             _ => None,
         }
     }

@@ -81,7 +81,7 @@ impl Families {
             ),
             retries: metrics.counters(
                 "retries_total",
-                "Calls that had an Idempotency-Key or were a retry, by team and what became of them.",
+                "Calls that had an Idempotency-Key or were a retry, and reads that were given the answer of one made a moment before, by team and what became of them.",
                 &["team", "result"],
             ),
         }

@@ -48,7 +48,9 @@ pub(super) fn copy(
     let mut headers = fields::without_standing(&head.headers);
     exchange.tell_standing(&mut headers);
     match repeat {
-        Repeat::Joined(original) => fields::tell_copy(&mut headers, &original.value(), false),
+        Repeat::Joined(original) | Repeat::Shared(original) => {
+            fields::tell_copy(&mut headers, &original.value(), false)
+        }
         Repeat::Replayed(original) => fields::tell_copy(&mut headers, &original.value(), true),
         Repeat::Adopted(original) => fields::tell_adopted(&mut headers, &original.value()),
         _ => {}

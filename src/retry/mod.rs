@@ -13,6 +13,7 @@ mod recording;
 mod reader;
 mod keys;
 mod orphans;
+mod reads;
 mod copy;
 pub(crate) mod seal;
 mod kept;

@@ -15,6 +15,7 @@ use super::kept::Kept;
 use super::keys::{Found, Keys};
 use super::orphans::Orphans;
 use super::reader::Reader;
+use super::reads::{Read, Reads};
 use super::recording::{Keeping, Making, Recording, Standing};
 use super::room::Room;
 use super::seal::Seal;
@@ -47,6 +48,7 @@ pub struct Retries {
     desk: Arc<LocalDesk>,
     archive: Arc<Archive>,
     live: Arc<Live>,
+    pub(super) reads: Reads,
     state: Mutex<State>,
 }
 
@@ -139,6 +141,7 @@ impl Retries {
             desk: Arc::clone(&books.desk),
             archive: Arc::new(Archive { clock, reads, answers }),
             live: Arc::clone(live),
+            reads: Reads::default(),
             state: Mutex::new(state),
         }
     }
@@ -155,6 +158,7 @@ impl Retries {
             let snapshot = self.live.current();
             let keep = snapshot.config.retries.bodies.keep;
             let now = self.clock.now();
+            self.reads.sweep(now);
             {
                 let mut state = self.state();
                 state.keys.sweep(keep, now);
@@ -296,6 +300,28 @@ impl Retries {
         };
         // Its only reader, who leaves: that hands it to the drain.
         drop(Reader::first(recording));
+    }
+
+    /// A read: made by `make`, or given the answer of the same one that was made a moment ago. Nothing where that one's answer
+    /// cannot be had any more.
+    pub(super) fn share(
+        &self,
+        read: Read,
+        (team, id): (&Arc<str>, &RequestId),
+        bodies: &Bodies,
+        make: impl FnOnce(Arc<Course>) -> Making,
+    ) -> Option<Known> {
+        let (recording, shared) = self.reads.share(read, self.clock.now(), || {
+            let course = Arc::new(Course::new(None, id.clone()));
+            let keeping = self.keeping(&mut self.state(), team, bodies);
+            let making = make(Arc::clone(&course));
+            Recording::of(making, course, keeping, (self.clock, self.drain.clone()))
+        });
+        if !shared {
+            return Some(Known::Made(Reader::first(recording)));
+        }
+        let (reader, _) = Reader::join(&recording)?;
+        Some(Known::Copied(reader, Repeat::Shared(recording.course().id().clone())))
     }
 
     /// Takes over a call that was left.

@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 use super::asked::Asked;
 use super::copy::{Shared, copy, own};
 use super::reader::Reader;
+use super::reads::Read;
 use super::recording::{Making, Recording, Why};
 use super::retries::{Known, Named, Retries};
 use crate::admit::body::Judged;
@@ -68,6 +69,11 @@ where
     fn call(&mut self, judged: Box<Judged>) -> Self::Future {
         let headers = &judged.head.headers;
         let costs = judged.target.route.row().costs();
+        if let Some(read) = Read::of(&judged) {
+            let (retries, inner) = (Arc::clone(&self.retries), self.inner.clone());
+            return Fork::Here { future: Box::pin(read_once(retries, inner, judged, read)) };
+        }
+        let wrote = Wrote::now(&self.retries, &judged.caller.who.team);
         match if costs { key(headers) } else { Ok(None) } {
             Err(refusal) => {
                 let refused = Refused::new(judged.exchange, refusal);
@@ -76,11 +82,13 @@ where
             Ok(Some(key)) => {
                 let named = Retries::name(&judged, &key);
                 let (retries, inner) = (Arc::clone(&self.retries), self.inner.clone());
-                Fork::Here { future: Box::pin(keyed(retries, inner, judged, named)) }
+                Fork::Here { future: Box::pin(keyed(retries, inner, judged, named, wrote)) }
             }
             Ok(None) => match sdk_retries(headers).filter(|_| costs && may_adopt(&judged)) {
-                None => Fork::Onward { future: Alone { made: Some(self.inner.call(judged)), chance: None } },
-                Some(retries) => self.alone(judged, retries > 0),
+                None => Fork::Onward {
+                    future: Alone { made: Some(self.inner.call(judged)), chance: None, _wrote: wrote },
+                },
+                Some(retries) => self.alone(judged, retries > 0, wrote),
             },
         }
     }
@@ -98,7 +106,7 @@ where
     A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
 {
     /// A call of an SDK without a key: it takes over the one that it repeats, or may be taken over itself.
-    fn alone(&mut self, mut judged: Box<Judged>, repeats: bool) -> Answering<A> {
+    fn alone(&mut self, mut judged: Box<Judged>, repeats: bool, wrote: Wrote) -> Answering<A> {
         let (retries, who) = (&self.retries, Arc::clone(&judged.caller.who));
         let asked = Asked::of(&judged);
         if repeats {
@@ -113,7 +121,8 @@ where
         judged.exchange.follow(Arc::clone(&course));
         let bodies = judged.snapshot.config.retries.bodies.clone();
         let chance = Chance { retries: Arc::clone(retries), course, who, asked, bodies };
-        Fork::Onward { future: Alone { made: Some(self.inner.call(judged)), chance: Some(Box::new(chance)) } }
+        let (made, chance) = (Some(self.inner.call(judged)), Some(Box::new(chance)));
+        Fork::Onward { future: Alone { made, chance, _wrote: wrote } }
     }
 }
 
@@ -125,6 +134,27 @@ where
 {
     made: Option<Made<A>>,
     chance: Option<Box<Chance>>,
+    _wrote: Wrote,
+}
+
+/// A call that may change what its team has read: what was read before it, and while it goes on to the head of its answer, is
+/// shared no more.
+struct Wrote {
+    retries: Arc<Retries>,
+    team: Arc<str>,
+}
+
+impl Wrote {
+    fn now(retries: &Arc<Retries>, team: &Arc<str>) -> Self {
+        retries.reads.forget(team);
+        Self { retries: Arc::clone(retries), team: Arc::clone(team) }
+    }
+}
+
+impl Drop for Wrote {
+    fn drop(&mut self) {
+        self.retries.reads.forget(&self.team);
+    }
 }
 
 struct Chance {
@@ -176,7 +206,13 @@ where
 }
 
 /// A call with a key: made, if none has been made under it.
-async fn keyed<S, A>(retries: Arc<Retries>, mut inner: S, judged: Box<Judged>, named: Named) -> Answered<A>
+async fn keyed<S, A>(
+    retries: Arc<Retries>,
+    mut inner: S,
+    judged: Box<Judged>,
+    named: Named,
+    _wrote: Wrote,
+) -> Answered<A>
 where
     S: Service<Box<Judged>, Response = Response<A>, Error = Refused, Future = Made<A>>,
     A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
@@ -192,8 +228,34 @@ where
         making(inner.call(judged))
     };
     let known = retries.find(named, &who.team, &id, &snapshot.config.retries, make).await;
+    answered(&retries, known, judged).await
+}
+
+/// A read: made, unless the same one was made a moment ago.
+async fn read_once<S, A>(retries: Arc<Retries>, mut inner: S, judged: Box<Judged>, read: Read) -> Answered<A>
+where
+    S: Service<Box<Judged>, Response = Response<A>, Error = Refused, Future = Made<A>>,
+    A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
+{
+    let who = Arc::clone(&judged.caller.who);
+    let (snapshot, id) = (Arc::clone(&judged.snapshot), judged.exchange.id().clone());
+    let mut judged = Some(judged);
+    let known = retries.share(read, (&who.team, &id), &snapshot.config.retries.bodies, |course| {
+        let mut judged = judged.take().expect("a call is made once");
+        judged.exchange.follow(course);
+        making(inner.call(judged))
+    });
     match (known, judged) {
-        (Known::Copied(reader, repeat), Some(judged)) => copied(&retries, reader, repeat, judged).await,
+        (Some(known), judged) => answered(&retries, known, judged).await,
+        (None, Some(judged)) => inner.call(judged).await.map(|response| response.map(Answer::Only)),
+        (None, None) => unreachable!("a call that was made has its answer"),
+    }
+}
+
+/// What becomes of a call by what is known of it; it is here still if it was not made.
+async fn answered<A>(retries: &Retries, known: Known, judged: Option<Box<Judged>>) -> Answered<A> {
+    match (known, judged) {
+        (Known::Copied(reader, repeat), Some(judged)) => copied(retries, reader, repeat, judged).await,
         (Known::Refused(refusal, repeat), Some(mut judged)) => {
             judged.exchange.repeats(repeat);
             Err(Refused::new(judged.exchange, refusal))

@@ -117,7 +117,9 @@ fn no_path_without_a_row_is_ever_forwarded() {
         let sent = received.requests().len() - before;
         forwarded.set(forwarded.get() + sent);
         // A read that was made a moment ago is answered from that.
-        prop_assert!(sent == usize::from(row.is_some()) || (sent == 0 && status == 200), "{method} {path}: {status}");
+        // So may a job be refused whose like are under way, as far as anybody knows.
+        let spared = sent == 0 && [200, 429].contains(&status.as_u16());
+        prop_assert!(sent == usize::from(row.is_some()) || spared, "{method} {path}: {status}");
         prop_assert!(row.is_some() || sent == 0, "{method} {path}");
     });
     assert!(forwarded.get() > 100, "{}", forwarded.get());

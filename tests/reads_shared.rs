@@ -1,0 +1,107 @@
+//! Reads that are the same, within two seconds: one request upstream, and nothing hidden that was written since.
+
+use std::time::Duration;
+
+use http::Method;
+use mavera_sim::DEMO_ANALYSIS;
+use mavera_sim::quirks::Quirks;
+
+use crate::support::chat_body;
+use crate::support::rig::{Answer, Rig, Setup};
+
+fn wide() -> Setup {
+    let setup = Setup::default();
+    let routes = "routes = [\"*\", \"mave_chat\"]";
+    let other = format!("requests_per_minute = 100000000\nburst = 1000000\n{routes}");
+    Setup { team: format!("{}\n{routes}", setup.team), others: vec![("rival", other)], ..setup }
+}
+
+fn analysis() -> String {
+    format!("/api/v1/video-analyses/{DEMO_ANALYSIS}")
+}
+
+async fn get(rig: &Rig, path: &str) -> Answer {
+    rig.send(rig.request(Method::GET, path, "")).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_of_one_analysis_within_two_seconds_are_one_request_upstream() {
+    let (rig, simulator) = Rig::with_simulator(&wide());
+    let received = || simulator.books(|books| books.received.len());
+    let first = get(&rig, &analysis()).await;
+    let second = get(&rig, &analysis()).await;
+    assert_eq!((first.status(), &first.body), (second.status(), &second.body));
+    assert_eq!(second.header("x-gateway-original-request-id"), first.header("x-request-id"));
+    assert_eq!(first.header("x-gateway-original-request-id"), "");
+    assert_eq!((received(), rig.gateway.books.desk.window_used()), (1, 1));
+    // Each has a record, and a rate, of its own.
+    rig.settle().await;
+    let records = rig.records();
+    assert_eq!((&records[0]["retry"], &records[1]["retry"]), (&serde_json::Value::Null, &"shared".into()));
+    assert_eq!(records[1]["original_request_id"], records[0]["request_id"]);
+    assert!(rig.metrics().contains("mavera_gateway_retries_total{result=\"shared\",team=\"growth\"} 1"));
+    // Another analysis, a list, another method and another team are others.
+    get(&rig, "/api/v1/video-analyses/cother").await;
+    get(&rig, "/api/v1/video-analyses").await;
+    rig.send(rig.request(Method::HEAD, &analysis(), "")).await;
+    let mut rivals = rig.request(Method::GET, &analysis(), "");
+    rivals.headers_mut().insert("authorization", rig.chat_of("rival", "").headers()["authorization"].clone());
+    rig.send(rivals).await;
+    assert_eq!(received(), 5);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    get(&rig, &analysis()).await;
+    assert_eq!(received(), 6, "two seconds later it is asked for anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_come_while_it_is_on_its_way_join_it_and_any_of_them_may_leave() {
+    let (rig, simulator) = Rig::with_simulator(&wide());
+    simulator.set_quirks(Quirks::default().with("delay=1s").unwrap());
+    let request = || rig.request(Method::GET, &analysis(), "");
+    let mut first = rig.connect().await;
+    let leaves = tokio::time::timeout(Duration::from_millis(300), first.send_request(request())).await;
+    assert!(leaves.is_err());
+    let (second, third) = tokio::join!(rig.send(request()), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(first);
+        rig.send(request()).await
+    });
+    assert_eq!((second.status().as_u16(), second.body), (200, third.body));
+    assert_eq!(simulator.books(|books| books.received.len()), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_team_has_written_is_not_hidden_from_it_by_what_it_read_before() {
+    let (rig, simulator) = Rig::with_simulator(&wide());
+    let received = || simulator.books(|books| books.received.len());
+    let threads = || get(&rig, "/api/v1/mave/threads");
+    assert_eq!(threads().await.json()["data"].as_array().unwrap().len(), 0);
+    let chat = rig.request(Method::POST, "/api/v1/mave/chat", "{\"message\":\"Who?\",\"sim\":\"delay=1s\"}");
+    let (answer, _) = tokio::join!(rig.send(chat), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Read while it goes on: not what stands after it.
+        threads().await
+    });
+    assert_eq!(answer.status(), 200);
+    assert_eq!(threads().await.json()["data"].as_array().unwrap().len(), 1);
+    assert_eq!(received(), 4);
+    // With a key too.
+    let mut keyed = rig.chat(chat_body(false, ""));
+    keyed.headers_mut().insert("idempotency-key", "k".parse().unwrap());
+    rig.send(keyed).await;
+    threads().await;
+    assert_eq!(received(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_is_refused_is_refused_for_those_that_share_it_and_asked_anew_by_the_next() {
+    let (rig, simulator) = Rig::with_simulator(&wide());
+    rig.refuse_connections();
+    let path = analysis();
+    let (first, second) = tokio::join!(get(&rig, &path), get(&rig, &path));
+    assert_eq!((first.status().as_u16(), second.status().as_u16()), (502, 502));
+    rig.accept_connections();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(get(&rig, &analysis()).await.status(), 200);
+    assert_eq!(simulator.books(|books| books.received.len()), 1);
+}
