@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use prometheus::{Gauge, GaugeVec, IntGauge};
 
+use crate::books::jobs::OfRoute;
 use crate::books::open::Books;
 use crate::config::Expiry;
 use crate::credits::budget::{Budgets, Standing, Whose};
@@ -44,6 +45,8 @@ struct Gauges {
     queue_waiting: GaugeVec,
     queue_lag: GaugeVec,
     caller_keys: GaugeVec,
+    jobs: GaugeVec,
+    job_cap_waiting: GaugeVec,
     /// What a call holds at present.
     reserve: Gauge,
     window_used: IntGauge,
@@ -106,6 +109,9 @@ impl Board {
             let is = if state == upstream { 1.0 } else { 0.0 };
             gauges.upstream_state.with_label_values(&[state.as_str()]).set(is);
         }
+        for route in Route::all().filter(|route| route.row().cap.is_some()) {
+            gauges.jobs(route, desk.jobs(route));
+        }
         for team in snapshot.directory.teams() {
             let (waiting, lag) = desk.waiting(&team.name);
             gauges.queue_waiting.with_label_values(&[&team.name]).set(f64::from(waiting));
@@ -158,9 +164,19 @@ impl Gauges {
                 "Keys of the configuration: valid, expiring within two weeks, or expired and refused. `check` names them.",
                 &["state"],
             ),
+            jobs: metrics.gauges(
+                "jobs",
+                "Jobs that calls have begun upstream, by route: running, unknown where the answer that had its id was lost, in_doubt where it is over and its cost is not known.",
+                &["route", "state"],
+            ),
+            job_cap_waiting: metrics.gauges(
+                "job_cap_waiting",
+                "Calls that wait because as many of their route are under way as Mavera takes at once, or as their team may have.",
+                &["route"],
+            ),
             reserve: metrics.gauge(
                 "credits_reserve",
-                "Credits that a call holds until its cost is known; with less left in a budget it is refused.",
+                "Credits that a chat holds until its cost is known; with less left in a budget it is refused. What other routes hold is in the table of routes.",
             ),
             window_used: metrics.level(
                 "upstream_window_used",
@@ -171,6 +187,20 @@ impl Gauges {
                 "Requests the upstream's sliding 60 seconds allow.",
             ),
         }
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "as many as the upstream takes, and some thousands in doubt"
+    )]
+    fn jobs(&self, route: Route, jobs: OfRoute) {
+        let OfRoute { running, unknown, in_doubt, waiting, .. } = jobs;
+        if route.row().job().is_some() {
+            for (state, count) in [("running", running), ("unknown", unknown), ("in_doubt", in_doubt)] {
+                self.jobs.with_label_values(&[route.label(), state]).set(count as f64);
+            }
+        }
+        self.job_cap_waiting.with_label_values(&[route.label()]).set(waiting as f64);
     }
 
     /// Before all that stand now are told: what is not among them is gone.

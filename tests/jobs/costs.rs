@@ -9,8 +9,9 @@ use super::{at_work, booked, create, id, poll, setup, start, used};
 use crate::support::rig::{Rig, Setup, sample};
 
 fn counted(rig: &Rig, basis: &str) -> f64 {
-    let series =
-        format!("mavera_gateway_credits_used_total{{basis=\"{basis}\",route=\"video_analyses\",team=\"growth\"}}");
+    let series = format!(
+        "mavera_gateway_credits_used_total{{basis=\"{basis}\",route=\"video_analyses\",team=\"growth\"}}"
+    );
     let metrics = rig.metrics();
     if metrics.contains(&series) { sample(&metrics, &series) } else { 0.0 }
 }
@@ -64,7 +65,10 @@ async fn a_lone_job_that_says_nothing_is_derived_from_the_bill() {
     let chats = chats as f64;
     tokio::time::sleep(Duration::from_mins(5)).await;
     assert_eq!((booked(&rig).await, used(&rig)), ((230.0 + chats, 0.0), 230.0 + chats));
-    assert_eq!((counted(&rig, "derived"), counted(&rig, "estimated"), counted(&rig, "final")), (230.0, 0.0, 0.0));
+    assert_eq!(
+        (counted(&rig, "derived"), counted(&rig, "estimated"), counted(&rig, "final")),
+        (230.0, 0.0, 0.0)
+    );
     let basis = rig.send(rig.request(Method::GET, "/gateway/v1/me", "")).await.json();
     let charges = basis["last_charges"].as_array().unwrap();
     assert!(charges.iter().any(|charge| charge["basis"] == "derived"), "{basis}");
@@ -78,7 +82,10 @@ async fn a_lone_job_that_says_nothing_is_derived_from_the_bill() {
 async fn two_silent_jobs_that_overlap_stay_in_doubt() {
     for (what, second) in [
         ("another job", Some(("/api/v1/video-analyses", super::analysis("job_takes=60s;job_cost=120")))),
-        ("a call in doubt", Some(("/api/v1/responses", json!({"model": "mavera-1", "input": "x", "sim": "usage=absent"})))),
+        (
+            "a call in doubt",
+            Some(("/api/v1/responses", json!({"model": "mavera-1", "input": "x", "sim": "usage=absent"}))),
+        ),
         ("a cost that no job has", None),
     ] {
         let (rig, _) = at_work(&Setup { upstream: "usage_interval = \"30s\"".into(), ..setup() });
@@ -105,7 +112,11 @@ async fn what_was_given_up_is_settled_all_the_same_when_it_says_its_cost() {
     tokio::time::sleep(Duration::from_mins(10)).await;
     poll(&rig, &made).await;
     assert_eq!((booked(&rig).await, used(&rig)), ((300.0, 0.0), 300.0));
-    assert_eq!((counted(&rig, "estimated"), counted(&rig, "final")), (500.0, 0.0), "a counter takes nothing back");
+    assert_eq!(
+        (counted(&rig, "estimated"), counted(&rig, "final")),
+        (500.0, 0.0),
+        "a counter takes nothing back"
+    );
 }
 
 #[tokio::test(start_paused = true)]

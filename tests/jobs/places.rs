@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mavera_gateway::books::jobs::OfRoute;
 use mavera_gateway::route::Route;
+use mavera_sim::quirks::Quirks;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -116,21 +117,12 @@ async fn nobody_is_asked_about_a_job_that_its_caller_polls() {
 
 #[tokio::test(start_paused = true)]
 async fn a_word_that_nobody_knows_ends_nothing_and_after_half_an_hour_the_place_is_free() {
-    let (rig, _) = at_work(&setup());
+    let (rig, simulator) = at_work(&setup());
     let made = id(&create(&rig, "growth", "job_takes=1s").await);
+    simulator.set_quirks(Quirks::default().with("status_case=unknown").unwrap());
     for _ in 0..29 {
         tokio::time::sleep(Duration::from_mins(1)).await;
-        let path = format!("/api/v1/video-analyses/{made}");
-        let mut request = rig.request(http::Method::GET, &path, "");
-        request.headers_mut().insert("accept", "application/json".parse().unwrap());
-        rig.gateway.books.desk.told_of_job(
-            mavera_gateway::route::Thing::Analysis,
-            &made,
-            mavera_gateway::books::job::Told {
-                status: Some(mavera_gateway::meter::Status::Other),
-                ..Default::default()
-            },
-        );
+        assert_eq!(poll(&rig, &made).await["status"], "transmogrifying");
         assert_eq!(analyses(&rig).taken, 1);
     }
     tokio::time::sleep(Duration::from_mins(2)).await;
@@ -141,7 +133,8 @@ async fn a_word_that_nobody_knows_ends_nothing_and_after_half_an_hour_the_place_
 async fn one_whose_answer_was_lost_keeps_its_place_for_half_an_hour() {
     let (rig, simulator) = at_work(&setup());
     // The upstream has begun it, and nobody knows its id.
-    let lost = start(&rig, "growth", "/api/v1/video-analyses", &super::analysis("answer=reset_before"), &[]).await;
+    let lost =
+        start(&rig, "growth", "/api/v1/video-analyses", &super::analysis("answer=reset_before"), &[]).await;
     assert_eq!(lost.status(), 502);
     assert_eq!(analyses(&rig), OfRoute { unknown: 1, taken: 1, ..OfRoute::default() });
     // One that was refused before any work has none.

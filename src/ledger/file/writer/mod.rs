@@ -148,11 +148,15 @@ impl Ledger for SqliteLedger {
     }
 
     fn note(&self, note: Note) {
-        let state = self.shared.state();
+        let mut state = self.shared.state();
         // What is made goes on being made while nothing can be written, and would gather without end; of jobs there are few.
         let may_be_lost = matches!(note, Note::Made(_));
         if !may_be_lost || (!state.failing && self.shared.counts.why_nothing_is_tried().is_none()) {
-            self.shared.write_soon(state, note.into());
+            // At once: a crash that takes the id of a job along would leave nobody who can tell what it cost.
+            state.urgent = true;
+            state.waiting.push_back((note.into(), None));
+            drop(state);
+            self.shared.asked.notify_one();
         }
     }
 
