@@ -270,8 +270,19 @@ fn explain(
             "concurrency": { "limit": team.limits.concurrency, "in_flight": in_flight },
             "upstream_window": { "requests_per_minute": window_limit, "used": knows.books.desk.window_used() },
             "budgets": standings.iter().map(budget).collect::<Vec<_>>(),
+            "places": places(knows, route, ask),
         },
     })
+}
+
+/// How many of a route may be under way at once, where that is bounded.
+fn places(knows: &OwnLayer, route: Route, ask: &Ask) -> Option<Value> {
+    let cap = ask.cap?;
+    let stand = knows.books.desk.jobs(route);
+    let of = if route.row().job().is_some() { "jobs" } else { "calls" };
+    Some(json!({
+        "of": of, "limit": cap.calls, "of_team": cap.team, "taken": stand.taken, "waiting": stand.waiting,
+    }))
 }
 
 /// A route that a team may use, as it is called.

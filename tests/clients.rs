@@ -117,3 +117,57 @@ fn the_openai_sdks_wait_their_turn_without_a_retry() {
         assert_eq!(sample(&metrics, waited), 4.0);
     }
 }
+
+/// What both SDKs print of their typed methods, each error by its own class.
+const TYPED: [&str; 19] = [
+    "response completed true credits=1",
+    "response stream response.created response.completed true",
+    "response helper true",
+    "response format strong 71",
+    "response tool function_call find_brand",
+    "response background in_progress",
+    "chat stop true",
+    "chat stream true stop",
+    "chat tool function find_brand",
+    "refused model BadRequestError 400 invalid_field model",
+    "refused messages BadRequestError 400 invalid_field messages",
+    "refused key AuthenticationError 401 invalid_api_key",
+    "refused route PermissionDeniedError 403 route_not_allowed",
+    "refused path NotFoundError 404 unknown_route",
+    "refused dear BadRequestError 400 idempotency_key_required",
+    "refused max API",
+    "refused 429 RateLimitError 429",
+    "refused 500 InternalServerError 500 internal_error",
+    "refused 402 API",
+];
+
+#[test]
+fn the_openai_sdks_typed_methods_work_and_errors_are_of_their_own_classes() {
+    sdk("node_modules/openai");
+    for (mut client, script) in
+        [(Command::new(sdk(".venv/bin/python")), "typed.py"), (Command::new("node"), "typed.mjs")]
+    {
+        let team = "routes = [\"responses\", \"chat_completions\", \"personas\"]";
+        let queue = "[queue]\nwait = \"0s\"";
+        let pair = Pair::start(&PairSetup { team, upstream: queue, ..PairSetup::default() });
+        let said = run(&pair, client.arg(sdk(script)));
+        let said: String = said.replace("True", "true").replace("False", "false");
+        for expected in TYPED {
+            assert!(
+                said.lines().any(|line| line.starts_with(expected)),
+                "{script}: {expected} is not in\n{said}"
+            );
+        }
+        assert_eq!(said.lines().count(), TYPED.len(), "{said}");
+        // What every call cost is booked, but for what is known later, and what was refused cost nothing.
+        let booked = sample(
+            &get(pair.admin, "/metrics").1,
+            "mavera_gateway_credits_used_total{basis=\"estimated\",route=\"responses\",team=\"growth\"}",
+        );
+        assert_eq!(booked, 10.0, "the one in the background, and the one that failed");
+        let books = pair.books();
+        let received = books["received"].as_array().unwrap();
+        let answered = received.iter().filter(|request| request["status"] == 200);
+        assert_eq!(answered.count(), 9, "{books}");
+    }
+}

@@ -24,6 +24,16 @@ fn the_printed_curl_streams_an_answer_as_it_is() {
     let json = Command::new("bash").args(["-c", &without_stream]).output().unwrap().stdout;
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     assert_eq!((&json["object"], &json["usage"]["credits_used"]), (&"response".into(), &1.into()));
+    // The second one begins an analysis, and lists it.
+    let from = to + said[to..].find("  curl ").unwrap();
+    let to = from + said[from..].find("\n\n").unwrap();
+    let pasted = Command::new("bash").args(["-c", &said[from..to]]).output().unwrap();
+    let answer = String::from_utf8(pasted.stdout).unwrap();
+    assert_eq!(
+        answer.matches("\"object\":\"video_analysis\"").count(),
+        3,
+        "the one, and both in the list: {answer}"
+    );
     // The teams talk.
     let total = || {
         sample(

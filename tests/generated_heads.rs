@@ -27,6 +27,8 @@ fn number(name: &str, usual: u64) -> u64 {
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     served: u64,
+    /// Given the answer of another.
+    shared: u64,
     refused: u64,
     silent: u64,
 }
@@ -49,6 +51,7 @@ fn the_upstream_receives_requests_of_ours_and_nothing_else() {
                     let tally = runtime.block_on(batch(from..to));
                     let mut total = total.lock().unwrap();
                     total.served += tally.served;
+                    total.shared += tally.shared;
                     total.refused += tally.refused;
                     total.silent += tally.silent;
                 }
@@ -70,6 +73,7 @@ async fn batch(seeds: std::ops::Range<u64>) -> Tally {
         match tried(&rig, &upstream, &script).await {
             Ok(one) => {
                 tally.served += one.served;
+                tally.shared += one.shared;
                 tally.refused += one.refused;
                 tally.silent += one.silent;
             }
@@ -114,6 +118,8 @@ async fn tried(rig: &Rig, upstream: &Recorder, script: &Script) -> Result<Tally,
     for answer in &said {
         match answer.status {
             100 => {}
+            // Of one thing, a moment ago: it was asked for once.
+            200 if answer.field("x-gateway-original-request-id").is_some() => tally.shared += 1,
             200 if answer.whole && answer.is_from_upstream() => tally.served += 1,
             400..=505 if answer.whole && !answer.is_from_upstream() => tally.refused += 1,
             508 if answer.whole => tally.refused += 1,

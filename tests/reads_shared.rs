@@ -40,17 +40,19 @@ async fn polls_of_one_analysis_within_two_seconds_are_one_request_upstream() {
     assert_eq!((&records[0]["retry"], &records[1]["retry"]), (&serde_json::Value::Null, &"shared".into()));
     assert_eq!(records[1]["original_request_id"], records[0]["request_id"]);
     assert!(rig.metrics().contains("mavera_gateway_retries_total{result=\"shared\",team=\"growth\"} 1"));
-    // Another analysis, a list, another method and another team are others.
+    // Another analysis, lists, another method and another team are others.
     get(&rig, "/api/v1/video-analyses/cother").await;
-    get(&rig, "/api/v1/video-analyses").await;
+    for _ in 0..2 {
+        get(&rig, "/api/v1/video-analyses").await;
+    }
     rig.send(rig.request(Method::HEAD, &analysis(), "")).await;
     let mut rivals = rig.request(Method::GET, &analysis(), "");
     rivals.headers_mut().insert("authorization", rig.chat_of("rival", "").headers()["authorization"].clone());
     rig.send(rivals).await;
-    assert_eq!(received(), 5);
+    assert_eq!(received(), 6);
     tokio::time::sleep(Duration::from_secs(2)).await;
     get(&rig, &analysis()).await;
-    assert_eq!(received(), 6, "two seconds later it is asked for anew");
+    assert_eq!(received(), 7, "two seconds later it is asked for anew");
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,23 +76,27 @@ async fn those_that_come_while_it_is_on_its_way_join_it_and_any_of_them_may_leav
 async fn what_a_team_has_written_is_not_hidden_from_it_by_what_it_read_before() {
     let (rig, simulator) = Rig::with_simulator(&wide());
     let received = || simulator.books(|books| books.received.len());
-    let threads = || get(&rig, "/api/v1/mave/threads");
-    assert_eq!(threads().await.json()["data"].as_array().unwrap().len(), 0);
-    let chat = rig.request(Method::POST, "/api/v1/mave/chat", "{\"message\":\"Who?\",\"sim\":\"delay=1s\"}");
-    let (answer, _) = tokio::join!(rig.send(chat), async {
+    let ask = |body: &'static str| rig.send(rig.request(Method::POST, "/api/v1/mave/chat", body));
+    let thread = ask("{\"message\":\"Who?\"}").await.json()["thread_id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/mave/threads/{thread}");
+    let used = async || get(&rig, &path).await.json()["credits_used"].as_u64().unwrap();
+    let before = used().await;
+    assert_eq!((used().await, received()), (before, 2));
+    let follow_up = format!("{{\"message\":\"And why?\",\"thread_id\":\"{thread}\",\"sim\":\"delay=1s\"}}");
+    let (answer, meanwhile) = tokio::join!(ask(follow_up.leak()), async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         // Read while it goes on: not what stands after it.
-        threads().await
+        used().await
     });
-    assert_eq!(answer.status(), 200);
-    assert_eq!(threads().await.json()["data"].as_array().unwrap().len(), 1);
-    assert_eq!(received(), 4);
+    assert_eq!((answer.status().as_u16(), meanwhile), (200, before));
+    assert!(used().await > before);
+    assert_eq!(received(), 5);
     // With a key too.
     let mut keyed = rig.chat(chat_body(false, ""));
     keyed.headers_mut().insert("idempotency-key", "k".parse().unwrap());
     rig.send(keyed).await;
-    threads().await;
-    assert_eq!(received(), 6);
+    used().await;
+    assert_eq!(received(), 7);
 }
 
 #[tokio::test(start_paused = true)]

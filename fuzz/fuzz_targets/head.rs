@@ -17,7 +17,7 @@ use mavera_gateway::inject;
 use mavera_gateway::live::{Live, Snapshot};
 use mavera_gateway::mask::Mask;
 use mavera_gateway::metrics::Metrics;
-use mavera_gateway::route::Target;
+use mavera_gateway::route::{Route, Target};
 use mavera_gateway_fuzz::KEY;
 
 /// What may stand in a head that goes upstream, each once.
@@ -177,36 +177,79 @@ fn is_served(caller: &Parts) -> bool {
     one_host && !user && framed && expected && plain && !looped && has_route(caller)
 }
 
-fn has_route(caller: &Parts) -> bool {
-    let whole = caller.uri.path_and_query().map_or("", |path| path.as_str());
+/// Queries by route, in words of its own.
+fn takes(label: &str, name: &str, value: &str) -> bool {
     let is_word = |text: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         (1..=128).contains(&text.len()) && text.bytes().all(plain)
     };
-    let listed = |query: &str| {
-        let mut names: Vec<_> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
-        let count = names.len();
-        let known =
-            names.iter().all(|(name, value)| ["limit", "offset", "status"].contains(name) && is_word(value));
-        names.sort_unstable();
-        names.dedup_by_key(|(name, _)| *name);
-        known && count == names.len() && count == query.split('&').count()
-    };
-    let below = whole.strip_prefix("/api/v1/video-analyses");
-    match caller.method.as_str() {
-        "GET" | "HEAD" if whole == "/gateway/v1/me" => true,
-        "POST" if whole == "/gateway/v1/explain" => true,
-        "GET" | "HEAD" => below.is_some_and(|below| {
-            let id = below.strip_prefix('/').is_some_and(is_word);
-            below.is_empty() || id || below.strip_prefix('?').is_some_and(listed)
-        }),
-        "POST" => {
-            let id =
-                below.and_then(|below| below.strip_prefix('/')).and_then(|below| below.strip_suffix("/chat"));
-            id.is_some_and(is_word)
+    let is_cursor = |text: &str| {
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            at += match bytes[at] {
+                b'%' => match text.get(at + 1..at + 3) {
+                    Some("2B" | "2b" | "2F" | "2f" | "3D" | "3d") => 3,
+                    _ => return false,
+                },
+                byte if byte.is_ascii_alphanumeric() || b"-_.~:=".contains(&byte) => 1,
+                _ => return false,
+            };
         }
+        (1..=1024).contains(&text.len())
+    };
+    match (label, name) {
+        ("video_list", "limit" | "offset" | "status") | ("explain", "route") => is_word(value),
+        ("news_trending", "size" | "limit") | ("news_personalized", "size") => is_word(value),
+        ("news_personalized", "persona_ids") => value.len() <= 1024 && value.split(',').all(is_word),
+        ("news_trending", "cursor") => is_cursor(value),
+        (
+            "files_list" | "mave_threads" | "personas_list" | "generations_list" | "generation_apps"
+            | "brand_voices_list",
+            name,
+        ) => match name {
+            "limit" | "offset" | "workspace_id" => is_word(value),
+            "cursor" => is_cursor(value),
+            _ => false,
+        },
         _ => false,
     }
+}
+
+fn has_route(caller: &Parts) -> bool {
+    let whole = caller.uri.path_and_query().map_or("", |path| path.as_str());
+    let (path, query) = whole.split_once('?').map_or((whole, None), |(path, query)| (path, Some(query)));
+    let method = if caller.method == Method::HEAD { &Method::GET } else { &caller.method };
+    let is_of = |template: &str| {
+        let (mut expected, mut given) = (template.split('/'), path.split('/'));
+        loop {
+            match (expected.next(), given.next()) {
+                (None, None) => return true,
+                (Some("{id}"), Some(id)) if !id.is_empty() => {}
+                (Some(expected), Some(given)) if expected == given => {}
+                _ => return false,
+            }
+        }
+    };
+    // A word of a template's own is no id.
+    let mut rows = Route::all().map(Route::row).filter(|row| row.method == *method && is_of(row.template));
+    let Some(row) = rows.clone().find(|row| !row.template.contains("{id}")).or_else(|| rows.next()) else {
+        return false;
+    };
+    let at = row.template.split('/').position(|segment| segment == "{id}");
+    let id = at.and_then(|at| path.split('/').nth(at));
+    let is_id = id.is_none_or(|id| {
+        id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    });
+    let asked = query.is_none_or(|query| {
+        let pairs: Vec<_> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let mut names: Vec<_> = pairs.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names.dedup();
+        pairs.iter().all(|(name, value)| takes(row.label, name, value))
+            && names.len() == query.split('&').count()
+    });
+    is_id && asked
 }
 
 /// What comes back: an answer's head and its trailers.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::board::Board;
+use crate::books::jobs::OfRoute;
 use crate::books::local::LocalDesk;
 use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Standing as Account, Tally, Whose};
@@ -35,6 +36,7 @@ pub(super) struct Overview {
     usage_interval_seconds: u64,
     window: Window,
     in_flight: InFlight,
+    jobs: Vec<Jobs>,
     refusals: Vec<Refusals>,
 }
 
@@ -97,6 +99,28 @@ struct InFlight {
     held: Credits,
 }
 
+/// Of a route that is capped.
+#[derive(Serialize)]
+struct Jobs {
+    route: &'static str,
+    /// Whether its calls begin jobs, or are bounded themselves.
+    jobs: bool,
+    cap: usize,
+    taken: usize,
+    unknown: usize,
+    in_doubt: usize,
+    waiting: usize,
+}
+
+impl Jobs {
+    fn of(desk: &LocalDesk, route: Route) -> Option<Self> {
+        let (row, stand) = (route.row(), desk.jobs(route));
+        let OfRoute { unknown, in_doubt, taken, waiting, .. } = stand;
+        let (cap, jobs) = (row.cap?.get(), row.job().is_some());
+        Some(Self { route: row.label, jobs, cap, taken, unknown, in_doubt, waiting })
+    }
+}
+
 #[derive(Serialize)]
 struct Refusals {
     team: String,
@@ -135,6 +159,7 @@ pub(super) fn of(board: &Board) -> Overview {
         upstream: board.bill.latest().as_deref().map(|reading| Upstream::of(reading, desk, now)),
         usage_interval_seconds: config.upstream.usage_interval.as_secs(),
         window: Window { used: desk.window_used(), limit: config.upstream.requests_per_minute.get() },
+        jobs: Route::all().filter_map(|route| Jobs::of(desk, route)).collect(),
         in_flight: InFlight {
             requests: calls.in_flight(),
             draining: board.drain.count(),

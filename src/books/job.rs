@@ -208,6 +208,21 @@ impl Jobs {
         Some(turn)
     }
 
+    /// What a job cost was written by hand: nothing that it says any more changes that.
+    pub(super) fn corrected(&mut self, call: CallId) -> Option<Turn> {
+        let job = self.by_call.get_mut(&call).filter(|job| !job.is_settled)?;
+        job.is_settled = true;
+        let mut turn = Turn::of(job);
+        if job.stage != Stage::GivenUp {
+            // Counted at what was held, as every call that is corrected.
+            turn.events.push(JobEvent::GivenUp { reserve: job.reserve });
+        }
+        if job.stage != Stage::GoesOn {
+            self.forget(call);
+        }
+        Some(turn)
+    }
+
     /// Gives up those whose end nobody has seen in time.
     pub(super) fn expire(&mut self, now: Moment) -> Vec<Turn> {
         let late = |job: &&mut Job| job.stage == Stage::GoesOn && now >= job.expires;

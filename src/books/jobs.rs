@@ -101,6 +101,14 @@ impl LocalDesk {
         self.turn(&mut state);
     }
 
+    /// What a call cost was corrected by hand, which may be one that began a job.
+    pub fn job_corrected(&self, call: CallId) {
+        let turn = self.state().jobs.corrected(call);
+        if let Some(turn) = turn {
+            self.take_turn(&turn);
+        }
+    }
+
     /// Gives up jobs whose end nobody has seen in time.
     pub fn expire_jobs(&self) {
         let now = self.clock.since_origin();

@@ -177,10 +177,11 @@ impl Watch {
         let since = today.checked_sub(GRANT_DAYS.days()).unwrap_or(today);
         let Changes { grants, adjusted } = reading.changes(since, self.last)?;
         desk.set_grants(grants);
-        for Adjusted { seq, day, team, key_id, route, millionths } in adjusted {
+        for Adjusted { seq, call, day, team, key_id, route, millionths } in adjusted {
             let (team, key_id) = (team.into(), key_id.into());
             let route = Route::named(&route).map(Route::index);
             desk.adjust(day, BookedOn { team: &team, key_id: &key_id, route }, millionths);
+            desk.job_corrected(call);
             self.last = seq;
         }
         self.seen = Some(version);

@@ -6,29 +6,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, header};
-use http_body_util::Full;
 use tokio::net::TcpListener;
 
 use super::failure::{Failure, say};
 use super::serve;
+use super::traffic::talk;
 use crate::books::open::Books;
 use crate::books::queue_counts::QueueCounts;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
-use crate::head::idempotency::IDEMPOTENCY_KEY;
 use crate::key::NewKey;
 use crate::live::Live;
 use crate::log::Log;
 use crate::metrics::Metrics;
-use crate::outbound;
-use crate::outbound::ask::Bounds;
-use crate::outbound::connect::Tcp;
 use crate::outbound::origin::Origin;
 use crate::record::Recorder;
 use crate::server::systemd::Inherited;
 use crate::server::{self, Listeners, event_loop};
+use mavera_sim::quirks::JobPrice;
 use mavera_sim::{DEMO_ANALYSIS, Settings, Simulator};
 
 /// What the teams of the demo are called, and how often they ask with `--traffic`.
@@ -37,8 +33,6 @@ const TEAMS: [(&str, Duration); 3] = [
     ("research", Duration::from_millis(2300)),
     ("support", Duration::from_millis(4100)),
 ];
-/// What an answer may take.
-const BOUNDS: Bounds = Bounds { time: Duration::from_mins(2), bytes: 16 << 20 };
 const SIM_KEY: &str = "mvra_live_simulated_key_not_a_secret_000000";
 
 #[derive(Debug, clap::Args)]
@@ -62,6 +56,8 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         let mut settings = Settings::with_key(SIM_KEY);
         settings.quirks.pace = Duration::from_millis(40);
         settings.quirks.events = 24;
+        settings.quirks.job_price = JobPrice::Get;
+        settings.analysis_time = Duration::from_secs(30);
         let simulated = tokio::spawn({
             let (simulator, address) =
                 (Simulator::new(settings, move || clock.wall()), upstream.local_addr()?);
@@ -85,8 +81,8 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         }
         let traffic = arguments.traffic.then(|| {
             let gateway = Arc::new(Origin::in_clear(listeners.address));
-            let teams = folder.keys.iter().zip(TEAMS).map(|(key, (_, every))| {
-                tokio::spawn(talk(Arc::clone(&gateway), key.text.to_string(), every))
+            let teams = folder.keys.iter().zip(TEAMS).map(|(key, (name, every))| {
+                tokio::spawn(talk(Arc::clone(&gateway), key.text.to_string(), name, every))
             });
             teams.collect::<Vec<_>>()
         });
@@ -134,7 +130,8 @@ impl Folder {
             .zip(&self.keys)
             .map(|((name, _), key)| {
                 format!(
-                    "\n[[team]]\nname = \"{name}\"\nbudget = {{ credits = 1500, period = \"month\" }}\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n",
+                    "\n[[team]]\nname = \"{name}\"\nbudget = {{ credits = 1500, period = \"month\" }}\n\
+                     routes = [\"*\", \"mave_chat\", {{ name = \"video_analyses\", jobs = 2 }}]\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n",
                     key.id, key.sha256
                 )
             })
@@ -167,8 +164,12 @@ Ask about a video as team growth, and watch the answer stream:
     -d '{{\"messages\":[{{\"role\":\"user\",\"content\":\"Which moment loses viewers?\"}}],\"stream\":true}}'
 
 Leave out \"stream\":true for one JSON answer. With -H 'Idempotency-Key: 1' it is charged once, however often you send it.
-List the analyses:
+Start an analysis, which takes half a minute and is charged when it is over, and list what there is:
 
+  curl http://{address}/api/v1/video-analyses \\
+    -H 'Authorization: Bearer {key}' -H 'Idempotency-Key: first' \\
+    -H 'Content-Type: application/json' \\
+    -d '{{\"video_url\":\"https://videos.example/a.mp4\",\"title\":\"Launch\",\"brand\":\"Example\",\"product\":\"App\",\"primary_intent\":\"Persuasive\",\"goal\":\"Find what loses viewers.\"}}'
   curl http://{address}/api/v1/video-analyses -H 'Authorization: Bearer {key}'
 
 Where to look:
@@ -190,43 +191,4 @@ impl Drop for Folder {
         // Best effort: it is in the temporary directory.
         let _ = fs::remove_dir_all(&self.path);
     }
-}
-
-/// One team of `--traffic`: asks again and again, streaming every other time, sometimes twice, for as long as it is
-/// let.
-async fn talk(gateway: Arc<Origin>, key: String, every: Duration) {
-    for turn in 0u64.. {
-        // One in five is made again, as by a client that lost its answer: it is charged once.
-        for _ in 0..=u64::from(turn % 5 == 4) {
-            if let Err(error) = ask(&gateway, &key, turn).await {
-                tracing::warn!(%error, "a team of the demo got no answer");
-            }
-        }
-        tokio::time::sleep(every).await;
-    }
-}
-
-async fn ask(
-    gateway: &Arc<Origin>,
-    key: &str,
-    turn: u64,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    const QUESTIONS: [&str; 4] = [
-        "Which moment loses viewers?",
-        "Does the hook work without sound?",
-        "Compare the first and the last ten seconds, and say which product shot is remembered best and why.",
-        "Summarise the emotional arc.",
-    ];
-    let question = QUESTIONS[usize::try_from(turn).unwrap_or(0) % QUESTIONS.len()];
-    let stream = turn.is_multiple_of(2);
-    let body = serde_json::json!({"messages": [{"role": "user", "content": question}], "stream": stream});
-    let mut authorization = HeaderValue::from_str(&format!("Bearer {key}"))?;
-    authorization.set_sensitive(true);
-    let request = Request::post(format!("/api/v1/video-analyses/{DEMO_ANALYSIS}/chat"))
-        .header(header::CONTENT_TYPE, "application/json")
-        .header(header::AUTHORIZATION, authorization)
-        .header(IDEMPOTENCY_KEY, format!("turn-{turn}"))
-        .body(Full::from(body.to_string()))?;
-    outbound::ask::ask(&Tcp, gateway, request, BOUNDS).await?;
-    Ok(())
 }

@@ -10,6 +10,7 @@ mod limits;
 mod manual;
 mod schema;
 mod serve;
+mod traffic;
 mod demo;
 mod sim;
 

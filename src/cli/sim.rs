@@ -39,6 +39,9 @@ pub(super) struct SimArguments {
     /// How long a created analysis takes.
     #[arg(long, value_name = "TIME", default_value = "2m")]
     analysis_time: String,
+    /// How long a created focus group takes.
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    focus_group_time: String,
     /// Deviations, as "name=value; name=value". See `sim/src/quirks.rs` for all.
     #[arg(long, value_name = "QUIRKS", default_value = "")]
     quirks: String,
@@ -78,12 +81,14 @@ fn settings(arguments: &SimArguments) -> Result<Settings, String> {
         settings.recharge = Some(pair.ok_or("--auto-recharge takes THRESHOLD:AMOUNT")?);
     }
     let DurationText(analysis_time) = arguments.analysis_time.parse()?;
+    let DurationText(focus_group_time) = arguments.focus_group_time.parse()?;
     Ok(Settings {
         requests_per_minute: arguments.requests_per_minute,
         credits: arguments.credits,
         workspace_budget: arguments.workspace_budget,
         dashboard_per_minute: arguments.dashboard_per_minute,
         analysis_time: analysis_time.max(Duration::from_millis(1)),
+        focus_group_time: focus_group_time.max(Duration::from_millis(1)),
         quirks: Quirks::default().with(&arguments.quirks)?,
         remember: arguments.remember,
         ..settings

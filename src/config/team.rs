@@ -33,6 +33,14 @@ pub struct Team {
     pub budget: Option<Budget>,
 }
 
+impl Team {
+    /// What is special about its calls of a route.
+    #[must_use]
+    pub fn of_route(&self, route: Route) -> Option<&OfRoute> {
+        self.of_routes.iter().find(|of_route| of_route.route == route)
+    }
+}
+
 /// What is special about a team's calls of one route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OfRoute {

@@ -15,6 +15,7 @@ use super::file::{Durability, LogLevel, OnDisconnect};
 use super::team::{CallerKey, Team};
 use crate::credits::Credits as Amount;
 use crate::credits::budget::Budget;
+use crate::route::Route;
 use crate::secret::SecretSource;
 
 /// A whole valid configuration.
@@ -76,11 +77,21 @@ impl Config {
             let own = [(format!("the budget of team {}", team.name), team.budget, reserve)];
             let keys =
                 team.keys.iter().map(|key| (format!("the budget of key {}", key.id), key.budget, reserve));
-            let routes = team.of_routes.iter().map(|of_route| {
+            let routes = team.of_routes.iter().flat_map(|of_route| {
                 let key = format!("the budget of team {} for {}", team.name, of_route.route.label());
-                (key, of_route.budget, of_route.reserve.unwrap_or(of_route.route.row().reserve))
+                let holds = of_route.reserve.unwrap_or(of_route.route.row().reserve);
+                let dear = team.budget.filter(|_| !of_route.route.row().is_everyday());
+                [(key.clone(), of_route.budget, holds), (key, dear, holds)]
             });
-            own.into_iter().chain(keys).chain(routes).collect::<Vec<_>>()
+            // What is dear and named was surely meant to be used.
+            let dear = Route::all().filter(|route| {
+                team.routes.allow(*route) && !route.row().is_everyday() && team.of_route(*route).is_none()
+            });
+            let dear = dear.map(|route| {
+                let key = format!("the budget of team {} for {}", team.name, route.label());
+                (key, team.budget, route.row().reserve)
+            });
+            own.into_iter().chain(keys).chain(routes).chain(dear).collect::<Vec<_>>()
         };
         let budgets = [("credits.budget".to_owned(), self.credits.budget, reserve)]
             .into_iter()

@@ -231,6 +231,8 @@ pub struct Saving {
 pub struct Adjusted {
     /// Its number among the changes.
     pub seq: i64,
+    /// The call that was corrected.
+    pub call: CallId,
     /// The day whose sums it changed.
     pub day: Date,
     /// Whose.

@@ -1,5 +1,5 @@
-//! Reads that are the same, within a moment: whoever polls an analysis from three places costs the window one request and not
-//! three. What a team has written since is never hidden from it.
+//! Reads of one thing that are the same, within a moment: whoever polls an analysis from three places costs the window one
+//! request and not three. What a team has written since is never hidden from it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,9 +25,9 @@ pub(super) struct Read {
 }
 
 impl Read {
-    /// The read that a call is; nothing where it is none.
+    /// The read that a call is; nothing where it is none, or one of a whole list.
     pub(super) fn of(judged: &Judged) -> Option<Self> {
-        judged.target.route.row().is_read().then(|| Self {
+        (judged.target.route.row().is_read() && judged.target.id.is_some()).then(|| Self {
             team: Arc::clone(&judged.caller.who.team),
             method: judged.head.method.clone(),
             target: judged.target.upstream_path(),

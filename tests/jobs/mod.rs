@@ -1,6 +1,7 @@
 //! Jobs: what goes on upstream behind the answer of the call that began it. How many there are at once, whose turn it is, what
 //! they cost, and what is left of all that when a gateway dies.
 
+mod chaos;
 mod costs;
 mod places;
 mod restart;

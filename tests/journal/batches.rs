@@ -1,6 +1,8 @@
 //! Any interleaving of holds and endings, split anywhere, comes to the same as one entry after the other.
 
-use mavera_gateway::ledger::entry::{EndEntry, Entry, HoldEntry, Kind, SavingEntry};
+use mavera_gateway::ledger::entry::{
+    EndEntry, Entry, HoldEntry, JobEntry, JobStep, Kind, SavingEntry, ThingEntry,
+};
 use mavera_gateway::ledger::journal::Position;
 use mavera_gateway::ledger::{CallId, Retry, Upkeep};
 use proptest::prelude::*;
@@ -56,7 +58,33 @@ fn entry() -> impl Strategy<Value = Entry<'static>> {
             })
         },
     );
-    prop_oneof![2 => hold, 3 => end, 1 => saved]
+    let event = prop::sample::select(vec![
+        JobStep::Begun { upstream_id: Some("c1"), day: 20_777, reserve: 5 },
+        JobStep::Over,
+        JobStep::GivenUp,
+    ]);
+    let job = (1..6 as CallId, event).prop_map(|(call, event)| job(call, event));
+    let made = (prop::sample::select(vec!["growth", "support"]), prop::sample::select(vec!["c1", "c2"]))
+        .prop_map(|(team, id)| Entry::Made(ThingEntry { kind: "analysis", id, team, at: 7 }));
+    prop_oneof![2 => hold, 3 => end, 1 => saved, 1 => job, 1 => made]
+}
+
+fn job(call: CallId, event: JobStep<'static>) -> Entry<'static> {
+    Entry::Job(JobEntry {
+        call,
+        at: 10 * call,
+        team: "growth",
+        key_id: "abcd2345",
+        route: "video_analyses",
+        event,
+    })
+}
+
+/// What jobs come to, which is told behind everything else of their calls.
+fn settled() -> impl Strategy<Value = Entry<'static>> {
+    (1..6 as CallId, 0i64..9, any::<bool>(), any::<bool>()).prop_map(|(call, credits, derived, after_all)| {
+        job(call, JobStep::Settled { credits, derived, after_all })
+    })
 }
 
 proptest! {
@@ -64,7 +92,8 @@ proptest! {
 
     #[test]
     fn any_split_comes_to_the_same_bookings_sums_and_numbers(
-        entries in prop::collection::vec((entry(), any::<bool>()), 1..24)
+        entries in prop::collection::vec((entry(), any::<bool>()), 1..24),
+        settled in prop::collection::vec((settled(), any::<bool>()), 0..6),
     ) {
         // A call is held once; a second hold says that somebody else writes, and is no entry to merge.
         let mut held = std::collections::HashSet::new();
@@ -72,7 +101,7 @@ proptest! {
             Entry::Hold(hold) => held.insert(hold.call),
             Entry::End(_) | Entry::Saved(_) | Entry::Job(_) | Entry::Made(_) => true,
         };
-        let entries: Vec<_> = entries.into_iter().filter(first).collect();
+        let entries: Vec<_> = entries.into_iter().filter(first).chain(settled).collect();
         let (one_by_one, in_batches) = (Place::new(), Place::new());
         let mut store = one_by_one.store();
         for (entry, _) in &entries {

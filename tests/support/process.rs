@@ -150,6 +150,8 @@ pub struct PairSetup<'a> {
     pub server: &'a str,
     pub upstream: &'a str,
     pub quirks: &'a str,
+    /// What the table of its team says beyond wide limits.
+    pub team: &'a str,
     /// The plan, where it is one that can be used up.
     pub requests_per_minute: Option<u32>,
     /// Whether the gateway reads the upstream's usage, every second.
@@ -170,7 +172,8 @@ impl Pair {
         let key = NewKey::generate().unwrap();
         std::fs::write(folder.path().join("key"), CANARY).unwrap();
         let base_url = format!("base_url = \"http://{simulator_address}/api/v1\"");
-        let text = config(folder.path(), setup, &base_url, &team("growth", &key));
+        let teams = format!("{}{}\n", team("growth", &key), setup.team);
+        let text = config(folder.path(), setup, &base_url, &teams);
         std::fs::write(folder.path().join("gateway.toml"), text).unwrap();
         let (gateway, address, admin) = start_gateway(&folder.path().join("gateway.toml"));
         if setup.discards_output {

@@ -3,6 +3,8 @@
 use super::{
     BODY, Case, End, Expect, KEY, MARK, answered, case, prove, refused, served, served_with, with_length,
 };
+use mavera_gateway::route::Route;
+
 use crate::support::rig::chat_path;
 
 /// A chat at this target.
@@ -21,7 +23,7 @@ fn bare(line: &str) -> String {
 }
 
 pub fn cases() -> Vec<Case> {
-    [hosts(), methods(), paths(), odd_bytes(), queries()].into_iter().flatten().collect()
+    [hosts(), methods(), paths(), templates(), odd_bytes(), queries()].into_iter().flatten().collect()
 }
 
 fn hosts() -> Vec<Case> {
@@ -101,6 +103,38 @@ fn paths() -> Vec<Case> {
         cases.push(case(39, format!("the id {encoded}"), id(encoded), answered(400)));
     }
     cases.push(case(39, "a parameter and a path", at("/api/v1/..;/video-analyses"), answered(404)));
+    cases
+}
+
+/// Every template, misspelt in the ways that other programs read as the right one: nothing is normalised and then matched.
+fn templates() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for row in Route::all().map(Route::row).filter(|row| row.is_upstream()) {
+        let asked = |path: &str| at(path).replacen("POST ", &format!("{} ", row.method), 1);
+        let path = row.template.replace("{id}", "a");
+        let first = path["/api/v1/".len()..].chars().next().unwrap();
+        let encoded = path.replacen(&format!("/v1/{first}"), &format!("/v1/%{:02x}", first as u32), 1);
+        for (what, number, path) in [
+            ("two slashes", 37, path.replace("/v1/", "/v1//")),
+            ("a dot", 37, path.replace("/v1/", "/v1/./")),
+            ("dots back to it", 37, format!("/api/v1/..{path}")),
+            ("dots behind it", 37, format!("{path}/../x")),
+            ("a slash behind", 37, format!("{path}/")),
+            ("an encoded slash in front", 38, path.replacen("/v1/", "/v1%2f", 1)),
+            ("a letter that is encoded", 39, encoded),
+            ("an authority in the path", 40, format!("//evil.example{path}")),
+        ] {
+            cases.push(case(number, format!("{}: {what}", row.label), asked(&path), answered(404)));
+        }
+        if row.template.contains("{id}") {
+            for id in ["a%2fb", "..%2f..", "%2e%2e", "..", "a;b", "%00", "{id}"] {
+                let path = row.template.replace("{id}", id);
+                cases.push(case(38, format!("{}: the id {id}", row.label), asked(&path), answered(400)));
+            }
+            let empty = row.template.replace("{id}", "");
+            cases.push(case(38, format!("{}: no id", row.label), asked(&empty), answered(404)));
+        }
+    }
     cases
 }
 

@@ -1,7 +1,9 @@
 // The state of the budgets: the organisation's, the upstream's account of it, the teams', and what is in flight.
 
+import { bar } from "./bar.js";
 import { field, fit, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
+import { renderJobs } from "./jobs.js";
 import { renderRefusals } from "./refusals.js";
 import { driftMeans } from "./words.js";
 
@@ -17,19 +19,6 @@ export function judge(standing, reserve) {
   if (standing.left < reserve) return { state: "over", tag: "used up", total, taken };
   if (taken >= 0.9 * total) return { state: "near", tag: "nearly used", total, taken };
   return { state: "fine", tag: "", total, taken };
-}
-
-// A bar with used, held and left parts; the text beside it says the same.
-export function bar(node, { used, held = 0, total, state = "fine", text }) {
-  if (!node.firstChild) node.append(make("span", { class: "used" }), make("span", { class: "held" }));
-  const scale = Math.max(total, used + held, Number.MIN_VALUE);
-  node.firstChild.style.width = `${(used / scale) * 100}%`;
-  node.lastChild.style.width = `${(held / scale) * 100}%`;
-  put(node, "data-state", state);
-  put(node, "aria-valuemin", 0);
-  put(node, "aria-valuemax", total);
-  put(node, "aria-valuenow", Math.min(used + held, total));
-  put(node, "aria-valuetext", text);
 }
 
 const barText = (standing, { total }) =>
@@ -272,5 +261,6 @@ export function renderOverview(overview) {
   renderUpstream(overview);
   renderFlight(overview);
   renderTeams(overview);
+  renderJobs(overview);
   renderRefusals(overview);
 }

@@ -25,6 +25,9 @@ export const REASONS = {
   truncated: "the answer broke off before its cost",
   failed_in_stream: "the answer failed midway and named no cost",
   no_usage: "the answer named no cost",
+  job: "it goes on behind its answer, and has not said its cost",
+  under_way: "the answer is made in the background, and has not said its cost",
+  fixed_price: "the price list’s figure",
   dropped: "the call was cut off before its cost",
   crash: "the gateway ended while it was under way",
 };
@@ -33,13 +36,14 @@ export const BASES = {
   final: "The upstream’s own figure.",
   estimated:
     "In doubt: the upstream may have charged, and named no figure. Booked at what was held; reconciling replaces it.",
+  derived: "What follows from the upstream’s bill: it can be explained by this job only.",
   "given back": "Nothing was charged: the call was never sent, or the upstream refused it.",
 };
 
 export const REFUSALS = {
   invalid_json: "The body was not JSON.",
-  missing_field: "A field that a chat needs was missing.",
-  invalid_field: "A field of the chat could not be right.",
+  missing_field: "A field that the route needs was missing.",
+  invalid_field: "A field of the call could not be right.",
   invalid_request: "The request’s head was not one to forward.",
   idempotency_key_required: "The call was too dear to be made twice by mistake, and had no `Idempotency-Key`.",
   idempotency_key_reused: "The `Idempotency-Key` was another call’s.",
@@ -49,7 +53,7 @@ export const REFUSALS = {
   unsupported_transfer_coding: "The body came in a transfer coding other than chunked.",
   missing_api_key: "No key was sent.",
   invalid_api_key: "The key was unknown, wrong, expired or revoked.",
-  analysis_not_allowed: "The team may not ask about this analysis.",
+  analysis_not_allowed: "The team may not ask about this analysis, or about another team’s thing.",
   unknown_route: "There is nothing at this path.",
   method_not_allowed: "The path does not take this method.",
   misdirected_request: "The target named another host than the Host field.",
@@ -100,7 +104,7 @@ export const refusalMeans = (word) => known(REFUSALS, word) ?? "A reason this pa
 export function basis(call) {
   const why = call.reason ? (known(REASONS, call.reason) ?? plain(call.reason)) : null;
   const what = call.basis ?? "given back";
-  return what === "final" || !why ? what : `${what}: ${why}`;
+  return ["final", "derived"].includes(what) || !why ? what : `${what}: ${why}`;
 }
 
 // What a difference between bill and ledger means to whoever pays.

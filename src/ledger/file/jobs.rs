@@ -104,7 +104,9 @@ impl Merge<'_, '_> {
 /// The latest jobs that go on, or whose cost is not known, the oldest first.
 pub(super) fn known(connection: &Connection, count: usize) -> rusqlite::Result<Vec<KnownJob>> {
     let mut statement = connection.prepare_cached(
-        "SELECT call, upstream_id, t.name, k.name, r.name, day, reserve, began_at, state, credits FROM jobs
+        "SELECT call, upstream_id, t.name, k.name, r.name, day, reserve, began_at, state,
+                credits IS NOT NULL OR EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = jobs.call)
+         FROM jobs
          JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
          WHERE credits IS NULL OR state = 0 ORDER BY call DESC LIMIT ?1",
     )?;
@@ -125,7 +127,7 @@ pub(super) fn known(connection: &Connection, count: usize) -> rusqlite::Result<V
                 1 => KnownStage::Over,
                 _ => KnownStage::GivenUp,
             },
-            is_settled: row.get::<_, Option<i64>>(9)?.is_some(),
+            is_settled: row.get(9)?,
         })
     })?;
     let mut jobs: Vec<_> = rows.collect::<Result<_, _>>()?;

@@ -148,7 +148,7 @@ impl Reader {
     fn adjusted_after(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Adjusted>> {
         let mut statement = connection.prepare_cached(
             // What a gateway has found out of its own jobs it knows.
-            "SELECT seq, day, team, key_id, route, credits FROM changes
+            "SELECT seq, day, team, key_id, route, credits, call FROM changes
              WHERE kind = 'adjusted' AND basis IS NULL AND seq > ?1 ORDER BY seq",
         )?;
         let rows = statement.query_map([seq], |row| {
@@ -159,6 +159,7 @@ impl Reader {
                 key_id: row.get(3)?,
                 route: row.get(4)?,
                 millionths: row.get(5)?,
+                call: row.get(6)?,
             })
         })?;
         rows.collect()

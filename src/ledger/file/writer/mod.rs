@@ -150,14 +150,13 @@ impl Ledger for SqliteLedger {
     fn note(&self, note: Note) {
         let mut state = self.shared.state();
         // What is made goes on being made while nothing can be written, and would gather without end; of jobs there are few.
-        let may_be_lost = matches!(note, Note::Made(_));
-        if !may_be_lost || (!state.failing && self.shared.counts.why_nothing_is_tried().is_none()) {
-            // At once: a crash that takes the id of a job along would leave nobody who can tell what it cost.
-            state.urgent = true;
-            state.waiting.push_back((note.into(), None));
-            drop(state);
-            self.shared.asked.notify_one();
+        let closed = state.failing || self.shared.counts.why_nothing_is_tried().is_some();
+        if closed && matches!(note, Note::Made(_)) {
+            return;
         }
+        // At once: a crash that takes the id of a job along would leave nobody who can tell what it cost.
+        state.urgent = true;
+        self.shared.write_soon(state, note.into());
     }
 
     fn look(&self) {
@@ -215,7 +214,7 @@ impl Shared {
     /// What nobody waits for.
     fn write_soon(&self, mut state: MutexGuard<'_, State>, command: Command) {
         state.waiting.push_back((command, None));
-        if std::mem::take(&mut state.writer_rests) {
+        if std::mem::take(&mut state.writer_rests) || state.urgent {
             self.asked.notify_one();
         }
     }
