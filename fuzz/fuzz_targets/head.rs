@@ -232,8 +232,10 @@ fn has_route(caller: &Parts) -> bool {
         }
     };
     // A word of a template's own is no id.
-    let mut rows = Route::all().map(Route::row).filter(|row| row.method == *method && is_of(row.template));
-    let Some(row) = rows.clone().find(|row| !row.template.contains("{id}")).or_else(|| rows.next()) else {
+    let rows = Route::all().map(Route::row).filter(|row| row.method == *method && is_of(row.template));
+    let rows: Vec<_> = rows.collect();
+    let plain = rows.iter().find(|row| !row.template.contains("{id}"));
+    let Some(row) = plain.or(rows.first()) else {
         return false;
     };
     let at = row.template.split('/').position(|segment| segment == "{id}");

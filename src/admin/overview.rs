@@ -104,7 +104,7 @@ struct InFlight {
 struct Jobs {
     route: &'static str,
     /// Whether its calls begin jobs, or are bounded themselves.
-    jobs: bool,
+    goes_on: bool,
     cap: usize,
     taken: usize,
     unknown: usize,
@@ -116,8 +116,8 @@ impl Jobs {
     fn of(desk: &LocalDesk, route: Route) -> Option<Self> {
         let (row, stand) = (route.row(), desk.jobs(route));
         let OfRoute { unknown, in_doubt, taken, waiting, .. } = stand;
-        let (cap, jobs) = (row.cap?.get(), row.job().is_some());
-        Some(Self { route: row.label, jobs, cap, taken, unknown, in_doubt, waiting })
+        let (cap, goes_on) = (row.cap?.get(), row.job().is_some());
+        Some(Self { route: row.label, goes_on, cap, taken, unknown, in_doubt, waiting })
     }
 }
 

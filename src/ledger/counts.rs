@@ -317,8 +317,7 @@ impl Counts {
 impl Counts {
     fn wrote_job(&self, job: &NewJob) {
         let (credits, basis) = match job.event {
-            JobEvent::Begun { .. } | JobEvent::Over => return,
-            JobEvent::Settled { after_all: true, .. } => return,
+            JobEvent::Begun { .. } | JobEvent::Over | JobEvent::Settled { after_all: true, .. } => return,
             JobEvent::Settled { credits, basis, .. } => (credits, basis),
             JobEvent::GivenUp { reserve } => (reserve, Basis::Estimated),
         };

@@ -49,7 +49,7 @@ pub(super) fn copy(
     exchange.tell_standing(&mut headers);
     match repeat {
         Repeat::Joined(original) | Repeat::Shared(original) => {
-            fields::tell_copy(&mut headers, &original.value(), false)
+            fields::tell_copy(&mut headers, &original.value(), false);
         }
         Repeat::Replayed(original) => fields::tell_copy(&mut headers, &original.value(), true),
         Repeat::Adopted(original) => fields::tell_adopted(&mut headers, &original.value()),

@@ -38,7 +38,7 @@ pub(super) fn hint(path: &str) -> String {
             begin.len() <= segments.len()
                 && begin.iter().zip(&segments).all(|(begin, segment)| begin.is_empty() || begin == segment)
         };
-        CLOSED.iter().find(|(begin, _)| begins(&begin))
+        CLOSED.iter().find(|(begin, _)| begins(begin))
     });
     if let Some((_, word)) = closed {
         return format!("{word}.");
@@ -60,11 +60,11 @@ fn is_meant(path: &str, template: &str) -> bool {
     let mut segments = path.split('/');
     for expected in template.split('/') {
         match segments.next() {
-            None => return false,
             Some(segment) if segment == expected || expected == "{id}" => {}
-            Some(segment) if segment.len() > LONGEST => return false,
-            Some(segment) if strsim::jaro_winkler(segment, expected) >= ALIKE => misspelt += 1,
-            Some(_) => return false,
+            Some(segment) if segment.len() <= LONGEST && strsim::jaro_winkler(segment, expected) >= ALIKE => {
+                misspelt += 1;
+            }
+            _ => return false,
         }
     }
     segments.next().is_none() && misspelt <= 1

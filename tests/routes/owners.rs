@@ -31,8 +31,8 @@ async fn send(rig: &Rig, team: &str, method: Method, path: &str, body: &Value) -
 #[tokio::test(start_paused = true)]
 async fn what_a_team_makes_is_its_own_and_nobody_elses() {
     let (rig, simulator) = Rig::with_simulator(&two_teams());
-    let made = send(&rig, "growth", Method::POST, "/api/v1/video-analyses", &analysis()).await;
-    let analysis_id = made.json()["id"].as_str().unwrap().to_owned();
+    let begun = send(&rig, "growth", Method::POST, "/api/v1/video-analyses", &analysis()).await;
+    let analysis_id = begun.json()["id"].as_str().unwrap().to_owned();
     let group = send(&rig, "growth", Method::POST, "/api/v1/focus-groups", &json!({})).await;
     let group_id = group.json()["id"].as_str().unwrap().to_owned();
     let message = json!({"message": "Who watches this?"});

@@ -26,7 +26,7 @@ async fn bytes_are_the_same_both_ways() {
         });
         // Spaces, an order and escapes of its own.
         let body =
-            (case.body)(false, "").replace(":", " : ").replace('{', "{\n ").replace("video", "v\\u0069deo");
+            (case.body)(false, "").replace(':', " : ").replace('{', "{\n ").replace("video", "v\\u0069deo");
         let body = if row.body.is_some() { body } else { "what has no meaning".into() };
         let answer = rig.send(call(&rig, route, &case.target, body.clone())).await;
         assert_eq!((answer.status().as_u16(), &*answer.body), (200, ODD.as_bytes()), "{}", row.label);

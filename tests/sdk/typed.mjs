@@ -68,6 +68,7 @@ await refused("route", client.post("/mave/chat", { body: { message: "x" } }));
 await refused("path", client.models.list());
 await refused("dear", client.post("/personas", { body: {} }));
 await refused("max", client.responses.create(asked, { headers: { "x-credits-max": "4" } }));
-await refused("429", client.responses.create({ ...asked, sim: "answer=429_bare" }));
 await refused("500", client.responses.create({ ...asked, sim: "answer=500" }));
 await refused("402", client.responses.create({ ...asked, sim: "answer=402_budget" }));
+// Last: the window is closed then.
+await refused("429", client.responses.create({ ...asked, sim: "answer=429_bare" }));

@@ -71,6 +71,7 @@ refused("route", lambda: client.post("/mave/chat", body={"message": "x"}, cast_t
 refused("path", lambda: client.models.list())
 refused("dear", lambda: client.post("/personas", body={}, cast_to=object))
 refused("max", lambda: client.responses.create(**ASKED, extra_headers={"x-credits-max": "4"}))
-refused("429", lambda: client.responses.create(**ASKED, extra_body={"sim": "answer=429_bare"}))
 refused("500", lambda: client.responses.create(**ASKED, extra_body={"sim": "answer=500"}))
 refused("402", lambda: client.responses.create(**ASKED, extra_body={"sim": "answer=402_budget"}))
+# Last: the window is closed then.
+refused("429", lambda: client.responses.create(**ASKED, extra_body={"sim": "answer=429_bare"}))

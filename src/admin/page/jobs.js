@@ -21,15 +21,15 @@ function jobRow({ route }) {
   return make("tr", { role: "row", "data-route": route }, head, ...cells);
 }
 
-function fillJob(row, { taken, cap, waiting, unknown, in_doubt, jobs }) {
+function fillJob(row, { taken, cap, waiting, unknown, in_doubt, goes_on }) {
   const cell = (name) => row.querySelector(`[data-cell="${name}"]`);
   const text = `${f.amount(taken)} of ${f.amount(cap)}`;
   bar(row.querySelector(".bar"), { used: taken, total: cap, state: taken >= cap ? "near" : "fine", text });
   say(cell("taken"), text);
   say(cell("waiting"), f.amount(waiting));
   // Calls end with their answers, and are no jobs.
-  say(cell("unknown"), jobs ? f.amount(unknown) : "–");
-  say(cell("doubt"), jobs ? f.amount(in_doubt) : "–");
+  say(cell("unknown"), goes_on ? f.amount(unknown) : "–");
+  say(cell("doubt"), goes_on ? f.amount(in_doubt) : "–");
 }
 
 export function renderJobs({ jobs }) {
