@@ -199,8 +199,10 @@ fn takes(label: &str, name: &str, value: &str) -> bool {
         (1..=1024).contains(&text.len())
     };
     match (label, name) {
-        ("video_list", "limit" | "offset" | "status") | ("explain", "route") => is_word(value),
-        ("news_trending", "size" | "limit") | ("news_personalized", "size") => is_word(value),
+        ("video_list", "limit" | "offset" | "status")
+        | ("explain", "route")
+        | ("news_trending", "size" | "limit")
+        | ("news_personalized", "size") => is_word(value),
         ("news_personalized", "persona_ids") => value.len() <= 1024 && value.split(',').all(is_word),
         ("news_trending", "cursor") => is_cursor(value),
         (
