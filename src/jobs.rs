@@ -55,7 +55,8 @@ async fn look<C: Connect>(connect: &C, snapshot: &Snapshot, desk: &LocalDesk, jo
             return;
         }
     };
-    let (status, gone) = (answer.status(), answer.status() == StatusCode::NOT_FOUND);
+    let status = answer.status();
+    let gone = status == StatusCode::NOT_FOUND || status == StatusCode::GONE;
     if !status.is_success() && !gone {
         tracing::warn!(
             status = status.as_u16(),
@@ -68,7 +69,7 @@ async fn look<C: Connect>(connect: &C, snapshot: &Snapshot, desk: &LocalDesk, jo
     meter.look(answer.body());
     let reading = meter.finish(true);
     let figure = reading.usage.credits.filter(|_| !gone);
-    desk.told_of_job(job.thing, &job.id, Told { status: reading.status, figure, gone });
+    desk.told_of_job(job.thing, &job.id, Told { status: reading.status, figure, gone, own: true });
 }
 
 #[cfg(test)]

@@ -176,6 +176,13 @@ async fn me(knows: &OwnLayer, caller: &Caller, ask: &Ask) -> Value {
         .await
         .inspect_err(|error| tracing::warn!(%error, "cannot read charges from the ledger"))
         .map_or((None, None), |(charges, saved)| (Some(charges), Some(saved)));
+    // Each route's own stands behind those that bind all calls.
+    let of_routes: Vec<_> = team
+        .of_routes
+        .iter()
+        .filter(|of_route| of_route.budget.is_some())
+        .filter_map(|of_route| knows.books.desk.standings(caller.budgets_of(of_route.route)).pop())
+        .collect();
     json!({
         "team": &*team.name,
         "key_id": &*caller.who.key_id,
@@ -189,7 +196,7 @@ async fn me(knows: &OwnLayer, caller: &Caller, ask: &Ask) -> Value {
         "calls_in_flight": team.calls_in_flight(),
         "routes": Route::all().filter(|route| team.routes.allow(*route)).map(served).collect::<Vec<_>>(),
         "queue": queue(knows, ask).0,
-        "budgets": standings(knows, caller).iter().map(budget).collect::<Vec<_>>(),
+        "budgets": standings(knows, caller).iter().chain(&of_routes).map(budget).collect::<Vec<_>>(),
         "retries": saved.map(|(copies, saved)| json!({ "copies": copies, "credits_saved": saved })),
         "last_charges": charges,
     })

@@ -12,7 +12,7 @@ pub fn request(target: &Target, lane: &Lane) -> Vec<u8> {
     let head =
         format!("host: {address}\r\nauthorization: Bearer {key}\r\naccept: */*\r\nuser-agent: bench\r\n");
     if lane.read {
-        return format!("GET /api/v1/video-analyses/clx1demo HTTP/1.1\r\n{head}\r\n").into_bytes();
+        return format!("GET /api/v1/video-analyses HTTP/1.1\r\n{head}\r\n").into_bytes();
     }
     let marker = lane.answer.marker();
     let body = format!(

@@ -100,6 +100,8 @@ pub struct Told {
     pub figure: Option<Credits>,
     /// The upstream knows it no more.
     pub gone: bool,
+    /// It was the gateway that asked: nobody else need have.
+    pub own: bool,
 }
 
 fn thing(account: &Account) -> Option<Thing> {
@@ -180,14 +182,18 @@ impl Jobs {
     /// What was told of a job by its id.
     pub(super) fn told_by_id(&mut self, thing: Thing, id: &str, told: Told, now: Moment) -> Option<Turn> {
         let call = *self.by_id.get(&(thing, id.into()))?;
-        self.told(call, told, Basis::Final, now)
+        // While it goes on, a figure is one of the moment.
+        let is_over = told.status.is_some_and(Status::is_final);
+        self.told(call, Told { figure: told.figure.filter(|_| is_over), ..told }, Basis::Final, now)
     }
 
     /// What is told of a job, and what its figure rests on.
     pub(super) fn told(&mut self, call: CallId, told: Told, basis: Basis, now: Moment) -> Option<Turn> {
         let job = self.by_call.get_mut(&call)?;
         let before = job.stage;
-        job.seen = now;
+        if !told.own {
+            job.seen = now;
+        }
         let mut events = Vec::new();
         let is_over = told.gone || told.status.is_some_and(Status::is_final);
         if is_over && job.stage != Stage::Over {

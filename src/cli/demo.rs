@@ -57,6 +57,7 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         settings.quirks.pace = Duration::from_millis(40);
         settings.quirks.events = 24;
         settings.quirks.job_price = JobPrice::Get;
+        settings.credits = 50_000;
         settings.analysis_time = Duration::from_secs(30);
         let simulated = tokio::spawn({
             let (simulator, address) =
@@ -130,7 +131,7 @@ impl Folder {
             .zip(&self.keys)
             .map(|((name, _), key)| {
                 format!(
-                    "\n[[team]]\nname = \"{name}\"\nbudget = {{ credits = 1500, period = \"month\" }}\n\
+                    "\n[[team]]\nname = \"{name}\"\nbudget = {{ credits = 15000, period = \"month\" }}\n\
                      routes = [\"*\", \"mave_chat\", {{ name = \"video_analyses\", jobs = 2 }}]\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n",
                     key.id, key.sha256
                 )
@@ -141,7 +142,7 @@ impl Folder {
             "[server]\nlisten = \"{}\"\ndrain_timeout = \"5s\"\n\n[admin]\nlisten = \"{}\"\n\n\
              [upstream]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 240\nusage_interval = \"15s\"\n\n\
              [ledger]\npath = '{}'\ndurability = \"os\"\n\n\
-             [credits]\nbudget = {{ credits = 5000, period = \"month\" }}\n{teams}",
+             [credits]\nbudget = {{ credits = 50000, period = \"month\" }}\n{teams}",
             arguments.listen,
             arguments.admin_listen,
             key.display(),

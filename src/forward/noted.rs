@@ -49,7 +49,7 @@ impl Noted {
             What::Job { thing, id, gone } => {
                 // An error says nothing of what the job cost.
                 let figure = reading.usage.credits.filter(|_| !gone);
-                self.desk.told_of_job(thing, &id, Told { status: reading.status, figure, gone });
+                self.desk.told_of_job(thing, &id, Told { status: reading.status, figure, gone, own: false });
             }
             What::Made { thing, team } => {
                 let id = match thing {

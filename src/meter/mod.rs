@@ -12,6 +12,8 @@ pub use usage::{Figures, Finish, Reading, Status, Usage};
 
 use http::{HeaderMap, header};
 
+use crate::credits::Credits;
+
 use self::json::Document;
 use self::unlabelled::{Turns, Unlabelled};
 
@@ -119,7 +121,12 @@ fn read(document: Document, figures: Figures, complete: bool) -> Reading {
     match figures {
         Figures::Usage | Figures::Opaque => {}
         Figures::Charged => usage.credits = charged,
-        Figures::Job => usage.credits = usage.credits.or(charged).or(used),
+        Figures::Job => {
+            let figure = usage.credits.or(charged).or(used);
+            // Nothing yet is no cost.
+            let is_final = status.is_some_and(Status::is_final);
+            usage.credits = figure.filter(|figure| is_final || *figure > Credits::ZERO);
+        }
     }
     let mut finish = complete.then_some(Finish::Completed);
     if figures == Figures::Usage && status == Some(Status::UnderWay) {

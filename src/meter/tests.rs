@@ -156,6 +156,8 @@ fn a_cost_is_read_where_the_documents_of_its_route_have_it_and_nowhere_else() {
         (Figures::Charged, r#"{"usage":{"credits_used":1},"credits_used":3}"#, None),
         (Figures::Job, r#"{"credits_charged":2,"credits_used":3}"#, Some(2)),
         (Figures::Job, r#"{"credits_used":3}"#, Some(3)),
+        (Figures::Job, r#"{"status":"pending","credits_used":0}"#, None),
+        (Figures::Job, r#"{"status":"failed","credits_used":0}"#, Some(0)),
         (Figures::Job, r#"{"results":{"credits_used":3}}"#, None),
         (Figures::Job, r#"{"credits_used":"3"}"#, None),
         (Figures::Job, r#"{"credits_used":-3}"#, None),

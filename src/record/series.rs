@@ -11,9 +11,9 @@ use crate::refuse::Code;
 use crate::route::{Route, Routes};
 
 /// Statuses that are told apart. The rest is `other`; the last of the list stands for it.
-pub(super) const STATUSES: [u16; 24] = [
-    200, 204, 400, 401, 402, 403, 404, 405, 408, 409, 413, 414, 415, 421, 422, 429, 431, 500, 501, 502, 503,
-    504, 508, 0,
+pub(super) const STATUSES: [u16; 26] = [
+    200, 201, 202, 204, 400, 401, 402, 403, 404, 405, 408, 409, 413, 414, 415, 421, 422, 429, 431, 500, 501,
+    502, 503, 504, 508, 0,
 ];
 
 /// How streams end, in metrics.

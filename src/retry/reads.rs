@@ -61,6 +61,8 @@ impl Reads {
         if let Some((began, recording)) = known.get(&read)
             && is_young(*began)
             && recording.standing() != Standing::Lost
+            // Whoever tries again wants to know whether it is over.
+            && !recording.has_failed()
         {
             return (Arc::clone(recording), true);
         }

@@ -81,6 +81,8 @@ pub(super) struct Recording {
 #[derive(Clone, Copy)]
 struct Mark {
     standing: Standing,
+    /// It is a refusal, or an error.
+    failed: bool,
     /// Nobody waits for the call any more, and it is not made.
     abandoned: bool,
 }
@@ -178,7 +180,7 @@ impl Recording {
             rooms,
             most,
             wakers: Arc::default(),
-            mark: Mutex::new(Mark { standing: Standing::Going, abandoned: false }),
+            mark: Mutex::new(Mark { standing: Standing::Going, failed: false, abandoned: false }),
             tape: Mutex::new(Tape {
                 source: Source::Awaited(making),
                 head: None,
@@ -228,6 +230,11 @@ impl Recording {
     /// Whether the answer can be had from its beginning.
     pub(super) fn standing(&self) -> Standing {
         self.mark().standing
+    }
+
+    /// Whether it has turned out to be a refusal, or an error.
+    pub(super) fn has_failed(&self) -> bool {
+        self.mark().failed
     }
 
     /// Whether it takes of this room.
@@ -315,7 +322,9 @@ impl Tape {
     }
 
     fn mark(&self) -> Mark {
-        Mark { standing: self.standing(), abandoned: self.is_given_up() }
+        let is_error = self.head.as_ref().is_some_and(|head| head.status.as_u16() >= 400);
+        let failed = self.refused.is_some() || is_error;
+        Mark { standing: self.standing(), failed, abandoned: self.is_given_up() }
     }
 
     /// The answer said that it was over, and all of it is here: what was to come behind that is nobody's loss.

@@ -7,6 +7,7 @@ use super::validator::Validator;
 use crate::config::team::OfRoute;
 use crate::config::team_route::{RouteTable, TeamRoute};
 use crate::config::values::CreditsText;
+use crate::credits::Credits;
 use crate::route::{Route, Routes};
 
 /// The routes that a team can be kept from.
@@ -89,6 +90,13 @@ impl Validator<'_, '_> {
             let amount = self.value(&key, reserve, CreditsText(row.reserve), "").0;
             if !row.costs() {
                 self.problems.add(&key, free, "leave it out");
+            } else if amount == Credits::ZERO {
+                // Nothing would be held, and no budget would bind.
+                self.problems.add(
+                    &key,
+                    "is nothing",
+                    format!("use more than 0, and {} at the most", row.reserve),
+                );
             } else if amount > row.reserve {
                 let why = format!("{amount} credits are more than a call of {label} is documented to cost");
                 self.problems.add(&key, why, format!("use {} or less", row.reserve));

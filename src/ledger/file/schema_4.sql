@@ -36,6 +36,24 @@ CREATE TABLE things (
 -- 'final' its figure, 'derived' that the upstream's bill can be explained by it only.
 ALTER TABLE changes ADD COLUMN basis TEXT CHECK (basis IN ('final', 'derived'));
 
+DROP VIEW calls;
+CREATE VIEW calls AS
+SELECT call,
+       datetime(held_at / 1000000, 'unixepoch') AS held_at_utc,
+       datetime(ended_at / 1000000, 'unixepoch') AS ended_at_utc,
+       date(day * 86400, 'unixepoch') AS day, t.name AS team, k.name AS key_id, r.name AS route, request_id, response_id,
+       reserve / 1e6 AS reserved,
+       CASE WHEN kind IS NULL THEN 'open' WHEN kind = 0 THEN 'voided' ELSE 'settled' END AS state,
+       credits / 1e6 + coalesce((SELECT sum(a.credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = bookings.call), 0) / 1e6
+         AS credits,
+       coalesce((SELECT a.basis FROM changes a WHERE a.kind = 'adjusted' AND a.call = bookings.call
+                 ORDER BY a.seq DESC LIMIT 1),
+                CASE kind WHEN 1 THEN 'final' WHEN 2 THEN 'estimated' WHEN 3 THEN 'derived' END) AS basis,
+       w.name AS reason, o.name AS outcome, input_tokens, output_tokens
+FROM bookings
+JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
+LEFT JOIN names w ON w.id = bookings.reason LEFT JOIN names o ON o.id = bookings.outcome;
+
 DROP VIEW entries;
 CREATE VIEW entries AS
 SELECT hold_seq AS seq, 'hold' AS kind, call, held_at AS at, date(day * 86400, 'unixepoch') AS day, t.name AS team,
