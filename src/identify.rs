@@ -118,7 +118,10 @@ fn presented(headers: &HeaderMap) -> Result<&[u8], Refusal> {
 }
 
 /// Whether the caller's team may use this route, and ask about this analysis.
-fn may_ask(caller: &Caller, target: &Target, owners: &Owners) -> Result<(), Refusal> {
+///
+/// # Errors
+/// That it may not.
+pub(crate) fn may_ask(caller: &Caller, target: &Target, owners: &Owners) -> Result<(), Refusal> {
     let team = || caller.team.name.to_string();
     if !caller.team.routes.allow(target.route) {
         return Err(Refusal::RouteNotAllowed { team: team(), route: target.route.label() });

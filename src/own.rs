@@ -26,8 +26,8 @@ use crate::config::{Analyses, Config};
 use crate::credits::Credits;
 use crate::credits::budget::{Standing, Whose};
 use crate::desk::Ask;
-use crate::head;
-use crate::identify::{Identified, may_name};
+use crate::head::{self, idempotency};
+use crate::identify::{Identified, may_ask, may_name};
 use crate::ledger::Span;
 use crate::live::directory::{Caller, QUESTIONS_AT_ONCE, QUESTIONS_PER_MINUTE};
 use crate::refuse::Refusal;
@@ -214,16 +214,16 @@ fn route_in(target: &Target) -> Result<Route, Refusal> {
 }
 
 /// Why a call of this route would be refused for what it is, by its head and its body.
-fn unfit(knows: &OwnLayer, caller: &Caller, route: Route, head: &Parts, body: &[u8]) -> Vec<Refusal> {
-    let (team, row) = (&caller.team, route.row());
-    let not_allowed = (!team.routes.allow(route))
-        .then(|| Refusal::RouteNotAllowed { team: team.name.to_string(), route: route.label() });
+fn unfit(knows: &OwnLayer, route: Route, caller: &Caller, head: &Parts, body: &[u8]) -> Vec<Refusal> {
+    let row = route.row();
     let judged = row.body.map_or(Ok(()), |rules| {
         let asked = schema::judge(rules, body)?;
         let owners = &knows.books.desk.owners;
         asked.names.iter().try_for_each(|(thing, id)| may_name(caller, owners, *thing, id))
     });
-    not_allowed.into_iter().chain(head::key_of_retries(row, head).err()).chain(judged.err()).collect()
+    let key = head::key_of_retries(row, head);
+    let key = key.and_then(|()| if row.costs() { idempotency::key(&head.headers).map(drop) } else { Ok(()) });
+    key.err().into_iter().chain(judged.err()).collect()
 }
 
 /// Whether a call would be admitted now, and every limit that has a say.
@@ -236,6 +236,11 @@ fn explain(
     body: &[u8],
 ) -> Value {
     let team = &caller.team;
+    // Nothing of a route is told to who may not use it.
+    let target = Target { route, id: None, query: None };
+    if let Err(refusal) = may_ask(caller, &target, &knows.books.desk.owners) {
+        return json!({ "admitted": false, "route": route.label(), "refusals": [refused(&refusal)] });
+    }
     let rate = team.rate.standing();
     let reserve = ask.reserve;
     let in_flight = team.calls_in_flight();
@@ -243,7 +248,7 @@ fn explain(
     let (queue, full) = queue(knows, ask);
     let standings = knows.books.desk.standings(caller.budgets_of(route));
 
-    let mut refusals = unfit(knows, caller, route, head, body);
+    let mut refusals = unfit(knows, route, caller, head, body);
     if rate.left == 0 {
         refusals.push(Refusal::RateLimited {
             team: team.name.to_string(),

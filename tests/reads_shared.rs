@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use http::Method;
+use http_body_util::BodyExt;
 use mavera_sim::DEMO_ANALYSIS;
 use mavera_sim::quirks::Quirks;
 
 use crate::support::chat_body;
 use crate::support::rig::{Answer, Rig, Setup};
+use crate::support::script::{Received, chunk, json_answer, read_request, write};
 
 fn wide() -> Setup {
     let setup = Setup::default();
@@ -97,6 +99,80 @@ async fn what_a_team_has_written_is_not_hidden_from_it_by_what_it_read_before() 
     rig.send(keyed).await;
     used().await;
     assert_eq!(received(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stream_writes_is_not_hidden_by_what_was_read_while_it_came() {
+    let (rig, simulator) = Rig::with_simulator(&wide());
+    let body = "{\"message\":\"Who?\",\"stream\":true,\"sim\":\"pace=100ms\"}";
+    let ask = || rig.request(Method::POST, "/api/v1/mave/chat", body);
+    let read = async || get(&rig, "/api/v1/mave/threads/t").await;
+    for leaves in [false, true] {
+        let before = simulator.books(|books| books.received.len());
+        let mut caller = rig.connect().await;
+        let mut answer = caller.send_request(ask()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        read().await;
+        if leaves {
+            // It is read to its end without its caller.
+            drop((answer, caller));
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+        } else {
+            while answer.body_mut().frame().await.is_some() {}
+        }
+        read().await;
+        assert_eq!(simulator.books(|books| books.received.len()) - before, 3, "{leaves}");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_may_be_too_large_to_keep_is_each_callers_own() {
+    let large = format!("{{\"title\":\"{}\"}}", "x".repeat(2000));
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunked =
+        |body: &str| format!("{head}{}0\r\n\r\n", String::from_utf8(chunk(body)).unwrap()).into_bytes();
+    for (what, answer, requests) in [
+        ("it is known to be", json_answer(&large).into_bytes(), 2),
+        ("its length is not known", chunked(&large), 2),
+        ("it is small", json_answer("{}").into_bytes(), 1),
+    ] {
+        let setup = Setup { retries: "bodies = { max_body = \"1KiB\" }".into(), ..wide() };
+        let received = Received::default();
+        let log = received.clone();
+        let rig = Rig::with_upstream(&setup, move |mut io, _| {
+            let (log, answer) = (log.clone(), answer.clone());
+            async move {
+                while let Some(request) = read_request(&mut io).await {
+                    log.push(request);
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    write(&mut io, &answer).await;
+                }
+            }
+        });
+        let path = analysis();
+        let (first, second) = tokio::join!(get(&rig, &path), get(&rig, &path));
+        assert_eq!((first.status().as_u16(), first.whole, second.whole), (200, true, true), "{what}");
+        assert_eq!(first.body, second.body, "{what}");
+        assert_eq!(received.requests().len(), requests, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_in_vain_takes_no_other_along_and_what_a_read_tells_of_costs_is_nobodys_saving() {
+    let setup = Setup { upstream: "requests_per_minute = 1".into(), queue: "wait = \"2m\"".into(), ..wide() };
+    let (rig, _) = Rig::with_simulator(&setup);
+    get(&rig, "/api/v1/video-analyses").await;
+    let mut impatient = rig.request(Method::GET, &analysis(), "");
+    impatient.headers_mut().insert("x-gateway-max-wait", "1s".parse().unwrap());
+    let (first, second) = tokio::join!(rig.send(impatient), async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        get(&rig, &analysis()).await
+    });
+    assert_eq!((first.status().as_u16(), second.status().as_u16()), (429, 200));
+    get(&rig, &analysis()).await;
+    let me = rig.send(rig.request(Method::GET, "/gateway/v1/me", "")).await.json();
+    assert_eq!(me["retries"]["credits_saved"], 0, "{me}");
 }
 
 #[tokio::test(start_paused = true)]

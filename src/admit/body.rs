@@ -10,11 +10,12 @@ use http::{Version, header};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 
-use super::concurrency::{Permits, Permitted};
+use super::concurrency::Permitted;
 use crate::arrival::{Arrival, Refused};
 use crate::books::local::LocalDesk;
 use crate::books::owners::Owners;
 use crate::identify::{Identified, may_name};
+use crate::limit::in_flight::Permit;
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
 use crate::record::Exchange;
@@ -42,7 +43,7 @@ pub struct Judged {
     /// The body, byte for byte.
     pub body: Bytes,
     /// Held until the answer is over.
-    pub permits: Permits,
+    pub permit: Permit,
 }
 
 /// The stage that reads and judges the body.
@@ -64,13 +65,13 @@ where
     }
 }
 
-/// Cancel-safe: dropped while it waits, it ends the record and gives the permits back.
+/// Cancel-safe: dropped while it waits, it ends the record and gives the permit back.
 async fn judge<B>(permitted: Permitted<B>, owners: &Owners) -> Result<Box<Judged>, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let Permitted { identified: Identified { routed, caller, .. }, permits } = permitted;
+    let Permitted { identified: Identified { routed, caller, .. }, permit } = permitted;
     let Routed { arrival: Arrival { mut exchange, snapshot, head, body, .. }, target } = routed;
     let body = match target.route.row().body {
         Some(rules) => {
@@ -92,7 +93,7 @@ where
         None => Bytes::new(),
     };
     // In one place from here on: it goes through many hands.
-    Ok(Box::new(Judged { exchange, snapshot, head, target, caller, body, permits }))
+    Ok(Box::new(Judged { exchange, snapshot, head, target, caller, body, permit }))
 }
 
 /// Reads a caller's body, and notes how long that took.

@@ -86,11 +86,7 @@ where
                     Ok(response) => return Ok(response),
                     Err(Declined::Refused(refused)) => return Err(refused),
                     // Once: who was put back has a place that does not say where it stood.
-                    Err(Declined::PutBack(back, came)) => {
-                        (judged, again) = (back, Some(came));
-                        // Who waits has nothing that others could use.
-                        judged.permits.route = None;
-                    }
+                    Err(Declined::PutBack(back, came)) => (judged, again) = (back, Some(came)),
                 }
             }
         })
@@ -113,9 +109,8 @@ async fn admit(
     judged.exchange.queues();
     let (request_id, retry) = (judged.exchange.id().as_str(), judged.exchange.retry());
     match desk.admit(Asked { ask, route, request_id, retry }, again).await {
-        Ok(Admission { place, hold, permit, queued }) => {
+        Ok(Admission { place, hold, queued }) => {
             judged.exchange.queued(queued);
-            judged.permits.route = permit;
             if let Some(hold) = hold {
                 judged.exchange.hold(hold);
             }

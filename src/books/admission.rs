@@ -45,10 +45,8 @@ pub struct Denied {
 pub struct Admission {
     /// Its place in the window.
     pub place: Place,
-    /// The credits it may cost, if it costs any.
+    /// The credits it may cost, if it costs any, and its place of a route that is capped.
     pub hold: Option<Hold>,
-    /// Where its route is capped.
-    pub permit: Option<RoutePermit>,
     /// How long it waited.
     pub queued: Duration,
 }
@@ -143,8 +141,8 @@ impl LocalDesk {
         let route_team = granted.ask.cap.map(|_| Arc::clone(&granted.ask.team));
         let permit =
             route_team.map(|team| RoutePermit { desk: Arc::clone(self), team, route: granted.ask.route });
-        let hold = granted.ask.costs.then(|| Hold::new(Arc::clone(self), given, route));
-        Admission { place, hold, permit, queued }
+        let hold = granted.ask.costs.then(|| Hold::new(Arc::clone(self), given, route, permit));
+        Admission { place, hold, queued }
     }
 }
 

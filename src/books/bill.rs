@@ -35,7 +35,13 @@ pub(super) struct Bills {
     last: Option<Still>,
     /// The last one that was the same twice: nothing was on its way to the bill.
     stable: Option<Still>,
+    /// The one before that, and how often it was gone back to.
+    before: Option<Still>,
+    waited: u32,
 }
+
+/// How many stable readings the bill may be late by: then a job that is not in it has cost nothing.
+const LATEST: u32 = 12;
 
 /// Two readings between which one job may have begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +70,8 @@ impl Bills {
         if self.last.replace(still) != Some(still) {
             return None;
         }
-        let from = self.stable.replace(still).filter(|from| from.start == start)?;
+        self.before = self.stable.replace(still);
+        let from = self.before.filter(|from| from.start == start)?;
         let same = from.marks.doubts == now.doubts && from.marks.given_up == now.given_up;
         let grown = billed.checked_sub(from.billed)?;
         let rest = grown.checked_sub(now.settled.checked_sub(from.marks.settled)?)?;
@@ -72,8 +79,20 @@ impl Bills {
             .then_some(Between { begun: (from.marks.begun, now.begun), rest })
     }
 
+    /// What lies between the last two stable readings is less than the jobs that lie there cost: the bill is late, and the next
+    /// reading is compared with the earlier one.
+    pub(super) fn wait(&mut self) {
+        self.waited += 1;
+        if self.waited < LATEST {
+            self.stable = self.before;
+        } else {
+            self.waited = 0;
+        }
+    }
+
     /// What was derived from it is settled, and in the bill already.
     pub(super) fn derived(&mut self, credits: Credits) {
+        self.waited = 0;
         for still in [&mut self.last, &mut self.stable].into_iter().flatten() {
             still.marks.settled += credits;
         }
@@ -106,6 +125,35 @@ mod tests {
         assert_eq!(read(&mut bills, marks(15, 1), 255), Some(between));
         bills.derived(Credits::whole(150));
         assert_eq!(read(&mut bills, marks(165, 1), 255), None, "it is told once");
+    }
+
+    #[test]
+    fn a_bill_that_is_late_is_waited_for_and_not_for_ever() {
+        let stable = || {
+            let mut bills = Bills::default();
+            read(&mut bills, marks(0, 0), 0);
+            read(&mut bills, marks(0, 0), 0);
+            read(&mut bills, marks(0, 1), 0);
+            bills
+        };
+        let nothing = Some(Between { begun: (0, 1), rest: Credits::ZERO });
+        let mut bills = stable();
+        for _ in 1..LATEST {
+            assert_eq!(read(&mut bills, marks(0, 1), 0), nothing);
+            bills.wait();
+        }
+        // Another begins: what comes on the bill is of both, if the first is not known to have cost nothing.
+        assert_eq!(read(&mut bills, marks(0, 2), 150), None);
+        let both = Between { begun: (0, 2), rest: Credits::whole(150) };
+        assert_eq!(read(&mut bills, marks(0, 2), 150), Some(both));
+        let mut bills = stable();
+        for _ in 0..LATEST {
+            assert_eq!(read(&mut bills, marks(0, 1), 0), nothing);
+            bills.wait();
+        }
+        assert_eq!(read(&mut bills, marks(0, 2), 150), None);
+        let second = Between { begun: (1, 2), rest: Credits::whole(150) };
+        assert_eq!(read(&mut bills, marks(0, 2), 150), Some(second));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::job::Told;
 use super::local::LocalDesk;
+use super::place::RoutePermit;
 use super::state::Given;
 use crate::credits::Credits;
 use crate::desk::Granted;
@@ -43,11 +44,13 @@ pub struct Hold {
     route: Route,
     sent: bool,
     ended: bool,
+    /// Where the route is capped. Given back behind the ending: a job that may have begun has taken its place by then.
+    _permit: Option<RoutePermit>,
 }
 
 impl Hold {
-    pub(super) fn new(desk: Arc<LocalDesk>, given: Given, route: Route) -> Self {
-        Self { desk, given, route, sent: false, ended: false }
+    pub(super) fn new(desk: Arc<LocalDesk>, given: Given, route: Route, permit: Option<RoutePermit>) -> Self {
+        Self { desk, given, route, sent: false, ended: false, _permit: permit }
     }
 
     /// What is held.

@@ -35,9 +35,8 @@ pub(super) struct Job {
     pub(super) stage: Stage,
     /// Whether its cost is known.
     pub(super) is_settled: bool,
-    /// When somebody was last told of it, and when the gateway last asked itself.
-    seen: Moment,
-    asked: Moment,
+    /// When the gateway is to ask about it, unless somebody is told of it before.
+    asks: Moment,
     /// Which it was of all that this process knows to have begun.
     pub(super) number: u64,
 }
@@ -60,6 +59,8 @@ pub(super) struct Turn {
     pub(super) job: Job,
     /// It gives its place back.
     pub(super) frees: bool,
+    /// It says its figure only now, and was over, or given up, before: the bill may have had its cost for long.
+    pub(super) is_late: bool,
     /// To be written, in order.
     pub(super) events: Vec<JobEvent>,
     /// What is booked by estimate is another amount now.
@@ -68,7 +69,7 @@ pub(super) struct Turn {
 
 impl Turn {
     fn of(job: &Job) -> Self {
-        Self { job: job.clone(), frees: false, events: Vec::new(), figure: None }
+        Self { job: job.clone(), frees: false, is_late: false, events: Vec::new(), figure: None }
     }
 
     /// What is to be written of it.
@@ -120,7 +121,7 @@ impl Jobs {
     ) {
         self.begun += 1;
         let (stage, number) = (Stage::GoesOn, self.begun);
-        let (expires, seen, asked) = (now + EXPIRES, now, now);
+        let (expires, asks) = (now + EXPIRES, now + UNSEEN);
         self.insert(Job {
             call,
             account,
@@ -130,8 +131,7 @@ impl Jobs {
             expires,
             stage,
             is_settled: false,
-            seen,
-            asked,
+            asks,
             number,
         });
     }
@@ -149,11 +149,11 @@ impl Jobs {
             upstream_id: known.upstream_id,
             day: known.day,
             reserve: known.reserve,
-            expires: now + EXPIRES.saturating_sub(age),
+            // Asked about once at the least before it is given up, however long nobody was there to ask.
+            expires: now + EXPIRES.saturating_sub(age).max(UNSEEN),
             stage,
             is_settled: known.is_settled,
-            seen: now,
-            asked: now,
+            asks: now + ASKED_EVERY,
             number: 0,
         });
     }
@@ -192,11 +192,12 @@ impl Jobs {
         let job = self.by_call.get_mut(&call)?;
         let before = job.stage;
         if !told.own {
-            job.seen = now;
+            job.asks = now + UNSEEN;
         }
         let mut events = Vec::new();
         let is_over = told.gone || told.status.is_some_and(Status::is_final);
-        if is_over && job.stage != Stage::Over {
+        // One that was given up stays it: it was counted then.
+        if is_over && job.stage == Stage::GoesOn {
             job.stage = Stage::Over;
             events.push(JobEvent::Over);
         }
@@ -207,7 +208,8 @@ impl Jobs {
             events.push(JobEvent::Settled { credits, basis, after_all });
         }
         let frees = before == Stage::GoesOn && job.stage != Stage::GoesOn;
-        let turn = Turn { frees, events, figure, ..Turn::of(job) };
+        let is_late = before != Stage::GoesOn && basis == Basis::Final;
+        let turn = Turn { frees, is_late, events, figure, ..Turn::of(job) };
         if turn.job.is_settled && turn.job.stage != Stage::GoesOn {
             self.forget(call);
         }
@@ -236,9 +238,11 @@ impl Jobs {
         for job in self.by_call.values_mut().filter(late) {
             job.stage = Stage::GivenUp;
             let mut turn = Turn { frees: true, ..Turn::of(job) };
-            if !job.is_settled {
-                turn.events.push(JobEvent::GivenUp { reserve: job.reserve });
-            }
+            turn.events.push(if job.is_settled {
+                JobEvent::Over
+            } else {
+                JobEvent::GivenUp { reserve: job.reserve }
+            });
             turns.push(turn);
         }
         for call in
@@ -251,20 +255,17 @@ impl Jobs {
 
     /// The job that the gateway is to ask about next: one that nobody has asked about for a while.
     pub(super) fn unwatched(&self, now: Moment) -> Option<(CallId, Thing, Box<str>)> {
-        let due = |job: &&Job| {
-            job.stage == Stage::GoesOn && now >= job.seen + UNSEEN && now >= job.asked + ASKED_EVERY
-        };
+        let due = |job: &&Job| job.stage == Stage::GoesOn && now >= job.asks;
         let jobs = self.by_call.values().filter(due);
-        let asked = |job: &&Job| job.asked.max(job.seen);
         jobs.filter(|job| job.upstream_id.is_some())
-            .min_by_key(asked)
+            .min_by_key(|job| job.asks)
             .and_then(|job| Some((job.call, thing(&job.account)?, job.upstream_id.clone()?)))
     }
 
     /// The gateway asks about a job.
     pub(super) fn asked(&mut self, call: CallId, now: Moment) {
         if let Some(job) = self.by_call.get_mut(&call) {
-            job.asked = now;
+            job.asks = now + ASKED_EVERY;
         }
     }
 
@@ -289,3 +290,6 @@ impl Jobs {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,6 +94,8 @@ impl LocalDesk {
             let signed = |credits: Credits| i64::try_from(credits.millionths()).unwrap_or(i64::MAX);
             state.desk.adjust(*day, on, signed(figure) - signed(*reserve));
             state.marks.settled += figure;
+            // The difference of two readings is then not what was settled between them.
+            state.marks.doubts += u64::from(turn.is_late);
         }
         if let (true, Some(route)) = (turn.frees, account.route) {
             state.desk.free_route(route.index(), &account.team, now);
@@ -103,7 +105,13 @@ impl LocalDesk {
 
     /// What a call cost was corrected by hand, which may be one that began a job.
     pub fn job_corrected(&self, call: CallId) {
-        let turn = self.state().jobs.corrected(call);
+        let turn = {
+            let mut state = self.state();
+            let turn = state.jobs.corrected(call);
+            // In the bill, and in no sum of what was settled.
+            state.marks.doubts += u64::from(turn.is_some());
+            turn
+        };
         if let Some(turn) = turn {
             self.take_turn(&turn);
         }
@@ -182,7 +190,12 @@ impl LocalDesk {
             let mut state = self.state();
             let marks = state.marks();
             let Some(between) = state.bills.read(before, marks, start, billed) else { return };
-            let Some(call) = state.the_one_job(between) else { return };
+            let Some(call) = state.the_one_job(between) else {
+                if between.rest < state.least_of(between) {
+                    state.bills.wait();
+                }
+                return;
+            };
             state.bills.derived(between.rest);
             let told = Told { figure: Some(between.rest), ..Told::default() };
             state.jobs.told(call, told, Basis::Derived, now)
@@ -201,11 +214,21 @@ impl State {
         Marks { open: self.open + going, begun: self.jobs.begun(), ..self.marks }
     }
 
+    /// Jobs that began between two readings, and whose cost is not known.
+    fn unsettled(&self, between: Between) -> impl Iterator<Item = &Job> {
+        let (from, to) = between.begun;
+        self.jobs.all().filter(move |job| !job.is_settled && job.number > from && job.number <= to)
+    }
+
+    /// What they cost at the least.
+    fn least_of(&self, between: Between) -> Credits {
+        let ranges = self.unsettled(between).filter_map(|job| job.account.route?.row().job());
+        ranges.map(|range| *range.start()).fold(Credits::ZERO, |a, b| a + b)
+    }
+
     /// The one job that began and ended between two readings without a figure, if what is left of the bill can be its cost.
     fn the_one_job(&self, between: Between) -> Option<CallId> {
-        let (from, to) = between.begun;
-        let mut unsettled =
-            self.jobs.all().filter(|job| !job.is_settled && job.number > from && job.number <= to);
+        let mut unsettled = self.unsettled(between);
         let (job, another) = (unsettled.next()?, unsettled.next());
         let range = job.account.route?.row().job()?;
         let can_be = job.stage == Stage::Over && another.is_none() && range.contains(&between.rest);

@@ -153,6 +153,7 @@ pub(super) async fn fly<C: Connect>(
     let (head, incoming) = response.into_parts();
     let is_stream = is_event_stream(&head.headers);
     judged.exchange.answered(head.status, is_stream);
+    judged.permit.wrote();
     let said = said(head.status, &head.headers, clock.wall());
     let came = said.closed_for.and_then(|closed_for| place.came(closed_for));
     let seen = seen(head.status, judged.target.route.row().costs());
@@ -164,7 +165,7 @@ pub(super) async fn fly<C: Connect>(
         judged.exchange.put_back();
         return Err(Flown::PutBack(judged, came));
     }
-    let Judged { exchange, snapshot, permits, head: asked, target, .. } = *judged;
+    let Judged { exchange, snapshot, permit, head: asked, target, .. } = *judged;
     let is_head = asked.method == Method::HEAD;
     if head.status == StatusCode::UNAUTHORIZED {
         return Err(Flown::Refused(Refused::new(exchange, Refusal::UpstreamCredentials)));
@@ -185,7 +186,7 @@ pub(super) async fn fly<C: Connect>(
     let meter = Some(Meter::for_head(&head.headers, target.route.row().figures));
     let body = Driven::new(incoming, Lent { connection, pool: Arc::clone(&shared.pool) }, deadline);
     let body = Cleared::new(body, mask, trailers_announced(&head.headers));
-    let body = Told::new(body, Box::new(Telling { meter, exchange, permits, why, noted }));
+    let body = Told::new(body, Box::new(Telling { meter, exchange, permit, why, noted }));
     let mut body = Box::new(Late::new(ReadOn::new(body, Some(shared.drain.clone()), cuts)));
     if is_head {
         // These two have none (RFC 9110 §8.6).

@@ -10,8 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::reader::Reader;
 use super::recording::{Head, Why};
-use crate::admit::concurrency::Permits;
 use crate::head::fields;
+use crate::limit::in_flight::Permit;
 use crate::meter::{Reading, Usage, is_event_stream};
 use crate::record::Exchange;
 use crate::record::course::Repeat;
@@ -25,7 +25,7 @@ pub struct Shared {
 
 struct Telling {
     exchange: Exchange,
-    permits: Permits,
+    permit: Permit,
 }
 
 /// The answer to the call that was made.
@@ -42,7 +42,7 @@ pub(super) fn copy(
     reader: Reader,
     repeat: &Repeat,
     mut exchange: Exchange,
-    permits: Permits,
+    permit: Permit,
 ) -> Response<Shared> {
     exchange.copies(head.status, is_event_stream(&head.headers));
     let mut headers = fields::without_standing(&head.headers);
@@ -55,7 +55,7 @@ pub(super) fn copy(
         Repeat::Adopted(original) => fields::tell_adopted(&mut headers, &original.value()),
         _ => {}
     }
-    let mut body = Shared { reader, telling: Some(Box::new(Telling { exchange, permits })) };
+    let mut body = Shared { reader, telling: Some(Box::new(Telling { exchange, permit })) };
     if body.reader.is_end_stream() {
         body.end(true);
     }
@@ -69,9 +69,9 @@ impl Shared {
     /// The copy is over. `whole` if it has all that there is.
     fn end(&mut self, whole: bool) {
         let Some(telling) = self.telling.take() else { return };
-        let Telling { exchange, permits } = *telling;
+        let Telling { exchange, permit } = *telling;
         exchange.ended(whole, &self.reading());
-        drop(permits);
+        drop(permit);
     }
 
     /// What the answer said of itself, but for its cost, which is the first's.

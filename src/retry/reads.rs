@@ -2,7 +2,6 @@
 //! request and not three. What a team has written since is never hidden from it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +21,8 @@ pub(super) struct Read {
     method: Method,
     target: String,
     accept: Option<HeaderValue>,
+    /// What the team has written is in one of them, or may be, and not in the other.
+    changes: u64,
 }
 
 impl Read {
@@ -32,21 +33,22 @@ impl Read {
             method: judged.head.method.clone(),
             target: judged.target.upstream_path(),
             accept: judged.head.headers.get(header::ACCEPT).cloned(),
+            changes: judged.caller.team.in_flight.changes(),
         })
     }
 }
 
 /// Reads of the last moment.
 #[derive(Default)]
-pub(super) struct Reads {
-    /// Whether there are any: looked at by every call that writes.
-    any: AtomicBool,
-    known: Mutex<HashMap<Read, (Instant, Arc<Recording>)>>,
+pub(super) struct Reads(Mutex<HashMap<Read, (Instant, Arc<Recording>)>>);
+
+fn is_young(began: Instant, now: Instant) -> bool {
+    now < began + SHARED
 }
 
 impl Reads {
     fn known(&self) -> MutexGuard<'_, HashMap<Read, (Instant, Arc<Recording>)>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The answer of a read that was made a moment ago, or one that is made now.
@@ -57,37 +59,22 @@ impl Reads {
         make: impl FnOnce() -> Arc<Recording>,
     ) -> (Arc<Recording>, bool) {
         let mut known = self.known();
-        let is_young = |began: Instant| now < began + SHARED;
         if let Some((began, recording)) = known.get(&read)
-            && is_young(*began)
+            && is_young(*began, now)
             && recording.standing() != Standing::Lost
             // Whoever tries again wants to know whether it is over.
             && !recording.has_failed()
         {
             return (Arc::clone(recording), true);
         }
-        known.retain(|_, (began, _)| is_young(*began));
+        known.retain(|_, (began, _)| is_young(*began, now));
         let recording = make();
         known.insert(read, (now, Arc::clone(&recording)));
-        self.any.store(true, Ordering::Release);
         (recording, false)
-    }
-
-    /// A team writes something, or has: what it read before may be another by now.
-    pub(super) fn forget(&self, team: &str) {
-        if self.any.load(Ordering::Acquire) {
-            let mut known = self.known();
-            known.retain(|read, _| *read.team != *team);
-            self.any.store(!known.is_empty(), Ordering::Release);
-        }
     }
 
     /// Forgets those whose moment is over.
     pub(super) fn sweep(&self, now: Instant) {
-        if self.any.load(Ordering::Acquire) {
-            let mut known = self.known();
-            known.retain(|_, (began, _)| now < *began + SHARED);
-            self.any.store(!known.is_empty(), Ordering::Release);
-        }
+        self.known().retain(|_, (began, _)| is_young(*began, now));
     }
 }

@@ -237,6 +237,12 @@ impl Recording {
         self.mark().failed
     }
 
+    /// Whether whoever is behind can have all of an answer with this head.
+    pub(super) fn keeps(&self, head: &Head) -> bool {
+        let fits = head.length.is_some_and(|length| length <= self.most as u64);
+        fits && self.standing() != Standing::Lost || matches!(self.standing(), Standing::Whole(_))
+    }
+
     /// Whether it takes of this room.
     pub(super) fn is_in(&self, room: &Arc<Room>) -> bool {
         self.rooms.iter().any(|own| Arc::ptr_eq(own, room))

@@ -73,7 +73,6 @@ where
             let (retries, inner) = (Arc::clone(&self.retries), self.inner.clone());
             return Fork::Here { future: Box::pin(read_once(retries, inner, judged, read)) };
         }
-        let wrote = Wrote::now(&self.retries, &judged.caller.who.team);
         match if costs { key(headers) } else { Ok(None) } {
             Err(refusal) => {
                 let refused = Refused::new(judged.exchange, refusal);
@@ -82,13 +81,11 @@ where
             Ok(Some(key)) => {
                 let named = Retries::name(&judged, &key);
                 let (retries, inner) = (Arc::clone(&self.retries), self.inner.clone());
-                Fork::Here { future: Box::pin(keyed(retries, inner, judged, named, wrote)) }
+                Fork::Here { future: Box::pin(keyed(retries, inner, judged, named)) }
             }
             Ok(None) => match sdk_retries(headers).filter(|_| costs && may_adopt(&judged)) {
-                None => Fork::Onward {
-                    future: Alone { made: Some(self.inner.call(judged)), chance: None, _wrote: wrote },
-                },
-                Some(retries) => self.alone(judged, retries > 0, wrote),
+                None => Fork::Onward { future: Alone { made: Some(self.inner.call(judged)), chance: None } },
+                Some(retries) => self.alone(judged, retries > 0),
             },
         }
     }
@@ -106,7 +103,7 @@ where
     A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
 {
     /// A call of an SDK without a key: it takes over the one that it repeats, or may be taken over itself.
-    fn alone(&mut self, mut judged: Box<Judged>, repeats: bool, wrote: Wrote) -> Answering<A> {
+    fn alone(&mut self, mut judged: Box<Judged>, repeats: bool) -> Answering<A> {
         let (retries, who) = (&self.retries, Arc::clone(&judged.caller.who));
         let asked = Asked::of(&judged);
         if repeats {
@@ -122,7 +119,7 @@ where
         let bodies = judged.snapshot.config.retries.bodies.clone();
         let chance = Chance { retries: Arc::clone(retries), course, who, asked, bodies };
         let (made, chance) = (Some(self.inner.call(judged)), Some(Box::new(chance)));
-        Fork::Onward { future: Alone { made, chance, _wrote: wrote } }
+        Fork::Onward { future: Alone { made, chance } }
     }
 }
 
@@ -134,27 +131,6 @@ where
 {
     made: Option<Made<A>>,
     chance: Option<Box<Chance>>,
-    _wrote: Wrote,
-}
-
-/// A call that may change what its team has read: what was read before it, and while it goes on to the head of its answer, is
-/// shared no more.
-struct Wrote {
-    retries: Arc<Retries>,
-    team: Arc<str>,
-}
-
-impl Wrote {
-    fn now(retries: &Arc<Retries>, team: &Arc<str>) -> Self {
-        retries.reads.forget(team);
-        Self { retries: Arc::clone(retries), team: Arc::clone(team) }
-    }
-}
-
-impl Drop for Wrote {
-    fn drop(&mut self) {
-        self.retries.reads.forget(&self.team);
-    }
 }
 
 struct Chance {
@@ -206,13 +182,7 @@ where
 }
 
 /// A call with a key: made, if none has been made under it.
-async fn keyed<S, A>(
-    retries: Arc<Retries>,
-    mut inner: S,
-    judged: Box<Judged>,
-    named: Named,
-    _wrote: Wrote,
-) -> Answered<A>
+async fn keyed<S, A>(retries: Arc<Retries>, mut inner: S, judged: Box<Judged>, named: Named) -> Answered<A>
 where
     S: Service<Box<Judged>, Response = Response<A>, Error = Refused, Future = Made<A>>,
     A: Body<Data = Bytes, Error: std::error::Error> + Send + 'static,
@@ -245,10 +215,39 @@ where
         judged.exchange.follow(course);
         making(inner.call(judged))
     });
-    match (known, judged) {
-        (Some(known), judged) => answered(&retries, known, judged).await,
-        (None, Some(judged)) => inner.call(judged).await.map(|response| response.map(Answer::Only)),
+    let judged = match (known, judged) {
+        (Some(Known::Copied(reader, repeat)), Some(judged)) => match shared(reader, &repeat, judged).await {
+            Ok(answered) => return answered,
+            Err(judged) => judged,
+        },
+        (None, Some(judged)) => judged,
+        (Some(known), judged) => return answered(&retries, known, judged).await,
         (None, None) => unreachable!("a call that was made has its answer"),
+    };
+    inner.call(judged).await.map(|response| response.map(Answer::Only))
+}
+
+/// A read that is the same as another, given that one's answer; or back, to be made itself: the other did not come so far as to
+/// be sent, which is no word on this one, or its answer may be larger than what is kept for whoever is behind.
+async fn shared<A>(
+    mut reader: Reader,
+    repeat: &Repeat,
+    mut judged: Box<Judged>,
+) -> Result<Answered<A>, Box<Judged>> {
+    judged.exchange.follows();
+    let head = reader.head().await;
+    judged.exchange.followed();
+    match head {
+        Ok(head) if reader.recording().keeps(&head) => {
+            let Judged { mut exchange, permit, .. } = *judged;
+            exchange.repeats(repeat.clone());
+            Ok(Ok(copy(&head, reader, repeat, exchange, permit).map(Answer::shared)))
+        }
+        Err(refusal) if reader.recording().course().is_sent() => {
+            judged.exchange.repeats(repeat.clone());
+            Ok(Err(Refused::new(judged.exchange, refusal)))
+        }
+        _ => Err(judged),
     }
 }
 
@@ -275,7 +274,7 @@ async fn copied<A>(
     repeat: Repeat,
     judged: Box<Judged>,
 ) -> Answered<A> {
-    let Judged { mut exchange, caller, permits, target, .. } = *judged;
+    let Judged { mut exchange, caller, permit, target, .. } = *judged;
     exchange.repeats(repeat.clone());
     exchange.follows();
     let head = reader.head().await;
@@ -283,7 +282,7 @@ async fn copied<A>(
     match head {
         Ok(head) => {
             retries.copied(reader.recording().course(), &caller.who, target.route);
-            Ok(copy(&head, reader, &repeat, exchange, permits).map(Answer::shared))
+            Ok(copy(&head, reader, &repeat, exchange, permit).map(Answer::shared))
         }
         Err(refusal) => Err(Refused::new(exchange, refusal)),
     }

@@ -104,6 +104,21 @@ async fn two_silent_jobs_that_overlap_stay_in_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_was_corrected_by_hand_does_not_make_another_as_dear_as_both() {
+    let (rig, _) = at_work(&Setup { upstream: "usage_interval = \"30s\"".into(), ..setup() });
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    create(&rig, "growth", "job_takes=60s;job_cost=120").await;
+    create(&rig, "growth", "job_takes=60s;job_cost=130").await;
+    let corrected = rig.gateway.books.desk.clone();
+    let calls = rig.gateway.books.reads.look(|reading| reading.recent_charges("growth", 2)).await.unwrap();
+    assert_eq!(calls.len(), 2);
+    // As the ledger numbers them, from one.
+    corrected.job_corrected(1);
+    tokio::time::sleep(Duration::from_mins(6)).await;
+    assert_eq!(counted(&rig, "derived"), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_given_up_is_settled_all_the_same_when_it_says_its_cost() {
     let (rig, _) = at_work(&setup());
     let made = id(&create(&rig, "growth", "job_takes=40m;job_cost=300;job_price=get").await);

@@ -147,6 +147,28 @@ async fn one_whose_answer_was_lost_keeps_its_place_for_half_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_whose_answer_is_lost_keeps_its_place_from_those_that_wait() {
+    for (lost, status) in [("answer=reset_before;delay=1s", 502), ("delay=3m", 504)] {
+        let (rig, simulator) = at_work(&setup());
+        let rig = Arc::new(rig);
+        for _ in 0..2 {
+            assert_eq!(create(&rig, "growth", "job_takes=20m").await.status(), 201);
+        }
+        let waits = Arc::clone(&rig);
+        let (lost, waiting) = tokio::join!(create(&rig, "growth", lost), async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::spawn(async move { create(&waits, "rival", "").await.status() })
+        });
+        assert_eq!(lost.status(), status, "{lost:?}");
+        tokio::time::sleep(Duration::from_mins(4)).await;
+        let stand = OfRoute { running: 2, unknown: 1, taken: 3, waiting: 1, ..OfRoute::default() };
+        assert_eq!((analyses(&rig), waiting.is_finished()), (stand, false), "{status}");
+        assert_eq!(simulator.books(|books| books.over_cap.len()), 0);
+        waiting.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn turns_go_by_what_each_team_has_had_in_time() {
     let (rig, simulator) = at_work(&setup());
     let rig = Arc::new(rig);

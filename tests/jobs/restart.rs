@@ -50,9 +50,17 @@ impl Place {
     }
 
     fn kill_now(&mut self) {
+        self.stop("KILL");
+        self.start_again();
+    }
+
+    fn stop(&mut self, signal: &str) {
         let mut gateway = self.gateway.take().unwrap();
-        gateway.signal("KILL");
+        gateway.signal(signal);
         gateway.wait();
+    }
+
+    fn start_again(&mut self) {
         let (gateway, address, admin) = start_gateway(&self.folder.path().join("gateway.toml"));
         (self.gateway, self.address, self.admin) = (Some(gateway), address, admin);
     }
@@ -217,6 +225,38 @@ fn killed_after_its_end_it_stays_in_doubt_until_it_says_its_cost() {
     place.poll("ca", &json!({"id": "ca", "status": "COMPLETED", "credits_used": 170.5}));
     assert_eq!((place.counted(), place.jobs("in_doubt")), ([170.5, 0.0, 0.0], 0.0));
     place.check(170.5 + 5.0);
+}
+
+#[test]
+fn what_was_corrected_by_hand_is_counted_once_whenever_that_was() {
+    let mut place = Place::start();
+    for (id, figure) in [("ca", 120), ("cb", 130)] {
+        place.begun(id);
+        place.poll(id, &json!({"id": id, "status": "completed"}));
+        let csv = place.folder.path().join("charges.csv");
+        std::fs::write(&csv, format!("{id},{figure}\n")).unwrap();
+        let config = place.folder.path().join("gateway.toml");
+        let book = || {
+            let arguments = ["reconcile", "--book", "--csv", csv.to_str().unwrap()];
+            let (code, said) = crate::ledger::credits(&config, &arguments);
+            assert!(said.contains("1 call is booked"), "{code} {said}");
+        };
+        if id == "ca" {
+            book();
+            // Until the gateway has seen it.
+            while place.jobs("in_doubt") > 0.0 {
+                std::thread::yield_now();
+            }
+            place.kill();
+        } else {
+            place.stop("TERM");
+            book();
+            place.start_again();
+        }
+        let jobs: f64 = if id == "ca" { 1.0 } else { 2.0 };
+        assert_eq!((place.counted(), place.jobs("in_doubt")), ([0.0, jobs * 500.0, 0.0], 0.0), "{id}");
+    }
+    place.check(120.0 + 130.0 + 5.0);
 }
 
 #[test]

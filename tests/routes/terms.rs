@@ -54,6 +54,16 @@ async fn any_route_is_explained_with_what_it_would_hold() {
     let (rig, _) = Rig::with_simulator(&with(""));
     let kept = explain(&rig, "responses", "{\"model\":\"mavera-1\",\"input\":\"x\"}", &[]).await;
     assert_eq!(codes(&kept), ["route_not_allowed"]);
+    // Nothing is told of a route to who may not use it: not what it holds, nor how many others use it.
+    let (rig, _) = Rig::with_simulator(&with("routes = [\"*\"]\nanalyses = [\"clx*\"]"));
+    for (route, code) in [("mave_chat", "route_not_allowed"), ("files_list", "analysis_not_allowed")] {
+        let kept = explain(&rig, route, "{\"message\":1}", &[]).await;
+        assert_eq!((codes(&kept), kept.as_object().unwrap().len()), (vec![code], 3), "{kept}");
+    }
+    // A key that is none is told of too.
+    let (rig, _) = Rig::with_simulator(&wide());
+    let wrong = explain(&rig, "brand_voices", "{}", &[("idempotency-key", " ")]).await;
+    assert_eq!(codes(&wrong), ["invalid_field"], "{wrong}");
 }
 
 fn analyses(terms: &str) -> crate::support::rig::Setup {

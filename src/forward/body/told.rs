@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::admit::concurrency::Permits;
 use crate::forward::noted::Noted;
 use crate::forward::why::Why;
+use crate::limit::in_flight::Permit;
 use crate::meter::{Meter, Reading};
 use crate::record::Exchange;
 
@@ -25,7 +25,7 @@ pub struct Told<B> {
 pub(in crate::forward) struct Telling {
     pub(in crate::forward) meter: Option<Meter>,
     pub(in crate::forward) exchange: Exchange,
-    pub(in crate::forward) permits: Permits,
+    pub(in crate::forward) permit: Permit,
     /// Of an answer that says why no call can succeed.
     pub(in crate::forward) why: Option<Why>,
     /// Of one that tells of a job, or of something that was made.
@@ -56,7 +56,7 @@ impl<B: Body> Told<B> {
     /// The answer is over. `whole` if it said so itself, or the upstream ended its body as HTTP wants.
     fn end(&mut self, whole: bool) {
         let Some(telling) = self.telling.take() else { return };
-        let Telling { meter, mut exchange, permits, why, noted } = *telling;
+        let Telling { meter, mut exchange, permit, why, noted } = *telling;
         if let Some(why) = why {
             why.told();
         }
@@ -68,7 +68,7 @@ impl<B: Body> Told<B> {
             noted.told(&reading);
         }
         exchange.ended(whole, &reading);
-        drop(permits);
+        drop(permit);
     }
 }
 
@@ -174,8 +174,8 @@ mod tests {
         let telling = || {
             let id = RequestId::of(&head.headers, clock);
             let exchange = Exchange::begin(&recorder, id, &peer, &head);
-            let permits = Permits::of_team(in_flight.take(1).expect("each is given back"));
-            Box::new(Telling { meter: None, exchange, permits, why: None, noted: None })
+            let permit = in_flight.take(1).expect("each is given back");
+            Box::new(Telling { meter: None, exchange, permit, why: None, noted: None })
         };
         assert_transparent(|body| Told::new(body, telling()));
         assert_transparent(|body| ReadOn::new(Told::new(body, telling()), None, false));

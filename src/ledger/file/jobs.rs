@@ -44,9 +44,10 @@ impl Merge<'_, '_> {
         Ok(())
     }
 
+    /// One that was given up, which was counted then, stays it.
     fn change_state(&self, job: &JobEntry<'_>, state: i64) -> rusqlite::Result<()> {
         self.change
-            .prepare_cached("UPDATE jobs SET state = ?2, seen_at = ?3 WHERE call = ?1 AND state <> 1")?
+            .prepare_cached("UPDATE jobs SET state = ?2, seen_at = ?3 WHERE call = ?1 AND state < ?2")?
             .execute(params![job.call, state, job.at])
             .map(drop)
     }
@@ -106,6 +107,7 @@ pub(super) fn known(connection: &Connection, count: usize) -> rusqlite::Result<V
     let mut statement = connection.prepare_cached(
         "SELECT call, upstream_id, t.name, k.name, r.name, day, reserve, began_at, state,
                 credits IS NOT NULL OR EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = jobs.call)
+                  OR EXISTS (SELECT 1 FROM bookings b WHERE b.call = jobs.call AND b.kind <> 2)
          FROM jobs
          JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
          WHERE credits IS NULL OR state = 0 ORDER BY call DESC LIMIT ?1",

@@ -281,6 +281,8 @@ fn totals(connection: &Connection) -> rusqlite::Result<Vec<Total>> {
            FROM day_sums WHERE day >= (SELECT before FROM rolled)
            UNION ALL
            SELECT team, route, 0, -reserve, 0, 0, 0 FROM jobs WHERE credits IS NULL AND state <> 2
+             AND NOT EXISTS (SELECT 1 FROM changes a WHERE a.kind = 'adjusted' AND a.call = jobs.call)
+             AND NOT EXISTS (SELECT 1 FROM bookings b WHERE b.call = jobs.call AND b.kind <> 2)
            UNION ALL
            SELECT team, route, -credits, 0, credits, 0, 0 FROM jobs WHERE derived AND state <> 2
          ) JOIN names t ON t.id = team JOIN names r ON r.id = route GROUP BY team, route",
