@@ -155,10 +155,11 @@ async fn one_whose_answer_is_lost_keeps_its_place_from_those_that_wait() {
             assert_eq!(create(&rig, "growth", "job_takes=20m").await.status(), 201);
         }
         let waits = Arc::clone(&rig);
-        let (lost, waiting) = tokio::join!(create(&rig, "growth", lost), async move {
+        let waiting = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            tokio::spawn(async move { create(&waits, "rival", "").await.status() })
+            create(&waits, "rival", "").await.status()
         });
+        let lost = create(&rig, "growth", lost).await;
         assert_eq!(lost.status(), status, "{lost:?}");
         tokio::time::sleep(Duration::from_mins(4)).await;
         let stand = OfRoute { running: 2, unknown: 1, taken: 3, waiting: 1, ..OfRoute::default() };
