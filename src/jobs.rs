@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-
 use crate::books::job::Told;
 use crate::books::jobs::Unwatched;
 use crate::books::local::LocalDesk;
@@ -56,20 +54,17 @@ async fn look<C: Connect>(connect: &C, snapshot: &Snapshot, desk: &LocalDesk, jo
         }
     };
     let status = answer.status();
-    let gone = status == StatusCode::NOT_FOUND || status == StatusCode::GONE;
-    if !status.is_success() && !gone {
+    let mut meter = Meter::for_head(answer.headers(), Figures::Job);
+    meter.look(answer.body());
+    let Some(told) = Told::by(status, &meter.finish(true)) else {
         tracing::warn!(
             status = status.as_u16(),
             id = &*job.id,
             "the upstream does not say how far a job has come"
         );
         return;
-    }
-    let mut meter = Meter::for_head(answer.headers(), Figures::Job);
-    meter.look(answer.body());
-    let reading = meter.finish(true);
-    let figure = reading.usage.credits.filter(|_| !gone);
-    desk.told_of_job(job.thing, &job.id, Told { status: reading.status, figure, gone, own: true });
+    };
+    desk.told_of_job(job.thing, &job.id, Told { own: true, ..told });
 }
 
 #[cfg(test)]

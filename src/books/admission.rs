@@ -138,9 +138,11 @@ impl LocalDesk {
         let (team, tick) = (Arc::clone(&granted.ask.team), granted.tick);
         let sent_at = self.clock.since_origin();
         let place = Place { desk: Arc::clone(self), team, tick, sent: false, sent_at, came: Some(came) };
-        let route_team = granted.ask.cap.map(|_| Arc::clone(&granted.ask.team));
-        let permit =
-            route_team.map(|team| RoutePermit { desk: Arc::clone(self), team, route: granted.ask.route });
+        let permit = granted.ask.cap.map(|_| RoutePermit {
+            desk: Arc::clone(self),
+            team: Arc::clone(&granted.ask.team),
+            route: granted.ask.route,
+        });
         let hold = granted.ask.costs.then(|| Hold::new(Arc::clone(self), given, route, permit));
         Admission { place, hold, queued }
     }

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use http::StatusCode;
 use jiff::civil::Date;
 
 use crate::credits::Credits;
 use crate::desk::Moment;
 use crate::ledger::{Account, Basis, CallId, JobEvent, KnownJob, KnownStage, NewJob};
-use crate::meter::Status;
+use crate::meter::{Reading, Status};
 use crate::route::{Route, Thing};
 
 /// Jobs that are remembered: those that go on, and the latest of those whose cost is not known.
@@ -103,6 +104,17 @@ pub struct Told {
     pub gone: bool,
     /// It was the gateway that asked: nobody else need have.
     pub own: bool,
+}
+
+impl Told {
+    /// What an answer about a job says of it, by its status and what was read in it; nothing where it is another error.
+    #[must_use]
+    pub fn by(status: StatusCode, reading: &Reading) -> Option<Self> {
+        let gone = status == StatusCode::NOT_FOUND || status == StatusCode::GONE;
+        // An error says nothing of what the job cost.
+        let figure = reading.usage.credits.filter(|_| !gone);
+        (gone || status.is_success()).then_some(Self { status: reading.status, figure, gone, own: false })
+    }
 }
 
 fn thing(account: &Account) -> Option<Thing> {

@@ -19,7 +19,7 @@ pub(super) struct Noted {
 
 enum What {
     /// A job was asked about.
-    Job { thing: Thing, id: Arc<str>, gone: bool },
+    Job { thing: Thing, id: Arc<str>, status: StatusCode },
     /// Something was made, by this team.
     Made { thing: Thing, team: Arc<str> },
 }
@@ -28,15 +28,12 @@ impl Noted {
     /// Of a call that was answered with this status; nothing where its answer tells nothing more.
     pub(super) fn of(desk: &Arc<LocalDesk>, judged: &Judged, status: StatusCode) -> Option<Self> {
         let row = judged.target.route.row();
-        let gone = status == StatusCode::NOT_FOUND || status == StatusCode::GONE;
         let what = match (row.makes, row.ids, &judged.target.id) {
             (Some(thing), ..) if status.is_success() => {
                 What::Made { thing, team: Arc::clone(&judged.caller.who.team) }
             }
-            (None, Ids::One(thing), Some(id))
-                if row.figures == Figures::Job && (status.is_success() || gone) =>
-            {
-                What::Job { thing, id: Arc::clone(id), gone }
+            (None, Ids::One(thing), Some(id)) if row.figures == Figures::Job => {
+                What::Job { thing, id: Arc::clone(id), status }
             }
             _ => return None,
         };
@@ -46,10 +43,10 @@ impl Noted {
     /// The answer is over, and said this.
     pub(super) fn told(self, reading: &Reading) {
         match self.what {
-            What::Job { thing, id, gone } => {
-                // An error says nothing of what the job cost.
-                let figure = reading.usage.credits.filter(|_| !gone);
-                self.desk.told_of_job(thing, &id, Told { status: reading.status, figure, gone, own: false });
+            What::Job { thing, id, status } => {
+                if let Some(told) = Told::by(status, reading) {
+                    self.desk.told_of_job(thing, &id, told);
+                }
             }
             What::Made { thing, team } => {
                 let id = match thing {
