@@ -20,7 +20,7 @@ use crate::books::open::Books;
 use crate::forward::Forward;
 use crate::forward::body::AnswerBody;
 use crate::forward::drain::Drain;
-use crate::identify::Identify;
+use crate::identify::IdentifyLayer;
 use crate::inject::Inject;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -107,7 +107,7 @@ impl Gateway {
             // Before any look at keys: a malformed head has no trustworthy key in it.
             .layer(check(Routing))
             // Before any limit: limits belong to teams, and strangers use up none of them.
-            .layer(check(Identify { desk: Arc::clone(&self.books.desk) }))
+            .layer(IdentifyLayer { desk: Arc::clone(&self.books.desk) })
             // Short of all that guards the upstream, and of the rate, of which it tells: what the gateway answers itself.
             .layer(OwnLayer { books: self.books.clone() })
             // The cheapest limit first; a caller in a loop costs no more than this.

@@ -18,17 +18,17 @@ pub mod credits;
 pub mod secret;
 pub mod mask;
 pub mod key;
-pub mod peer;
 pub mod shutdown;
 pub mod unread;
 pub mod metrics;
 pub mod log;
 pub mod refuse;
 
-// Mechanisms: what limits, who is let through, and what reads a cost.
+// Mechanisms: what limits, who is let through, what reads a cost, and what a token must be.
 pub mod limit;
 pub mod desk;
 pub mod meter;
+pub mod token;
 
 // From text to what is valid.
 pub mod route;
@@ -37,10 +37,12 @@ pub mod config;
 // Durable.
 pub mod ledger;
 
-// Outwards.
+// Outwards, and who vouches for callers there.
 pub mod outbound;
 pub mod trace;
 pub mod head;
+pub mod identity;
+pub mod peer;
 
 // What is told of a call, and what is in force.
 pub mod books;

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use rustls_pki_types::CertificateDer;
+use crate::identity::Certificate;
 
 /// The other end of a caller's connection.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct Peer {
     /// Who calls: the same, unless a trusted proxy says for whom it connects or calls.
     pub caller: IpAddr,
     /// Its own certificate, where the handshake asked for one and it was verified.
-    pub certificate: Option<CertificateDer<'static>>,
+    pub certificate: Option<Certificate>,
     /// The address, written out: every call's line has it.
     text: Box<str>,
 }
@@ -22,7 +22,7 @@ pub struct Peer {
 impl Peer {
     /// Who connects from there, for `caller`.
     #[must_use]
-    pub fn new(address: SocketAddr, caller: IpAddr, certificate: Option<CertificateDer<'static>>) -> Self {
+    pub fn new(address: SocketAddr, caller: IpAddr, certificate: Option<Certificate>) -> Self {
         Self { address, caller, certificate, text: address.to_string().into() }
     }
 

@@ -202,7 +202,9 @@ fn the_shipped_file_is_valid_and_shows_every_key_with_its_default() {
     let uncommented: String = SHIPPED
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(code) if code.contains(" = ") && !code.contains(". ") => format!("{code}\n"),
+            Some(code) if (code.contains(" = ") && !code.contains(". ")) || code.starts_with('[') => {
+                format!("{code}\n")
+            }
             _ => format!("{line}\n"),
         })
         .collect();

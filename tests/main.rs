@@ -26,6 +26,7 @@ mod fair_queue_for_real;
 mod floods;
 mod generated_heads;
 mod house;
+mod identity;
 mod jobs;
 mod journal;
 mod leaks;

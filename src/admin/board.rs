@@ -104,6 +104,12 @@ impl Board {
             #[expect(clippy::cast_precision_loss, reason = "as many as fit into a configuration")]
             gauges.caller_keys.with_label_values(&[state]).set(count as f64);
         }
+        let now = self.now();
+        for issuer in snapshot.identities.issuers() {
+            if let Some(age) = issuer.age(now) {
+                snapshot.identities.counts.age(issuer.name(), age.as_secs_f64());
+            }
+        }
         let upstream = desk.upstream();
         for state in State::ALL {
             let is = if state == upstream { 1.0 } else { 0.0 };

@@ -30,6 +30,9 @@ pub(super) enum Failure {
     /// The server did not start.
     #[error("{0}")]
     Start(#[from] StartError),
+    /// The answer to what was asked, which is no.
+    #[error("{0}")]
+    Answer(String),
     /// Something the system refused.
     #[error("{0}")]
     System(#[from] std::io::Error),
@@ -47,7 +50,7 @@ impl Failure {
             Self::Config(_) | Self::Usage(_) | Self::Ledger(LedgerError::Missing { .. }) => {
                 ExitCode::from(64)
             }
-            Self::Ledger(_) | Self::Start(_) | Self::System(_) => ExitCode::FAILURE,
+            Self::Answer(_) | Self::Ledger(_) | Self::Start(_) | Self::System(_) => ExitCode::FAILURE,
         }
     }
 }

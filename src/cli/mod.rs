@@ -11,6 +11,7 @@ mod manual;
 mod schema;
 mod serve;
 mod traffic;
+mod whoami;
 mod demo;
 mod sim;
 
@@ -53,6 +54,11 @@ enum Command {
     /// Make caller keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Tell which team and member a token or a key would be, and why it would be nobody's.
+    ///
+    /// Judges it as the gateway would, and fetches the key set of its issuer for that. Exits with 0 if it is a caller's, with 1
+    /// if not.
+    Whoami(whoami::WhoamiArguments),
     /// Print the JSON Schema of the configuration file, for editors.
     Schema,
     /// Ask the gateway of a configuration how it is: exits with 0 if it is well, with 1 if not.
@@ -91,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Credits(command) => credits::run(&command),
         Command::Key(command) => key::run(&command),
+        Command::Whoami(arguments) => whoami::run(&arguments),
         Command::Schema => schema::run(),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments, Arguments::command()),

@@ -7,6 +7,7 @@ pub mod values;
 mod team_route;
 pub mod file;
 pub mod problem;
+pub mod identity;
 mod schema;
 pub mod team;
 pub mod valid;
@@ -16,7 +17,7 @@ pub use self::file::{Durability, LogLevel, OnDisconnect};
 pub use self::schema::schema;
 pub use self::team::{Analyses, CallerKey, Limits, OfRoute, Team};
 pub use self::valid::{
-    Admin, Bodies, Config, Credits, Expiry, Ledger, Oddity, Proxies, Queue, Reserve, Retries, Server,
+    Admin, Bodies, Config, Credits, Expiry, Keys, Ledger, Oddity, Proxies, Queue, Reserve, Retries, Server,
     Timeouts, TlsFiles, Tracing, Upstream,
 };
 pub use self::validate::{is_reserved, is_team_name, parse};

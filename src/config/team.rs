@@ -6,6 +6,7 @@ use std::time::Duration;
 use globset::GlobSet;
 use jiff::Timestamp;
 
+use super::identity::Member;
 use crate::credits::Credits;
 use crate::credits::budget::Budget;
 use crate::route::{Route, Routes};
@@ -17,6 +18,10 @@ pub struct Team {
     pub name: String,
     /// Keys that open the gateway for it.
     pub keys: Vec<CallerKey>,
+    /// Its callers that have none.
+    pub members: Vec<Member>,
+    /// Whether it may replace its keys itself.
+    pub self_service_keys: bool,
     /// What it may do.
     pub limits: Limits,
     /// Its claim to the organisation's window beside the others'.

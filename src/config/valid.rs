@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::file::{Durability, LogLevel, OnDisconnect};
+use super::identity::{Identity, Member};
 use super::team::{CallerKey, Team};
 use crate::credits::Credits as Amount;
 use crate::credits::budget::Budget;
@@ -35,6 +36,10 @@ pub struct Config {
     pub queue: Queue,
     /// What becomes of a call that is made again.
     pub retries: Retries,
+    /// How caller keys are replaced at run time.
+    pub keys: Keys,
+    /// Whose word on who calls is taken.
+    pub identities: Vec<Identity>,
     /// In the order of the file.
     pub teams: Vec<Team>,
     /// The file says that there are none, where it could have said nothing.
@@ -77,6 +82,8 @@ impl Config {
             let own = [(format!("the budget of team {}", team.name), team.budget, reserve)];
             let keys =
                 team.keys.iter().map(|key| (format!("the budget of key {}", key.id), key.budget, reserve));
+            let members = team.members.iter();
+            let members = members.map(|of| (format!("the budget of member {}", of.id), of.budget, reserve));
             let routes = team.of_routes.iter().flat_map(|of_route| {
                 let key = format!("the budget of team {} for {}", team.name, of_route.route.label());
                 let holds = of_route.reserve.unwrap_or(of_route.route.row().reserve);
@@ -91,7 +98,7 @@ impl Config {
                 let key = format!("the budget of team {} for {}", team.name, route.label());
                 (key, team.budget, route.row().reserve)
             });
-            own.into_iter().chain(keys).chain(routes).chain(dear).collect::<Vec<_>>()
+            own.into_iter().chain(keys).chain(members).chain(routes).chain(dear).collect::<Vec<_>>()
         };
         let budgets = [("credits.budget".to_owned(), self.credits.budget, reserve)]
             .into_iter()
@@ -209,6 +216,10 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// Where the token for the credits page is read from; loopback alone without it.
     pub token: Option<SecretSource>,
+    /// Where the token is read from that may change caller keys.
+    pub keys_token: Option<SecretSource>,
+    /// Who may do so by tokens of an identity.
+    pub operators: Vec<Member>,
 }
 
 /// The Mavera API: where, with which key, within which bounds.
@@ -302,6 +313,15 @@ pub struct Bodies {
     pub total: usize,
     /// Where the pepper is read from that seals them in the ledger's file; in memory alone without it.
     pub pepper: Option<SecretSource>,
+}
+
+/// How caller keys are replaced at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// How long a key goes on beside its successor.
+    pub overlap: Duration,
+    /// How long one works at most, if that is bounded.
+    pub max_lifetime: Option<Duration>,
 }
 
 /// What is held for a call.

@@ -21,6 +21,8 @@ const VIA: &str = "1.1 mavera-gateway";
 /// How we name ourselves to the upstream.
 const USER_AGENT: &str = concat!("mavera-gateway/", env!("CARGO_PKG_VERSION"));
 pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Which of its teams a caller means that has several.
+pub(crate) const X_GATEWAY_TEAM: HeaderName = HeaderName::from_static("x-gateway-team");
 /// What tells nginx, and those that took it over from it, not to keep an answer until it is whole (source: nginx' manual of
 /// `proxy_buffering`).
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

@@ -9,9 +9,12 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::members::{Found, Members};
 use crate::clock::Clock;
+use crate::config::identity::Member;
 use crate::config::{self, Analyses, Config};
 use crate::credits::budget::{Budget, Budgets, Whose};
+use crate::identity::proven::Proven;
 use crate::key::key_id;
 use crate::limit::in_flight::InFlight;
 use crate::limit::rate::TeamRate;
@@ -96,6 +99,27 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// A caller of a team, with whatever binds its calls.
+    fn new(team: &Arc<Team>, id: &str, budget: Option<Budget>, config: &Config) -> Self {
+        let key_id: Arc<str> = id.into();
+        let budgets = [
+            (Whose::Organisation, config.credits.budget),
+            (Whose::Team(Arc::clone(&team.name)), team.budget),
+            (Whose::Key(Arc::clone(&key_id)), budget),
+        ];
+        let budgets = budgets.into_iter().filter_map(|(whose, budget)| Some((whose, budget?)));
+        let budgets: Vec<_> = budgets.collect();
+        let of_routes = team.of_routes.iter().filter_map(|of_route| {
+            let (route, own) = (of_route.route, of_route.budget?);
+            let (number, label) = (route.index(), route.label());
+            let whose = Whose::Route { team: Arc::clone(&team.name), number, label };
+            Some((route, Budgets(budgets.iter().cloned().chain([(whose, own)]).collect())))
+        });
+        let of_routes = of_routes.collect();
+        let who = Who { team: Arc::clone(&team.name), key_id, counts: Arc::clone(&team.counts) };
+        Self { team: Arc::clone(team), who: Arc::new(who), budgets: Budgets(budgets.into()), of_routes }
+    }
+
     /// Every budget that binds calls of a route.
     #[must_use]
     pub fn budgets_of(&self, route: Route) -> &Budgets {
@@ -111,11 +135,17 @@ struct Entry {
     caller: Caller,
 }
 
-/// All callers of one configuration, found by the public id of their key.
+/// All callers of one configuration: found by the public id of their key, or by what an identity says of them.
 #[derive(Debug, Default)]
 pub struct Directory {
     keys: HashMap<Box<str>, Entry>,
     teams: Vec<Arc<Team>>,
+    /// Callers without a key.
+    pub members: Members<Caller>,
+    /// What tokens and certificates were found to be, of callers.
+    pub proven: Proven<Found<Caller>>,
+    /// Who may change keys, by tokens.
+    pub operators: Members<Arc<str>>,
 }
 
 impl Directory {
@@ -151,28 +181,18 @@ impl Directory {
                 counts: before.map_or_else(|| series(&settings.name), |team| Arc::clone(&team.counts)),
             });
             for key in &settings.keys {
-                let key_id: Arc<str> = key.id.as_str().into();
-                let budgets = [
-                    (Whose::Organisation, config.credits.budget),
-                    (Whose::Team(Arc::clone(&team.name)), settings.budget),
-                    (Whose::Key(Arc::clone(&key_id)), key.budget),
-                ];
-                let budgets = budgets.into_iter().filter_map(|(whose, budget)| Some((whose, budget?)));
-                let budgets: Vec<_> = budgets.collect();
-                let of_routes = team.of_routes.iter().filter_map(|of_route| {
-                    let (route, own) = (of_route.route, of_route.budget?);
-                    let (number, label) = (route.index(), route.label());
-                    let whose = Whose::Route { team: Arc::clone(&team.name), number, label };
-                    Some((route, Budgets(budgets.iter().cloned().chain([(whose, own)]).collect())))
-                });
-                let of_routes = of_routes.collect();
-                let budgets = Budgets(budgets.into());
-                let who = Who { team: Arc::clone(&team.name), key_id, counts: Arc::clone(&team.counts) };
-                let caller = Caller { team: Arc::clone(&team), who: Arc::new(who), budgets, of_routes };
+                let caller = Caller::new(&team, &key.id, key.budget, config);
                 let entry = Entry { digest: key.digest, expires: key.expires, caller };
                 directory.keys.insert(key.id.as_str().into(), entry);
             }
+            for Member { id, identity, proof, budget } in &settings.members {
+                let caller = Caller::new(&team, id, *budget, config);
+                directory.members.add(*identity, proof.clone(), caller);
+            }
             directory.teams.push(team);
+        }
+        for Member { id, identity, proof, .. } in &config.admin.operators {
+            directory.operators.add(*identity, proof.clone(), id.as_str().into());
         }
         directory
     }

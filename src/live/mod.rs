@@ -1,5 +1,6 @@
 //! What is in force: the configuration with all that was made from it, and how a running gateway gets a new one.
 
+pub mod members;
 pub mod directory;
 pub mod tls;
 pub mod snapshot;

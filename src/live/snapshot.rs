@@ -13,6 +13,7 @@ use super::tls;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::problem::{Collector, Problems};
+use crate::identity::{self, Identities};
 use crate::limit::by_address::BadKeys;
 use crate::outbound::origin::{Origin, OriginError};
 use crate::record::series::TeamCounts;
@@ -23,6 +24,8 @@ use crate::secret::{AdminToken, Pepper, SecretError, SecretSource, UpstreamKey};
 pub struct Snapshot {
     /// The valid configuration.
     pub config: Config,
+    /// Who vouches for callers without a key. Shared with whoever fetches their key sets.
+    pub identities: Arc<Identities>,
     /// Who may call.
     pub directory: Directory,
     /// The organisation's key.
@@ -70,6 +73,7 @@ impl Snapshot {
         (path, text): (&Path, &str),
         previous: Option<&Self>,
         clock: Clock,
+        counts: &identity::Counts,
         series: impl Fn(&str) -> Arc<TeamCounts>,
     ) -> Result<Self, Problems> {
         let mut problems = Collector::new(path, text);
@@ -106,15 +110,21 @@ impl Snapshot {
                     problems.add(key, error.to_string(), "");
                 }),
         };
-        let tls = config.server.tls.as_ref().map(tls::server).transpose().map_err(|(key, message)| {
-            problems.add(key, message, "");
+        let before = previous.map(|previous| &*previous.identities);
+        let identities = Identities::new(&config.identities, before, counts).map(Arc::new).map_err(|found| {
+            for (key, message) in found {
+                problems.add(&key, message, "");
+            }
         });
-        match (key, token, pepper, origin, tls) {
-            (Ok(key), Ok(token), Ok(pepper), Ok(origin), Ok(tls)) => {
+        let callers = identities.as_ref().ok().and_then(|identities| identities.client_verifier());
+        let tls = config.server.tls.as_ref().map(|files| tls::server(files, callers)).transpose();
+        let tls = tls.map_err(|(key, message)| problems.add(key, message, ""));
+        match (key, token, pepper, origin, identities, tls) {
+            (Ok(key), Ok(token), Ok(pepper), Ok(origin), Ok(identities), Ok(tls)) => {
                 let directory =
                     Directory::new(&config, previous.map(|previous| &previous.directory), clock, series);
                 let bad_keys = previous.map(|previous| previous.bad_keys.clone()).unwrap_or_default();
-                Ok(Self { config, directory, key, token, pepper, origin, bad_keys, tls, roots })
+                Ok(Self { config, identities, directory, key, token, pepper, origin, bad_keys, tls, roots })
             }
             _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),
         }

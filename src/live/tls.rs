@@ -4,16 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::server::NoClientAuth;
+use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::TlsFiles;
 
-/// The server side of TLS: HTTP/2 and HTTP/1.1 by ALPN.
+/// The server side of TLS: HTTP/2 and HTTP/1.1 by ALPN. Callers are asked for a certificate where somebody vouches with those.
 ///
 /// # Errors
 /// The configuration key to blame and what is wrong. A private key is never quoted.
-pub fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, (&'static str, String)> {
+pub fn server(
+    files: &TlsFiles,
+    callers: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<Arc<ServerConfig>, (&'static str, String)> {
     const CERT: &str = "server.tls.cert";
     const KEY: &str = "server.tls.key";
     let unreadable = |path: &Path, error| format!("cannot use {}: {error}", path.display());
@@ -29,7 +34,7 @@ pub fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, (&'static str, Stri
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| (CERT, error.to_string()))?
-        .with_no_client_auth()
+        .with_client_cert_verifier(callers.unwrap_or_else(|| Arc::new(NoClientAuth)))
         .with_single_cert(chain, key)
         .map_err(|error| (CERT, format!("certificate and key do not go together: {error}")))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -12,12 +12,13 @@ use prometheus::{Gauge, IntGauge};
 
 use super::snapshot::{Fingerprint, Snapshot, fingerprint};
 use crate::clock::Clock;
+use crate::config::identity::{Identity, KeysFrom, Proves};
 use crate::config::problem::{Problem, Problems, whole_file};
 use crate::config::{Config, Expiry, Oddity, parse};
 use crate::metrics::{self, Metrics};
 use crate::record::series::TeamCounts;
 use crate::secret::SecretSource;
-use crate::{ledger, record};
+use crate::{identity, ledger, record};
 
 /// How often the files are looked at. A change is taken once it has stood still for one look.
 const LOOK: Duration = Duration::from_millis(250);
@@ -29,6 +30,7 @@ const LONG: Duration = Duration::from_secs(5);
 struct Counts {
     calls: Arc<record::counts::Counts>,
     ledger: Arc<ledger::counts::Counts>,
+    identities: identity::Counts,
     success: IntGauge,
     timestamp: Gauge,
 }
@@ -38,6 +40,7 @@ impl Counts {
         Self {
             calls: Arc::new(record::counts::Counts::new(metrics)),
             ledger: Arc::new(ledger::counts::Counts::new(metrics)),
+            identities: identity::Counts::new(metrics),
             success: metrics.level(
                 "config_reload_success",
                 "1 if the last load of the configuration succeeded, 0 if it failed and the one before is in force.",
@@ -92,7 +95,8 @@ impl Live {
         let counts = Counts::new(metrics);
         let mut seen = Seen::of(path);
         let (text, config) = seen.read(path)?;
-        let snapshot = Snapshot::of(config, (path, &text), None, clock, |name| counts.team(name))?;
+        let snapshot =
+            Snapshot::of(config, (path, &text), None, clock, &counts.identities, |name| counts.team(name))?;
         let seen = Mutex::new(seen);
         let current = ArcSwap::from_pointee(snapshot);
         let live = Self { path: path.to_owned(), clock, counts, current, told: OnceLock::new(), seen };
@@ -141,7 +145,14 @@ impl Live {
         let loaded = seen.read(&self.path).and_then(|(text, config)| {
             let series = |name: &str| self.counts.team(name);
             refuse_to_lose_every_team(&before.config, &config, &self.path)?;
-            Snapshot::of(config, (&self.path, &text), Some(&before), self.clock, series)
+            Snapshot::of(
+                config,
+                (&self.path, &text),
+                Some(&before),
+                self.clock,
+                &self.counts.identities,
+                series,
+            )
         });
         self.report(loaded.is_ok());
         match loaded {
@@ -305,6 +316,20 @@ fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {
     files.extend(config.upstream.ca_file.clone());
     if let Some(tls) = &config.server.tls {
         files.extend([tls.cert.clone(), tls.key.clone()]);
+    }
+    for Identity { proves, .. } in &config.identities {
+        match proves {
+            Proves::Tokens(tokens) => {
+                files.extend(tokens.ca_file.clone());
+                if let KeysFrom::File(path) = &tokens.keys {
+                    files.push(path.clone());
+                }
+            }
+            Proves::Certificates(of) => {
+                files.push(of.ca_file.clone());
+                files.extend(of.crl_file.clone());
+            }
+        }
     }
     files
 }

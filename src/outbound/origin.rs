@@ -74,6 +74,30 @@ impl Origin {
         }
     }
 
+    /// Another origin that is to be trusted as this one is, in clear only where this one is too, and the path of `uri` there.
+    #[must_use]
+    pub fn beside(&self, uri: &Uri) -> Option<(Self, String)> {
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
+        let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let tls = match (&self.tls, uri.scheme()) {
+            (Some((config, _)), Some(scheme)) if *scheme == Scheme::HTTPS => {
+                Some((Arc::clone(config), ServerName::try_from(name.clone()).ok()?))
+            }
+            (None, Some(scheme)) if *scheme == Scheme::HTTP && name == self.name => None,
+            _ => return None,
+        };
+        let port = authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
+        let host = HeaderValue::from_str(authority.as_str()).ok()?;
+        let path = uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
+        Some((Self { name, port, host, prefix: String::new(), tls }, path))
+    }
+
+    /// Whether connections to both lead to the same.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        self.address() == other.address() && self.tls.is_some() == other.tls.is_some()
+    }
+
     /// The `Host` field.
     #[must_use]
     pub fn host(&self) -> &HeaderValue {

@@ -39,6 +39,8 @@ codes! {
     InvalidApiKey => "invalid_api_key",
     AnalysisNotAllowed => "analysis_not_allowed",
     RouteNotAllowed => "route_not_allowed",
+    IdentityNotAllowed => "identity_not_allowed",
+    IdentityUnavailable => "identity_unavailable",
     UnknownRoute => "unknown_route",
     MethodNotAllowed => "method_not_allowed",
     MisdirectedRequest => "misdirected_request",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::refusal::Refusal;
+use super::refusal::{NotAllowed, Refusal};
 use crate::clock::ceil_seconds;
 
 impl Refusal {
@@ -18,9 +18,11 @@ impl Refusal {
             Self::InvalidField { param, reason } => format!("The field `{param}` {reason}."),
             Self::InvalidRequest { reason } => format!("The request was not forwarded: {reason}."),
             Self::UnsupportedCoding => "The only transfer coding accepted is `chunked`.".into(),
-            Self::MissingApiKey => "No API key was sent. Send your team's gateway key as `Authorization: Bearer mvgw_…`.".into(),
-            Self::InvalidApiKey => "The API key is not valid here. Use your team's gateway key (`mvgw_…`); it may have expired or been replaced.".into(),
+            Self::MissingApiKey => "No API key was sent. Send your team's gateway key as `Authorization: Bearer mvgw_…`, or your workload's token as a bearer.".into(),
+            Self::InvalidApiKey => "The API key, token or certificate is not valid here. Use your team's gateway key (`mvgw_…`) or a token that is meant for this gateway; it may have expired or been replaced.".into(),
             Self::AnalysisNotAllowed { team, what } => format!("Team {team} may not {what}. Ask the gateway's operators to extend `analyses`; what a team makes through the gateway is its own."),
+            Self::IdentityNotAllowed(why) => why.in_words(),
+            Self::IdentityUnavailable { retry_after } => format!("The keys that verify your token cannot be had from its issuer at present. Try again in {}.", seconds(*retry_after)),
             Self::UnknownRoute { hint } => format!("There is nothing at this path. {hint}"),
             Self::MethodNotAllowed { allow } => format!("This path accepts {} only.", listed(allow)),
             Self::RetryKeyRequired => "This call is too dear to be made twice by mistake: send an `Idempotency-Key`, a new one for each call and the same for its retries (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).".into(),
@@ -83,6 +85,18 @@ impl Refusal {
             Self::UpstreamCredentials => "The Mavera API refused the gateway's own key. Your key is fine; tell the gateway's operators, whose log and metrics say so too.".into(),
             Self::UpstreamTimeout { after } => format!("The Mavera API did not answer within {}. The call may have been charged.", seconds(*after)),
             Self::Draining => "This gateway is shutting down. Try again.".into(),
+        }
+    }
+}
+
+impl NotAllowed {
+    fn in_words(&self) -> String {
+        match self {
+            Self::Nobody => "Your token or certificate is valid, but no team here has such a member. Ask the gateway's operators to add it to `members`: their log says what it claims.".into(),
+            Self::OfSeveral(teams) => format!("You are a member of several teams: {}. Say which is meant with `x-gateway-team`.", teams.join(", ")),
+            Self::NotOfThatTeam => "`x-gateway-team` names a team that you are no member of.".into(),
+            Self::AnotherTeam => "Your key or token is of one team, and your certificate of another. Both must be of the same.".into(),
+            Self::WithoutCertificate => "This gateway takes keys and tokens only beside a client certificate of a member of the same team.".into(),
         }
     }
 }

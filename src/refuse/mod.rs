@@ -7,4 +7,4 @@ mod message;
 mod response;
 
 pub use self::code::Code;
-pub use self::refusal::Refusal;
+pub use self::refusal::{NotAllowed, Refusal};

@@ -25,6 +25,21 @@ const LONGEST_RETRY: Duration = Duration::from_mins(1);
 /// How long a caller should wait for another instance to take over.
 const DRAINING_RETRY: Duration = Duration::from_secs(2);
 
+/// Why a credential that is valid lets nobody in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAllowed {
+    /// No team has such a member.
+    Nobody,
+    /// Several teams have, and nothing says which is meant.
+    OfSeveral(Vec<String>),
+    /// The team that is asked for is not one of those.
+    NotOfThatTeam,
+    /// The certificate of the connection is of a member of another team.
+    AnotherTeam,
+    /// No certificate of a member was shown, and none enters without.
+    WithoutCertificate,
+}
+
 /// Why a call was not served. Closed: whatever goes wrong is one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "fields are named for what they hold, and `message` says it in words")]
@@ -47,6 +62,10 @@ pub enum Refusal {
     InvalidApiKey,
     /// The team may not ask about this thing of another's, or may not list all of its kind.
     AnalysisNotAllowed { team: String, what: String },
+    /// The token or certificate is valid, and lets nobody in.
+    IdentityNotAllowed(NotAllowed),
+    /// No key set is there to judge the token by.
+    IdentityUnavailable { retry_after: Duration },
     /// The team may not use this route.
     RouteNotAllowed { team: String, route: &'static str },
     /// No such path, and a sentence on that.
@@ -172,6 +191,8 @@ impl Refusal {
             Self::InvalidApiKey => Code::InvalidApiKey,
             Self::AnalysisNotAllowed { .. } => Code::AnalysisNotAllowed,
             Self::RouteNotAllowed { .. } => Code::RouteNotAllowed,
+            Self::IdentityNotAllowed(_) => Code::IdentityNotAllowed,
+            Self::IdentityUnavailable { .. } => Code::IdentityUnavailable,
             Self::UnknownRoute { .. } => Code::UnknownRoute,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::RetryKeyRequired => Code::IdempotencyKeyRequired,
@@ -222,7 +243,9 @@ impl Refusal {
             }
             Code::UnsupportedTransferCoding => StatusCode::NOT_IMPLEMENTED,
             Code::MissingApiKey | Code::InvalidApiKey => StatusCode::UNAUTHORIZED,
-            Code::AnalysisNotAllowed | Code::RouteNotAllowed => StatusCode::FORBIDDEN,
+            Code::AnalysisNotAllowed | Code::RouteNotAllowed | Code::IdentityNotAllowed => {
+                StatusCode::FORBIDDEN
+            }
             Code::UnknownRoute => StatusCode::NOT_FOUND,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Code::MisdirectedRequest => StatusCode::MISDIRECTED_REQUEST,
@@ -245,7 +268,9 @@ impl Refusal {
             | Code::ReserveAboveMax
             | Code::UpstreamCreditsExhausted
             | Code::UpstreamSubscriptionLapsed => StatusCode::PAYMENT_REQUIRED,
-            Code::LedgerUnavailable | Code::UpstreamDown | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Code::LedgerUnavailable | Code::IdentityUnavailable | Code::UpstreamDown | Code::Draining => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -285,6 +310,7 @@ impl Refusal {
             | Self::UpstreamWindowFull { retry_after, .. }
             | Self::UpstreamWindowClosed { retry_after }
             | Self::UpstreamDown { retry_after }
+            | Self::IdentityUnavailable { retry_after }
             | Self::QueueFull { retry_after, .. } => Some(*retry_after),
             Self::ConcurrencyLimited { .. }
             | Self::RouteFull { jobs: false, .. }

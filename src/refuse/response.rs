@@ -1,8 +1,8 @@
 //! From a refusal to its response, in the upstream's own envelope.
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::message::listed;
@@ -37,8 +37,8 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(X_GATEWAY_ERROR, HeaderValue::from_static(code));
-        if self.status() == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Self::MethodNotAllowed { allow } = self {
             headers.insert(header::ALLOW, HeaderValue::from_str(&listed(allow)).expect("methods are tokens"));
@@ -61,6 +61,20 @@ impl Refusal {
             }
         }
         response
+    }
+
+    /// What credential would do (RFC 6750 §3): one description for all that are not valid.
+    const fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::MissingApiKey => Some("Bearer realm=\"mavera-gateway\""),
+            Self::InvalidApiKey => Some(
+                "Bearer realm=\"mavera-gateway\", error=\"invalid_token\", error_description=\"The key or token is not valid here\"",
+            ),
+            Self::IdentityNotAllowed(_) => {
+                Some("Bearer realm=\"mavera-gateway\", error=\"insufficient_scope\"")
+            }
+            _ => None,
+        }
     }
 
     /// The limit that was hit, as draft-ietf-httpapi-ratelimit-headers writes a policy.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use http::Request;
 use rustls::ServerConfig;
-use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -26,6 +25,7 @@ use super::proxy::preamble;
 use crate::arrival::Call;
 use crate::config::Server;
 use crate::gateway::Stack;
+use crate::identity::Certificate;
 use crate::outbound::connect::Connect;
 use crate::peer::Peer;
 
@@ -86,8 +86,8 @@ async fn serve_tls<T, C, S>(
 {
     match door.within(bounds.server.head_timeout, TlsAcceptor::from(tls).accept(io)).await {
         Some(Ok(io)) => {
-            let certificate = io.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-            let peer = Peer::new(address, caller, certificate.cloned().map(CertificateDer::into_owned));
+            let certificate = io.get_ref().1.peer_certificates().and_then(Certificate::of);
+            let peer = Peer::new(address, caller, certificate);
             serve_protocol(Prefixed::new(io), peer, service, door, bounds).await;
         }
         Some(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),

@@ -36,7 +36,7 @@ use self::systemd::Inherited;
 use crate::admin::Desk;
 use crate::admin::board::Board;
 use crate::live::Live;
-use crate::{jobs, usage};
+use crate::{identity, jobs, usage};
 
 /// How long after the drain has begun a request on an open connection is still served. Whoever has just written one
 /// cannot know; it is told with the answer that the connection closes.
@@ -138,13 +138,16 @@ pub async fn run(
     let (live, desk_of_jobs) = (Arc::clone(&gateway.live), Arc::clone(&gateway.books.desk));
     let jobs = tokio::spawn(jobs::watch(Tcp, live, desk_of_jobs));
     let (books, clock) = (gateway.books.clone(), gateway.recorder.clock());
+    let live = Arc::clone(&gateway.live);
+    let key_sets =
+        tokio::spawn(identity::fetch::watch(Tcp, clock, move || Arc::clone(&live.current().identities)));
     let grants = tokio::spawn(async move { books.watch_entries(clock).await });
     let retries = Arc::clone(&gateway.retries);
     let retries = tokio::spawn(async move { retries.watch().await });
 
     stop.await;
     let drained = drain(gateway, hurry).await;
-    for task in [watch, grants, retries, bill, jobs] {
+    for task in [watch, key_sets, grants, retries, bill, jobs] {
         task.abort();
     }
     stopped.cancel();

@@ -10,6 +10,7 @@ pub mod checker;
 pub mod grammar;
 pub mod h2;
 pub mod http;
+pub mod issuer;
 pub mod process;
 pub mod queue;
 pub mod recorder;

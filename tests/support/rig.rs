@@ -66,6 +66,17 @@ pub struct Pipes {
     refuse: Arc<std::sync::atomic::AtomicBool>,
 }
 
+impl Pipes {
+    /// To whatever `serve` does with a connection and its number.
+    pub fn to<F>(serve: impl Fn(DuplexStream, usize) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let serve: Arc<Serve> = Arc::new(move |io, number| Box::pin(serve(io, number)));
+        Self { serve, made: Arc::default(), refuse: Arc::default() }
+    }
+}
+
 impl Connect for Pipes {
     type Io = DuplexStream;
 
@@ -159,6 +170,8 @@ pub struct Setup {
     pub queue: String,
     /// Lines of `[retries]`.
     pub retries: String,
+    /// Tables in front of the teams'.
+    pub tables: String,
     /// Lines of the `[[team]]`.
     pub team: String,
     /// Other teams, with lines of each.
@@ -173,6 +186,7 @@ impl Default for Setup {
             credits: String::new(),
             queue: String::new(),
             retries: String::new(),
+            tables: String::new(),
             others: Vec::new(),
             upstream: "requests_per_minute = 100000000".into(),
             team: "requests_per_minute = 100000000\nburst = 1000000\nconcurrency = 1000000".into(),
@@ -259,8 +273,7 @@ impl Rig {
         let recorder = Arc::new(Recorder::new(clock, Arc::clone(live.calls()), log.clone()));
         let gateway = Gateway::new(metrics, Arc::clone(&live), recorder, books);
         let (board, door) = (Board::new(&gateway), Door::new(&gateway));
-        let serve: Arc<Serve> = Arc::new(move |io, number| Box::pin(serve(io, number)));
-        let pipes = Pipes { serve, made: Arc::default(), refuse: Arc::default() };
+        let pipes = Pipes::to(serve);
         let pool = gateway.pool(pipes.clone());
         Self { gateway, door, board, pool, pipes, key: key.text.to_string(), log, sink, folder, key_line }
     }
@@ -422,7 +435,7 @@ fn key_of(team: &str) -> (String, String) {
 }
 
 fn config(folder: &std::path::Path, key_line: &str, setup: &Setup) -> String {
-    let Setup { server, upstream, credits, queue, retries, team, others } = setup;
+    let Setup { server, upstream, credits, queue, retries, tables, team, others } = setup;
     let others = others.iter().fold(String::new(), |text, (name, lines)| {
         let (key, id) = key_of(name);
         let sha256 = hex::encode(Sha256::digest(&key));
@@ -432,7 +445,7 @@ fn config(folder: &std::path::Path, key_line: &str, setup: &Setup) -> String {
     });
     format!(
         "[server]\n{server}\n\n[upstream]\nbase_url = \"http://127.0.0.1:1/api/v1\"\napi_key = {{ file = '{}' }}\n{upstream}\n\n\
-         [ledger]\npath = '{}'\n\n[credits]\n{credits}\n\n[queue]\n{queue}\n\n[retries]\n{retries}\n\n\
+         [ledger]\npath = '{}'\n\n[credits]\n{credits}\n\n[queue]\n{queue}\n\n[retries]\n{retries}\n\n{tables}\n\n\
          [[team]]\nname = \"growth\"\nkeys = [{key_line}]\n{team}\n{others}\n",
         folder.join("key").display(),
         folder.join("ledger.db").display()

@@ -3,6 +3,8 @@
 mod validator;
 mod sections;
 mod routes;
+mod names;
+mod identities;
 mod teams;
 
 use std::path::Path;
@@ -10,8 +12,9 @@ use std::sync::LazyLock;
 
 use serde_ignored::Path as Place;
 
+use self::names::CallerIds;
+pub use self::names::{is_reserved, is_team_name};
 use self::sections::{ADDRESS, loopback};
-pub use self::teams::{is_reserved, is_team_name};
 use self::validator::Validator;
 use super::file::{Durability, File, LogLevel};
 use super::problem::{Collector, Problems};
@@ -90,8 +93,23 @@ fn remedy_for_unknown(key: &str) -> String {
 
 impl Validator<'_, '_> {
     fn config(&mut self, file: File) -> Config {
-        let File { server, admin, upstream, ledger, limits, credits, queue, retries, log, tracing, team } =
-            file;
+        let File {
+            server,
+            admin,
+            upstream,
+            ledger,
+            limits,
+            credits,
+            queue,
+            retries,
+            log,
+            tracing,
+            keys,
+            identity,
+            team,
+        } = file;
+        let identities = self.identities(identity, server.tls.is_some());
+        let mut ids = CallerIds::default();
         let defaults = self.limits("limits", &limits, None);
         // Where it stands in the file, if it does.
         let second = if admin.listen.0.is_some() { "admin.listen" } else { "server.listen" };
@@ -102,6 +120,10 @@ impl Validator<'_, '_> {
                 token: admin
                     .token
                     .map(|token| self.secret("admin.token", token, "MAVERA_GATEWAY_ADMIN_TOKEN")),
+                keys_token: admin
+                    .keys_token
+                    .map(|token| self.secret("admin.keys_token", token, "MAVERA_GATEWAY_KEYS_TOKEN")),
+                operators: self.operators(admin.operators, &identities, &mut ids),
             },
             upstream: self.upstream(upstream),
             ledger: Ledger {
@@ -112,7 +134,9 @@ impl Validator<'_, '_> {
             queue: self.queue(queue),
             retries: self.retries(retries),
             is_meant_without_teams: team.as_ref().is_some_and(Vec::is_empty),
-            teams: self.teams(team.unwrap_or_default(), defaults),
+            keys: self.keys(keys),
+            teams: self.teams(team.unwrap_or_default(), defaults, &identities, &mut ids),
+            identities,
             log_level: self.value("log.level", log.level, LogLevel::Info, ""),
             tracing: self.tracing(tracing),
         };

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::validator::Validator;
 use crate::config::file::{self, BodyStore, OnDisconnect};
 use crate::config::valid::{
-    Bodies, Credits, Proxies, Queue, Reserve, Retries, Server, Timeouts, TlsFiles, Tracing, Upstream,
+    Bodies, Credits, Keys, Proxies, Queue, Reserve, Retries, Server, Timeouts, TlsFiles, Tracing, Upstream,
 };
 use crate::config::values::{CreditsText, Leaf, ReserveText};
 use crate::credits::Credits as Amount;
@@ -254,6 +254,16 @@ impl Validator<'_, '_> {
         }
     }
 
+    pub(super) fn keys(&mut self, keys: file::Keys) -> Keys {
+        const DAY: u64 = 86_400;
+        let file::Keys { overlap, max_lifetime } = keys;
+        let max_lifetime = match max_lifetime.0 {
+            None => None,
+            given => Some(self.duration("keys.max_lifetime", Leaf(given), 0, 60..=3650 * DAY)),
+        };
+        Keys { overlap: self.duration("keys.overlap", overlap, DAY, 0..=30 * DAY), max_lifetime }
+    }
+
     pub(super) fn tracing(&mut self, tracing: file::Tracing) -> Option<Tracing> {
         let file::Tracing { endpoint, sample_ratio, service_name } = tracing;
         let sample_ratio = self.number("tracing.sample_ratio", sample_ratio, 1.0, 0.0..=1.0);
@@ -282,7 +292,7 @@ pub(super) fn loopback(port: u16) -> std::net::SocketAddr {
     (std::net::Ipv4Addr::LOCALHOST, port).into()
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use globset::{GlobBuilder, GlobSetBuilder};
 
+use super::names::{CallerIds, MAX_CALLERS, is_reserved, is_team_name};
 use super::sections::LONGEST_WAIT;
 use super::validator::Validator;
 use crate::config::file;
+use crate::config::identity::Identity;
 use crate::config::team::{Analyses, CallerKey, Limits, Team};
 use crate::config::values::Leaf;
 use crate::key;
 
-/// Names that metrics use for something else.
-const RESERVED_TEAMS: [&str; 2] = ["organisation", "other"];
 /// What one process can keep apart in metrics and directories without a second thought.
 const MAX_TEAMS: usize = 500;
-const MAX_KEYS: usize = 10_000;
 
 impl Validator<'_, '_> {
     pub(super) fn limits(&mut self, key: &str, limits: &file::Limits, defaults: Option<Limits>) -> Limits {
@@ -42,7 +41,13 @@ impl Validator<'_, '_> {
         }
     }
 
-    pub(super) fn teams(&mut self, teams: Vec<file::Team>, defaults: Limits) -> Vec<Team> {
+    pub(super) fn teams(
+        &mut self,
+        teams: Vec<file::Team>,
+        defaults: Limits,
+        identities: &[Identity],
+        ids: &mut CallerIds,
+    ) -> Vec<Team> {
         if teams.len() > MAX_TEAMS {
             self.problems.add(
                 "team",
@@ -50,11 +55,7 @@ impl Validator<'_, '_> {
                 "merge some",
             );
         }
-        if teams.iter().map(|team| team.keys.len()).sum::<usize>() > MAX_KEYS {
-            self.problems.add("team", format!("more than {MAX_KEYS} keys in all"), "remove expired ones");
-        }
         let mut names = HashSet::new();
-        let mut key_ids = HashSet::new();
         let mut digests = HashSet::new();
         let mut valid = Vec::with_capacity(teams.len());
         for (index, team) in teams.into_iter().enumerate() {
@@ -71,7 +72,7 @@ impl Validator<'_, '_> {
             for (index, key) in team.keys.into_iter().enumerate() {
                 let at = format!("{at}.keys[{index}]");
                 let key = self.caller_key(&at, key);
-                if !key.id.is_empty() && !key_ids.insert(key.id.clone()) {
+                if !ids.add(&key.id) {
                     self.problems.add(
                         &format!("{at}.id"),
                         format!("key id {:?} is used twice", key.id),
@@ -83,6 +84,9 @@ impl Validator<'_, '_> {
                 }
                 keys.push(key);
             }
+            let members = self.members(&format!("{at}.members"), team.members, identities, ids);
+            let self_service_keys =
+                self.value(&format!("{at}.self_service_keys"), team.self_service_keys, false, "");
             let own = file::Limits {
                 requests_per_minute: team.requests_per_minute,
                 burst: team.burst,
@@ -99,7 +103,23 @@ impl Validator<'_, '_> {
             let analyses = self.analyses(&format!("{at}.analyses"), team.analyses);
             let (routes, of_routes) = self.routes(&format!("{at}.routes"), team.routes);
             let budget = self.budget(&format!("{at}.budget"), team.budget);
-            valid.push(Team { name, keys, limits, weight, max_wait, routes, of_routes, analyses, budget });
+            valid.push(Team {
+                name,
+                keys,
+                members,
+                self_service_keys,
+                limits,
+                weight,
+                max_wait,
+                routes,
+                of_routes,
+                analyses,
+                budget,
+            });
+        }
+        if ids.are_too_many() {
+            let message = format!("more than {MAX_CALLERS} keys and members in all");
+            self.problems.add("team", message, "remove expired keys");
         }
         valid
     }
@@ -135,14 +155,7 @@ impl Validator<'_, '_> {
             }
             [0; 32]
         });
-        let expires = match key.expires.0 {
-            None => None,
-            Some(Ok(expires)) => Some(expires.0),
-            Some(Err(message)) => {
-                self.problems.add(&format!("{at}.expires"), message, "");
-                None
-            }
-        };
+        let expires = self.moment(&format!("{at}.expires"), key.expires);
         let budget = self.budget(&format!("{at}.budget"), key.budget);
         CallerKey { id, digest, expires, budget }
     }
@@ -171,19 +184,4 @@ impl Validator<'_, '_> {
             Analyses::Matching,
         )
     }
-}
-
-/// Whether metrics use `name` for something else.
-#[must_use]
-pub fn is_reserved(name: &str) -> bool {
-    RESERVED_TEAMS.contains(&name)
-}
-
-/// Whether `name` can be a team's.
-#[must_use]
-pub fn is_team_name(name: &str) -> bool {
-    name.len() <= 64
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
-        && !is_reserved(name)
 }

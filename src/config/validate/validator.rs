@@ -5,9 +5,11 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::config::file;
 use crate::config::problem::Collector;
-use crate::config::values::{Budget as BudgetTable, DurationText, Leaf, SizeText};
+use crate::config::values::{Budget as BudgetTable, DurationText, Leaf, SizeText, TimestampText};
 use crate::credits::budget::Budget;
 use crate::credits::period::Period;
 use crate::secret::SecretSource;
@@ -109,6 +111,17 @@ impl Validator<'_, '_> {
         let credits = self.required(&format!("{key}.credits"), budget.credits, remedy).0;
         let period = self.value(&format!("{key}.period"), budget.period, Period::Month, remedy);
         Some(Budget { credits, period })
+    }
+
+    /// A moment, or none.
+    pub(super) fn moment(&mut self, key: &str, leaf: Leaf<TimestampText>) -> Option<Timestamp> {
+        match leaf.0? {
+            Ok(TimestampText(at)) => Some(at),
+            Err(message) => {
+                self.problems.add(key, message, "");
+                None
+            }
+        }
     }
 
     /// `variable` is where a secret is looked for that the file does not place.

@@ -2,12 +2,15 @@
 //! about whether the values make sense together. The doc comments become the descriptions in the
 //! JSON Schema that `mavera-gateway schema` prints.
 
+pub(super) mod identity;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::identity::{Identity, Member};
 use super::team_route::TeamRoute;
 use super::values::{Budget, CreditsText, DurationText, Leaf, ReserveText, SizeText, TimestampText};
 
@@ -36,6 +39,10 @@ pub struct File {
     pub(super) log: Log,
     /// Spans for a collector.
     pub(super) tracing: Tracing,
+    /// How caller keys are made and replaced while the gateway runs.
+    pub(super) keys: Keys,
+    /// Whose word on who calls is taken, for callers without a key: one table each.
+    pub(super) identity: Vec<Identity>,
     /// One table per internal team.
     pub(super) team: Option<Vec<Team>>,
 }
@@ -101,6 +108,11 @@ pub struct Admin {
     /// Where the token for the credits page is: `{ env = "NAME" }` or `{ file = "PATH" }`, 32 visible characters or
     /// more. Default: none, and then the page answers connections from loopback alone. Read again on every reload.
     pub(super) token: Option<Leaf<Secret>>,
+    /// Where the token is that may make, replace and revoke caller keys (`/admin/v1/keys`): as `token`, and another. Default:
+    /// none, and then only `operators` may, and the command line. Read again on every reload.
+    pub(super) keys_token: Option<Leaf<Secret>>,
+    /// Who may do so without that token, by the tokens of an `[[identity]]`: as `members` of a team, without a budget.
+    pub(super) operators: Vec<Member>,
 }
 
 /// The Mavera API.
@@ -310,6 +322,17 @@ pub struct Tracing {
     pub(super) service_name: Leaf<String>,
 }
 
+/// How caller keys are made and replaced while the gateway runs.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Keys {
+    /// How long a key goes on working beside the one that replaces it, unless asked for otherwise. Default "24h".
+    pub(super) overlap: Leaf<DurationText>,
+    /// How long a key that is made at run time works at most. Default: no bound.
+    pub(super) max_lifetime: Leaf<DurationText>,
+}
+
 /// An internal team.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -320,6 +343,11 @@ pub struct Team {
     /// The team's keys. Several may be valid at once, so that they overlap while rotating. Made by
     /// `mavera-gateway key new`.
     pub(super) keys: Vec<CallerKey>,
+    /// Callers of the team that hold no key: workloads and pipelines that an `[[identity]]` vouches for. Where several of one
+    /// team match, the first is meant.
+    pub(super) members: Vec<Member>,
+    /// Whether the team may replace its keys itself, with `POST /gateway/v1/keys/rotate`. Default false.
+    pub(super) self_service_keys: Leaf<bool>,
     /// Overrides `limits.requests_per_minute`.
     pub(super) requests_per_minute: Leaf<u32>,
     /// Overrides `limits.burst`.
