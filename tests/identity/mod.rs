@@ -1,6 +1,8 @@
 //! Callers that hold no key: tokens, their issuers, and certificates.
 
+mod certificates;
 mod issuers;
+mod libraries;
 mod tokens;
 
 use bytes::Bytes;

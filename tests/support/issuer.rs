@@ -21,9 +21,12 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
 
 impl TestIssuer {
     pub fn new(kid: &str) -> Self {
-        let (kind, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-        let pair = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
-        Self { kid: kid.to_owned(), pair: EcdsaKeyPair::from_pkcs8(kind, pair.as_ref(), &random).unwrap() }
+        let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+        let pair = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+        Self {
+            kid: kid.to_owned(),
+            pair: EcdsaKeyPair::from_pkcs8(algorithm, pair.as_ref(), &random).unwrap(),
+        }
     }
 
     /// Its key set.
