@@ -109,7 +109,7 @@ impl Gateway {
             // Before any limit: limits belong to teams, and strangers use up none of them.
             .layer(IdentifyLayer { desk: Arc::clone(&self.books.desk) })
             // Short of all that guards the upstream, and of the rate, of which it tells: what the gateway answers itself.
-            .layer(OwnLayer { books: self.books.clone() })
+            .layer(OwnLayer { books: self.books.clone(), live: Arc::clone(&self.live) })
             // The cheapest limit first; a caller in a loop costs no more than this.
             .layer(check(Rate))
             // Before the body, so that a team's bodies in memory are bounded too.

@@ -60,6 +60,7 @@ pub mod forward;
 
 // Around them.
 pub mod retry;
+pub mod keyring;
 pub mod usage;
 pub mod jobs;
 pub mod answer;

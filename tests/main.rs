@@ -29,6 +29,7 @@ mod house;
 mod identity;
 mod jobs;
 mod journal;
+mod keys;
 mod leaks;
 mod ledger;
 mod metering;

@@ -26,7 +26,7 @@ pub(super) fn check(head: &Parts, peer: SocketAddr, token: Option<&AdminToken>) 
     }
 }
 
-fn presented(head: &Parts) -> Option<&[u8]> {
+pub(super) fn presented(head: &Parts) -> Option<&[u8]> {
     let value = head.headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())

@@ -15,6 +15,21 @@ pub(super) enum Denied {
     NotLoopback,
     Parameter(String),
     Unreadable,
+    /// Nobody may change keys over this listener.
+    KeysNotEnabled,
+    /// Nothing shown lets anybody change keys.
+    NoOperator,
+    /// What is shown lets nobody change keys.
+    NotAnOperator,
+    /// A page of another site asks.
+    CrossSite,
+    /// What is to be done to a key cannot be.
+    Key {
+        status: StatusCode,
+        code: &'static str,
+        param: Option<&'static str>,
+        message: String,
+    },
 }
 
 impl Denied {
@@ -25,6 +40,18 @@ impl Denied {
             Self::NotLoopback => "loopback_only",
             Self::Parameter(_) => "invalid_parameter",
             Self::Unreadable => "ledger_unreadable",
+            Self::KeysNotEnabled => "keys_not_enabled",
+            Self::NoOperator => "keys_token_required",
+            Self::NotAnOperator => "keys_token_invalid",
+            Self::CrossSite => "cross_site",
+            Self::Key { code, .. } => code,
+        }
+    }
+
+    const fn param(&self) -> Option<&'static str> {
+        match self {
+            Self::Key { param, .. } => *param,
+            _ => None,
         }
     }
 
@@ -46,13 +73,36 @@ impl Denied {
                 "Without a token, credits are shown on the gateway's own machine alone, at http://localhost or a loopback address. Set `admin.token` in the configuration, or forward the port: ssh -L 9464:localhost:9464 HOST.",
             ),
             Self::Parameter(message) => (StatusCode::BAD_REQUEST, "invalid_request_error", message.as_str()),
+            Self::KeysNotEnabled => (
+                StatusCode::FORBIDDEN,
+                "permission_error",
+                "Keys are changed here by nobody: set `admin.keys_token` or `admin.operators` in the configuration, or use the command line (`mavera-gateway key`).",
+            ),
+            Self::NoOperator => (
+                StatusCode::UNAUTHORIZED,
+                "authentication_error",
+                "Changing keys wants the keys token, or an operator's token: send it as `Authorization: Bearer …`.",
+            ),
+            Self::NotAnOperator => (
+                StatusCode::UNAUTHORIZED,
+                "authentication_error",
+                "That is not this gateway's keys token, and no operator's. The token of the credits page is another one.",
+            ),
+            Self::CrossSite => {
+                (StatusCode::FORBIDDEN, "permission_error", "Keys are not changed by pages of other sites.")
+            }
+            Self::Key { status, message, .. } => (
+                *status,
+                if status.is_server_error() { "overloaded_error" } else { "invalid_request_error" },
+                message.as_str(),
+            ),
             Self::Unreadable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "overloaded_error",
                 "The ledger cannot be read at the moment; the gateway's log says why.",
             ),
         };
-        let error = json!({ "message": message, "type": kind, "code": self.code(), "param": null });
+        let error = json!({ "message": message, "type": kind, "code": self.code(), "param": self.param() });
         let mut response = document(&json!({ "error": error }));
         *response.status_mut() = status;
         if status == StatusCode::UNAUTHORIZED {

@@ -12,7 +12,9 @@ use crate::credits::budget::{Budgets, Standing, Whose};
 use crate::desk::State;
 use crate::forward::drain::Drain;
 use crate::gateway::Gateway;
+use crate::ledger::RegisteredKey;
 use crate::live::Live;
+use crate::live::directory::Directory;
 use crate::metrics::{Metrics, seconds};
 use crate::record::Recorder;
 use crate::route::Route;
@@ -45,6 +47,7 @@ struct Gauges {
     queue_waiting: GaugeVec,
     queue_lag: GaugeVec,
     caller_keys: GaugeVec,
+    managed_keys: GaugeVec,
     jobs: GaugeVec,
     job_cap_waiting: GaugeVec,
     /// What a call holds at present.
@@ -95,15 +98,7 @@ impl Board {
             .teams()
             .iter()
             .map(|team| (&*team.name, Whose::Team(Arc::clone(&team.name)), team.budget));
-        let expiring: Vec<_> = snapshot.config.expiring_keys(self.now()).map(|(.., expiry)| expiry).collect();
-        let keys: usize = snapshot.config.teams.iter().map(|team| team.keys.len()).sum();
-        let past = expiring.iter().filter(|expiry| **expiry == Expiry::Past).count();
-        for (state, count) in
-            [("expired", past), ("expiring", expiring.len() - past), ("valid", keys - expiring.len())]
-        {
-            #[expect(clippy::cast_precision_loss, reason = "as many as fit into a configuration")]
-            gauges.caller_keys.with_label_values(&[state]).set(count as f64);
-        }
+        gauges.keys(&snapshot.directory, &self.live.keys().1, self.now());
         let now = self.now();
         for issuer in snapshot.identities.issuers() {
             if let Some(age) = issuer.age(now) {
@@ -134,7 +129,26 @@ impl Board {
     }
 }
 
+fn counted(number: usize) -> f64 {
+    u32::try_from(number).unwrap_or(u32::MAX).into()
+}
+
 impl Gauges {
+    /// How the keys stand that open the gateway, or did, and how many of each team the ledger keeps.
+    fn keys(&self, directory: &Directory, registered: &[RegisteredKey], now: Timestamp) {
+        let stand: Vec<_> = directory.keys().map(|key| Expiry::of(key.expires, now)).collect();
+        for (state, of) in
+            [("expired", Some(Expiry::Past)), ("expiring", Some(Expiry::Soon)), ("valid", None)]
+        {
+            let count = stand.iter().filter(|stand| **stand == of).count();
+            self.caller_keys.with_label_values(&[state]).set(counted(count));
+        }
+        for team in directory.teams() {
+            let ours = registered.iter().filter(|key| *key.team == *team.name && key.is_alive(now));
+            self.managed_keys.with_label_values(&[&team.name]).set(counted(ours.count()));
+        }
+    }
+
     fn new(metrics: &Metrics) -> Self {
         let by_team = |name, help| metrics.gauges(name, help, &["team"]);
         Self {
@@ -167,8 +181,12 @@ impl Gauges {
             ),
             caller_keys: metrics.gauges(
                 "caller_keys",
-                "Keys of the configuration: valid, expiring within two weeks, or expired and refused. `check` names them.",
+                "Caller keys: valid, expiring within two weeks, or expired and refused. `check` and `key list` name them.",
                 &["state"],
+            ),
+            managed_keys: by_team(
+                "managed_keys",
+                "Caller keys that work and that the ledger has a say on: made at run time, or replaced then, by team.",
             ),
             jobs: metrics.gauges(
                 "jobs",
@@ -219,6 +237,7 @@ impl Gauges {
             &self.resets,
             &self.queue_waiting,
             &self.queue_lag,
+            &self.managed_keys,
         ] {
             gauges.reset();
         }

@@ -1,9 +1,12 @@
-//! The operators' listener: `/metrics`, `/livez`, `/readyz`, and the credits page with the data it shows.
+//! The operators' listener: `/metrics`, `/livez`, `/readyz`, the credits page with the data it shows, and what is done to caller
+//! keys.
 //!
 //! The page itself holds no data and is open; what it shows is answered to those that `access` lets in.
 
 mod answers;
 mod access;
+mod callers;
+mod keys;
 pub mod board;
 mod overview;
 mod page;
@@ -15,12 +18,14 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::Full;
 use serde::Serialize;
 
 use self::answers::{Denied, document, text};
 use self::board::Board;
+use self::keys::Asked;
 use self::query::Query;
 use crate::ledger::{LedgerError, Reading, Reads, file};
 
@@ -40,11 +45,45 @@ impl Desk {
     }
 
     /// The answer to a request from `peer`.
-    pub async fn answer(&self, head: &Parts, peer: SocketAddr) -> Response<Full<Bytes>> {
+    pub async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let (head, body) = request.into_parts();
+        match Asked::of(head.uri.path()) {
+            Some(asked) => self.keys(&head, asked, body).await.unwrap_or_else(|denied| denied.response()),
+            // Nothing else here has a use for a body.
+            None => self.look(&head, peer).await,
+        }
+    }
+
+    async fn keys<B>(&self, head: &Parts, asked: Asked<'_>, body: B) -> Result<Response<Full<Bytes>>, Denied>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let by = keys::operator(&self.board, head).await?;
+        match (&asked, &head.method) {
+            (Asked::All, &Method::GET | &Method::HEAD) => self.callers().await,
+            (Asked::All | Asked::Rotate(_), &Method::POST)
+            | (Asked::Key(_), &Method::PUT | &Method::DELETE) => {
+                keys::change(&self.board, (head, asked), body, by).await
+            }
+            _ => Ok(not_allowed(asked.allow())),
+        }
+    }
+
+    /// Who may call, and what each has done.
+    async fn callers(&self) -> Result<Response<Full<Bytes>>, Denied> {
+        let since = callers::month(&self.board);
+        let uses = self.read(move |reading| reading.uses(since)).await?;
+        Ok(document(&callers::of(&self.board, since, uses)))
+    }
+
+    async fn look(&self, head: &Parts, peer: SocketAddr) -> Response<Full<Bytes>> {
         if head.method != Method::GET && head.method != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return not_allowed("GET, HEAD");
         }
         match head.uri.path() {
             "/readyz" if self.board.shutdown.draining.is_cancelled() => {
@@ -74,6 +113,7 @@ impl Desk {
                 let days = self.read(move |reader| reader.spend_by_day(span.span())).await?;
                 Ok(document(&spend::of(&self.board, span, days)))
             }
+            "/credits/callers" => self.callers().await,
             "/credits/requests" => {
                 let search = query.search()?;
                 let found = self.read(move |reader| reader.calls(&search)).await?;
@@ -82,7 +122,7 @@ impl Desk {
             }
             _ => Ok(text(
                 StatusCode::NOT_FOUND,
-                "there is /credits/overview, /credits/spend and /credits/requests\n",
+                "there is /credits/overview, /credits/spend, /credits/requests and /credits/callers\n",
             )),
         }
     }
@@ -103,6 +143,12 @@ struct Requests {
     at: jiff::Timestamp,
     #[serde(flatten)]
     found: crate::ledger::Found,
+}
+
+fn not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "another method is needed; see Allow\n");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 fn scrape(board: &Board) -> Response<Full<Bytes>> {

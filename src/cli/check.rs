@@ -6,8 +6,9 @@ use std::path::Path;
 
 use super::failure::{Failure, count, say};
 use crate::clock::Clock;
-use crate::config::{Config, Expiry, Oddity};
-use crate::ledger::file;
+use crate::config::{Config, Oddity};
+use crate::keyring::{self, Listed, State};
+use crate::ledger::{LedgerError, file};
 use crate::live::Live;
 use crate::metrics::Metrics;
 
@@ -34,19 +35,40 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     for Oddity { key, message } in snapshot.config.oddities() {
         say!("Warning: {key}: {message}.")?;
     }
-    for (team, key, expiry) in snapshot.config.expiring_keys(Clock::system().wall()) {
-        let (id, expires) = (&key.id, key.expires.map(|at| format!("{at:.0}")).unwrap_or_default());
-        match expiry {
-            Expiry::Past => say!("Key {id} of team {team} expired at {expires}, and is refused."),
-            Expiry::Soon => {
+    for Listed { id, team, state, source, expires, .. } in &listed(&snapshot.config)? {
+        let expires = expires.map(|at| format!("{at:.0}")).unwrap_or_default();
+        match (state, *source) {
+            (State::Expired, "configuration") => {
+                say!("Key {id} of team {team} expired at {expires}, and is refused.")
+            }
+            (State::Expiring, "configuration") => {
                 say!("Key {id} of team {team} expires at {expires}: `key new --team {team}` makes another.")
             }
+            (State::Expiring, _) => {
+                say!("Key {id} of team {team} expires at {expires}: `key rotate {id}` replaces it.")
+            }
+            (State::Orphaned, _) => {
+                say!(
+                    "Key {id} stands in the ledger for team {team}, which is not in the configuration, and is refused."
+                )
+            }
+            _ => Ok(()),
         }?;
     }
     if any_in_use(&snapshot.config)? {
         say!("Those are in use now: by this gateway, if it runs, and else by another program.")?;
     }
     say!("Not tried: whether the upstream takes the key.").map_err(Failure::from)
+}
+
+/// All keys, those of the ledger among them if there is one that can be read as it is.
+fn listed(config: &Config) -> Result<Vec<Listed>, Failure> {
+    let registered = match file::registered_keys(&config.ledger) {
+        Ok(keys) => keys,
+        Err(LedgerError::Missing { .. } | LedgerError::Older { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(keyring::all(config, &registered, Clock::system().wall()))
 }
 
 /// Tries the addresses as a start does, and tells of those in use; what no start could have is a failure.

@@ -51,7 +51,7 @@ enum Command {
     /// Credits: reports, grants and checks of the ledger.
     #[command(subcommand)]
     Credits(credits::CreditsCommand),
-    /// Make caller keys.
+    /// Caller keys: made, registered, replaced and revoked.
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Tell which team and member a token or a key would be, and why it would be nobody's.

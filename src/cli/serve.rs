@@ -15,6 +15,8 @@ use crate::books::queue_counts::QueueCounts;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
+use crate::keyring::watch::refresh;
+use crate::ledger::file;
 use crate::live::{Live, warn_of_oddities};
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -89,7 +91,11 @@ impl Opened {
         if books.is_err() {
             log.flush();
         }
-        Ok(Self { live, log, books: books? })
+        let books = books?;
+        // Before anybody is served: one that was revoked is never let in.
+        let settings = live.current().config.ledger.clone();
+        refresh(&live, &*file::keys(&settings)?, clock, None)?;
+        Ok(Self { live, log, books })
     }
 }
 

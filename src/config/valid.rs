@@ -127,19 +127,22 @@ pub enum Expiry {
 /// How long before its end a key is told of.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
+impl Expiry {
+    /// How a key stands that ends then; nothing where that is far off.
+    #[must_use]
+    pub fn of(expires: Option<Timestamp>, now: Timestamp) -> Option<Self> {
+        let left = expires?.duration_since(now);
+        if left <= SignedDuration::ZERO { Some(Self::Past) } else { (left <= SOON).then_some(Self::Soon) }
+    }
+}
+
 impl Config {
     /// Keys that have expired, or will soon, with their teams.
     pub fn expiring_keys(&self, now: Timestamp) -> impl Iterator<Item = (&str, &CallerKey, Expiry)> {
-        let stands = move |key: &CallerKey| {
-            let left = key.expires?.duration_since(now);
-            if left <= SignedDuration::ZERO {
-                Some(Expiry::Past)
-            } else {
-                (left <= SOON).then_some(Expiry::Soon)
-            }
-        };
         self.teams.iter().flat_map(move |team| {
-            team.keys.iter().filter_map(move |key| Some((team.name.as_str(), key, stands(key)?)))
+            team.keys
+                .iter()
+                .filter_map(move |key| Some((team.name.as_str(), key, Expiry::of(key.expires, now)?)))
         })
     }
 }

@@ -6,7 +6,8 @@
 //! - nothing is sent upstream before its hold is here, at the configured durability;
 //! - for every team and period, settled ≤ truly billed ≤ settled + in doubt.
 //!
-//! The rest of the program knows it by the traits [`Ledger`] and [`Reading`], and operators' commands by [`Upkeep`]; what
+//! The rest of the program knows it by the traits [`Ledger`] and [`Reading`], operators' commands by [`Upkeep`], and
+//! what is done to caller keys by [`KeyRegister`]; what
 //! it is kept in shows in a folder of its own alone.
 
 pub mod error;
@@ -19,6 +20,7 @@ pub mod counts;
 pub mod write;
 pub mod reads;
 pub mod answers;
+pub mod keys;
 pub mod entry;
 pub mod journal;
 pub mod file;
@@ -30,6 +32,7 @@ pub use self::facts::{
     NewThing, OpenHold, Retry,
 };
 pub use self::fate::Fate;
+pub use self::keys::{CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey};
 pub use self::opening::{KnownCall, KnownJob, KnownStage, LookBack, Opening, Total};
 pub use self::reading::{
     Adjusted, Call, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::error::LedgerError;
 use super::facts::{Adjustment, Booked, CallId};
+use super::keys::{CallerUse, RegisteredKey};
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
 
@@ -75,6 +76,18 @@ pub trait Reading: Debug + Send {
     /// # Errors
     /// As everywhere here.
     fn grants(&self, day: Date) -> Result<Vec<EnteredGrant>, LedgerError>;
+
+    /// Caller keys that the ledger has a say on, in the order of their ids.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn keys(&self) -> Result<Vec<RegisteredKey>, LedgerError>;
+
+    /// What callers have done, with what they have spent since a day.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn uses(&self, since: Date) -> Result<Vec<CallerUse>, LedgerError>;
 
     /// Another number whenever another connection has written.
     ///

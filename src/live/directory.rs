@@ -16,6 +16,7 @@ use crate::config::{self, Analyses, Config};
 use crate::credits::budget::{Budget, Budgets, Whose};
 use crate::identity::proven::Proven;
 use crate::key::key_id;
+use crate::ledger::RegisteredKey;
 use crate::limit::in_flight::InFlight;
 use crate::limit::rate::TeamRate;
 use crate::record::series::{TeamCounts, Who};
@@ -32,6 +33,8 @@ pub struct Team {
     pub weight: NonZeroU32,
     /// How long its calls wait for their turn at most.
     pub max_wait: Duration,
+    /// Whether it may replace its keys itself.
+    pub self_service_keys: bool,
     /// Routes it may use.
     pub routes: Routes,
     /// What is special about some of them.
@@ -100,7 +103,13 @@ pub struct Caller {
 
 impl Caller {
     /// A caller of a team, with whatever binds its calls.
-    fn new(team: &Arc<Team>, id: &str, budget: Option<Budget>, config: &Config) -> Self {
+    fn new(
+        team: &Arc<Team>,
+        id: &str,
+        budget: Option<Budget>,
+        config: &Config,
+        previous: Option<&Directory>,
+    ) -> Self {
         let key_id: Arc<str> = id.into();
         let budgets = [
             (Whose::Organisation, config.credits.budget),
@@ -116,7 +125,9 @@ impl Caller {
             Some((route, Budgets(budgets.iter().cloned().chain([(whose, own)]).collect())))
         });
         let of_routes = of_routes.collect();
-        let who = Who { team: Arc::clone(&team.name), key_id, counts: Arc::clone(&team.counts) };
+        let before = previous.and_then(|previous| previous.called(id));
+        let last_used = before.map(|before| Arc::clone(&before.who.last_used)).unwrap_or_default();
+        let who = Who { team: Arc::clone(&team.name), key_id, counts: Arc::clone(&team.counts), last_used };
         Self { team: Arc::clone(team), who: Arc::new(who), budgets: Budgets(budgets.into()), of_routes }
     }
 
@@ -126,6 +137,20 @@ impl Caller {
         let own = self.of_routes.iter().find(|(of, _)| *of == route);
         own.map_or(&self.budgets, |(_, budgets)| budgets)
     }
+}
+
+/// A key that is in force, or has expired.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyInForce<'d> {
+    /// Whose.
+    pub caller: &'d Caller,
+    /// When it stops working.
+    pub expires: Option<Timestamp>,
+}
+
+/// The earlier of two ends, of which there may be none.
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 #[derive(Debug)]
@@ -146,6 +171,8 @@ pub struct Directory {
     pub proven: Proven<Found<Caller>>,
     /// Who may change keys, by tokens.
     pub operators: Members<Arc<str>>,
+    /// What their tokens were found to be.
+    pub proven_operators: Proven<Found<Arc<str>>>,
 }
 
 impl Directory {
@@ -153,11 +180,14 @@ impl Directory {
     /// accrued: calls in flight, and how much of their rate is used. `series` makes those of a new team.
     pub(crate) fn new(
         config: &Config,
+        registered: &[RegisteredKey],
         previous: Option<&Self>,
         clock: Clock,
         series: impl Fn(&str) -> Arc<TeamCounts>,
     ) -> Self {
         let mut directory = Self::default();
+        let by_id: HashMap<&str, &RegisteredKey> =
+            registered.iter().map(|key| (key.id.as_str(), key)).collect();
         for settings in &config.teams {
             let before = previous.and_then(|p| p.teams.iter().find(|team| *team.name == *settings.name));
             let team = Arc::new(Team {
@@ -165,6 +195,7 @@ impl Directory {
                 limits: settings.limits,
                 weight: settings.weight,
                 max_wait: settings.max_wait,
+                self_service_keys: settings.self_service_keys,
                 routes: settings.routes,
                 of_routes: settings.of_routes.clone(),
                 analyses: settings.analyses.clone(),
@@ -181,12 +212,22 @@ impl Directory {
                 counts: before.map_or_else(|| series(&settings.name), |team| Arc::clone(&team.counts)),
             });
             for key in &settings.keys {
-                let caller = Caller::new(&team, &key.id, key.budget, config);
-                let entry = Entry { digest: key.digest, expires: key.expires, caller };
-                directory.keys.insert(key.id.as_str().into(), entry);
+                // What the ledger says of a key is in force, whatever the configuration says.
+                let entry = match by_id.get(key.id.as_str()) {
+                    None => (key.digest, key.expires),
+                    Some(known) if known.revoked.is_some() || known.team != settings.name => continue,
+                    Some(known) => (known.digest, earlier(known.expires, key.expires)),
+                };
+                directory.add(&team, &key.id, entry, key.budget, (config, previous));
+            }
+            let is_ours = |key: &&RegisteredKey| key.team == settings.name && key.revoked.is_none();
+            for key in registered.iter().filter(is_ours) {
+                if !settings.keys.iter().any(|of_file| of_file.id == key.id) {
+                    directory.add(&team, &key.id, (key.digest, key.expires), None, (config, previous));
+                }
             }
             for Member { id, identity, proof, budget } in &settings.members {
-                let caller = Caller::new(&team, id, *budget, config);
+                let caller = Caller::new(&team, id, *budget, config, previous);
                 directory.members.add(*identity, proof.clone(), caller);
             }
             directory.teams.push(team);
@@ -195,6 +236,36 @@ impl Directory {
             directory.operators.add(*identity, proof.clone(), id.as_str().into());
         }
         directory
+    }
+
+    fn add(
+        &mut self,
+        team: &Arc<Team>,
+        id: &str,
+        (digest, expires): ([u8; 32], Option<Timestamp>),
+        budget: Option<Budget>,
+        (config, previous): (&Config, Option<&Self>),
+    ) {
+        let caller = Caller::new(team, id, budget, config, previous);
+        self.keys.insert(id.into(), Entry { digest, expires, caller });
+    }
+
+    /// Every key that opens the gateway, or did until it expired.
+    pub fn keys(&self) -> impl Iterator<Item = KeyInForce<'_>> {
+        self.keys.values().map(|Entry { expires, caller, .. }| KeyInForce { caller, expires: *expires })
+    }
+
+    /// Whether that is the id of a key, and not of a member.
+    #[must_use]
+    pub fn has_key(&self, id: &str) -> bool {
+        self.keys.contains_key(id)
+    }
+
+    /// Who has called under an id, in whatever way.
+    #[must_use]
+    pub fn called(&self, id: &str) -> Option<&Caller> {
+        let by_key = self.keys.get(id).map(|entry| &entry.caller);
+        by_key.or_else(|| self.members.all().find(|caller| *caller.who.key_id == *id))
     }
 
     /// Finds the caller that a presented key belongs to. Unknown, wrong and expired keys are one case to their callers, and

@@ -34,6 +34,12 @@ impl<T> Default for Members<T> {
 }
 
 impl<T> Members<T> {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// One more, behind the others.
     pub(super) fn add(&mut self, identity: usize, proof: Proof, is: T) {
         self.0.push(Member { identity, proof, is });
@@ -43,6 +49,11 @@ impl<T> Members<T> {
     pub fn meant<'m>(&'m self, identity: usize, says: Says<'m>) -> impl Iterator<Item = &'m T> {
         let of_it = self.0.iter().filter(move |member| member.identity == identity);
         of_it.filter(move |member| member.proof.is_met(says)).map(|member| &member.is)
+    }
+
+    /// All of them, in the order of the file.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|member| &member.is)
     }
 
     /// The claims that any member of an identity is known by: what is worth telling of a token that is nobody's.

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::problem::{Collector, Problems};
 use crate::identity::{self, Identities};
+use crate::ledger::RegisteredKey;
 use crate::limit::by_address::BadKeys;
 use crate::outbound::origin::{Origin, OriginError};
 use crate::record::series::TeamCounts;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub key: UpstreamKey,
     /// Opens the credits page, where one is configured.
     pub token: Option<AdminToken>,
+    /// Lets its holder change caller keys, where one is configured.
+    pub keys_token: Option<AdminToken>,
     /// Seals answers at rest, where they are kept there.
     pub pepper: Option<Pepper>,
     /// Where the upstream is. Shared between snapshots that agree on it, and with it the connections.
@@ -65,15 +68,25 @@ pub(super) fn fingerprint<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Fing
         .collect()
 }
 
+/// What is known beside a configuration when a snapshot is made of it.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    /// Keys that the ledger has a say on.
+    pub(super) keys: &'a [RegisteredKey],
+    /// What was in force before.
+    pub(super) previous: Option<&'a Snapshot>,
+    pub(super) clock: Clock,
+    /// What credentials are counted in.
+    pub(super) identities: &'a identity::Counts,
+}
+
 impl Snapshot {
     /// Makes a snapshot of a configuration and all that it names: the key, the certificates, the roots. `text` is what the
     /// configuration was read from, for the places of problems.
     pub(super) fn of(
         config: Config,
         (path, text): (&Path, &str),
-        previous: Option<&Self>,
-        clock: Clock,
-        counts: &identity::Counts,
+        Around { keys, previous, clock, identities: counts }: Around<'_>,
         series: impl Fn(&str) -> Arc<TeamCounts>,
     ) -> Result<Self, Problems> {
         let mut problems = Collector::new(path, text);
@@ -88,6 +101,11 @@ impl Snapshot {
             .as_ref()
             .map(|source| AdminToken::read(source).map_err(|error| unread("admin.token", source, error)));
         let token = token.transpose();
+        let keys_token = config.admin.keys_token.as_ref();
+        let keys_token = keys_token.map(|source| {
+            AdminToken::read(source).map_err(|error| unread("admin.keys_token", source, error))
+        });
+        let keys_token = keys_token.transpose();
         let pepper = config.retries.bodies.pepper.as_ref().map(|source| {
             Pepper::read(source).map_err(|error| unread("retries.bodies.pepper", source, error))
         });
@@ -119,14 +137,47 @@ impl Snapshot {
         let callers = identities.as_ref().ok().and_then(|identities| identities.client_verifier());
         let tls = config.server.tls.as_ref().map(|files| tls::server(files, callers)).transpose();
         let tls = tls.map_err(|(key, message)| problems.add(key, message, ""));
-        match (key, token, pepper, origin, identities, tls) {
-            (Ok(key), Ok(token), Ok(pepper), Ok(origin), Ok(identities), Ok(tls)) => {
-                let directory =
-                    Directory::new(&config, previous.map(|previous| &previous.directory), clock, series);
+        match (key, token, keys_token, pepper, origin, identities, tls) {
+            (Ok(key), Ok(token), Ok(keys_token), Ok(pepper), Ok(origin), Ok(identities), Ok(tls)) => {
+                let before = previous.map(|previous| &previous.directory);
+                let directory = Directory::new(&config, keys, before, clock, series);
                 let bad_keys = previous.map(|previous| previous.bad_keys.clone()).unwrap_or_default();
-                Ok(Self { config, identities, directory, key, token, pepper, origin, bad_keys, tls, roots })
+                Ok(Self {
+                    config,
+                    identities,
+                    directory,
+                    key,
+                    token,
+                    keys_token,
+                    pepper,
+                    origin,
+                    bad_keys,
+                    tls,
+                    roots,
+                })
             }
             _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),
+        }
+    }
+
+    /// The same with other keys of the ledger: nothing is read again.
+    pub(super) fn with_keys(&self, keys: &[RegisteredKey], clock: Clock) -> Self {
+        let of_team = |name: &str| {
+            let known = self.directory.teams().iter().find(|team| *team.name == *name);
+            Arc::clone(&known.expect("teams are those of the same configuration").counts)
+        };
+        Self {
+            config: self.config.clone(),
+            identities: Arc::clone(&self.identities),
+            directory: Directory::new(&self.config, keys, Some(&self.directory), clock, of_team),
+            key: self.key.clone(),
+            token: self.token.clone(),
+            keys_token: self.keys_token.clone(),
+            pepper: self.pepper.clone(),
+            origin: Arc::clone(&self.origin),
+            bad_keys: self.bad_keys.clone(),
+            tls: self.tls.clone(),
+            roots: self.roots.clone(),
         }
     }
 }

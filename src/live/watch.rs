@@ -10,11 +10,12 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use prometheus::{Gauge, IntGauge};
 
-use super::snapshot::{Fingerprint, Snapshot, fingerprint};
+use super::snapshot::{Around, Fingerprint, Snapshot, fingerprint};
 use crate::clock::Clock;
 use crate::config::identity::{Identity, KeysFrom, Proves};
 use crate::config::problem::{Problem, Problems, whole_file};
 use crate::config::{Config, Expiry, Oddity, parse};
+use crate::ledger::RegisteredKey;
 use crate::metrics::{self, Metrics};
 use crate::record::series::TeamCounts;
 use crate::secret::SecretSource;
@@ -68,6 +69,9 @@ pub struct Live {
     clock: Clock,
     counts: Counts,
     current: ArcSwap<Snapshot>,
+    /// Keys that the ledger has a say on, with the number of the last event that is in them. Its lock also keeps changes of
+    /// what is in force one at a time; no file is read under it, so that a key is revoked whatever becomes of those.
+    keys: Mutex<(i64, Arc<[RegisteredKey]>)>,
     /// What is to be told of a new configuration at once.
     told: OnceLock<Box<Told>>,
     /// The files as last loaded or refused. Its lock also keeps reloads one at a time.
@@ -95,11 +99,13 @@ impl Live {
         let counts = Counts::new(metrics);
         let mut seen = Seen::of(path);
         let (text, config) = seen.read(path)?;
-        let snapshot =
-            Snapshot::of(config, (path, &text), None, clock, &counts.identities, |name| counts.team(name))?;
+        let around = Around { keys: &[], previous: None, clock, identities: &counts.identities };
+        let snapshot = Snapshot::of(config, (path, &text), around, |name| counts.team(name))?;
         let seen = Mutex::new(seen);
         let current = ArcSwap::from_pointee(snapshot);
-        let live = Self { path: path.to_owned(), clock, counts, current, told: OnceLock::new(), seen };
+        let keys = Mutex::new((0, Arc::default()));
+        let path = path.to_owned();
+        let live = Self { path, clock, counts, current, keys, told: OnceLock::new(), seen };
         live.report(true);
         Ok(Arc::new(live))
     }
@@ -142,17 +148,13 @@ impl Live {
     pub fn reload(&self) -> Result<(), Problems> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current();
+        let (event, keys) = self.keys();
         let loaded = seen.read(&self.path).and_then(|(text, config)| {
             let series = |name: &str| self.counts.team(name);
             refuse_to_lose_every_team(&before.config, &config, &self.path)?;
-            Snapshot::of(
-                config,
-                (&self.path, &text),
-                Some(&before),
-                self.clock,
-                &self.counts.identities,
-                series,
-            )
+            let (clock, identities) = (self.clock, &self.counts.identities);
+            let around = Around { keys: &keys, previous: Some(&before), clock, identities };
+            Snapshot::of(config, (&self.path, &text), around, series)
         });
         self.report(loaded.is_ok());
         match loaded {
@@ -161,7 +163,7 @@ impl Live {
                 self.forget_teams(&before, &snapshot);
                 warn_of_oddities(&snapshot.config, self.clock.wall());
                 tracing::info!(file = %self.path.display(), teams = snapshot.config.teams.len(), "configuration reloaded");
-                self.current.store(Arc::new(snapshot));
+                self.put_in_force(snapshot, event);
                 if let Some(tell) = self.told.get() {
                     tell(&self.current());
                 }
@@ -181,6 +183,29 @@ impl Live {
                 Err(problems)
             }
         }
+    }
+
+    /// The keys of the ledger that are in force, with the number of the last event that is in them.
+    pub fn keys(&self) -> (i64, Arc<[RegisteredKey]>) {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts other keys of the ledger in force, unless newer ones are.
+    pub fn set_keys(&self, event: i64, keys: Vec<RegisteredKey>) {
+        let mut held = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if event > held.0 {
+            *held = (event, keys.into());
+            self.current.store(Arc::new(self.current().with_keys(&held.1, self.clock)));
+        }
+    }
+
+    /// Puts a snapshot in force that was made with the keys of an event: with newer ones, if there are by now.
+    fn put_in_force(&self, mut snapshot: Snapshot, event: i64) {
+        let held = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.0 != event {
+            snapshot = snapshot.with_keys(&held.1, self.clock);
+        }
+        self.current.store(Arc::new(snapshot));
     }
 
     /// As [`Live::reload`], on another thread: a file may be a pipe that nobody feeds, or on a network that is away, and
@@ -311,7 +336,8 @@ fn refuse_to_lose_every_team(before: &Config, after: &Config, path: &Path) -> Re
 
 fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {
     let mut files = vec![path.to_owned()];
-    let secrets = [Some(&config.upstream.api_key), config.admin.token.as_ref()];
+    let admin = &config.admin;
+    let secrets = [Some(&config.upstream.api_key), admin.token.as_ref(), admin.keys_token.as_ref()];
     files.extend(secrets.into_iter().flatten().filter_map(SecretSource::file).map(Path::to_owned));
     files.extend(config.upstream.ca_file.clone());
     if let Some(tls) = &config.server.tls {

@@ -1,8 +1,9 @@
 //! The series of each team.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use prometheus::{IntCounter, IntCounterVec};
 
 use super::course::Repeat;
@@ -54,6 +55,27 @@ pub struct Who {
     pub key_id: Arc<str>,
     /// The team's series.
     pub counts: Arc<TeamCounts>,
+    /// When it has called last, as far as this process knows. Goes on from one configuration to the next.
+    pub last_used: Arc<LastUsed>,
+}
+
+/// When something was used last: a second of the epoch; 0 for never.
+#[derive(Debug, Default)]
+pub struct LastUsed(AtomicI64);
+
+impl LastUsed {
+    /// It is used at this moment.
+    pub fn now(&self, now: Timestamp) {
+        self.0.store(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// When it was, if ever.
+    #[must_use]
+    pub fn at(&self) -> Option<Timestamp> {
+        Some(self.0.load(Ordering::Relaxed))
+            .filter(|at| *at > 0)
+            .and_then(|at| Timestamp::from_second(at).ok())
+    }
 }
 
 impl Families {

@@ -39,6 +39,7 @@ codes! {
     InvalidApiKey => "invalid_api_key",
     AnalysisNotAllowed => "analysis_not_allowed",
     RouteNotAllowed => "route_not_allowed",
+    KeyNotReplaced => "key_not_replaced",
     IdentityNotAllowed => "identity_not_allowed",
     IdentityUnavailable => "identity_unavailable",
     UnknownRoute => "unknown_route",

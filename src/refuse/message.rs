@@ -21,6 +21,8 @@ impl Refusal {
             Self::MissingApiKey => "No API key was sent. Send your team's gateway key as `Authorization: Bearer mvgw_…`, or your workload's token as a bearer.".into(),
             Self::InvalidApiKey => "The API key, token or certificate is not valid here. Use your team's gateway key (`mvgw_…`) or a token that is meant for this gateway; it may have expired or been replaced.".into(),
             Self::AnalysisNotAllowed { team, what } => format!("Team {team} may not {what}. Ask the gateway's operators to extend `analyses`; what a team makes through the gateway is its own."),
+            Self::KeysNotSelfService { team } => format!("Team {team} may not replace its keys itself. Ask the gateway's operators to set `self_service_keys`."),
+            Self::KeyNotReplaced { reason } => format!("Your key was not replaced: {reason}."),
             Self::IdentityNotAllowed(why) => why.in_words(),
             Self::IdentityUnavailable { retry_after } => format!("The keys that verify your token cannot be had from its issuer at present. Try again in {}.", seconds(*retry_after)),
             Self::UnknownRoute { hint } => format!("There is nothing at this path. {hint}"),

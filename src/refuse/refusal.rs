@@ -66,6 +66,10 @@ pub enum Refusal {
     IdentityNotAllowed(NotAllowed),
     /// No key set is there to judge the token by.
     IdentityUnavailable { retry_after: Duration },
+    /// The team may not replace its keys itself.
+    KeysNotSelfService { team: String },
+    /// The key cannot be replaced.
+    KeyNotReplaced { reason: String },
     /// The team may not use this route.
     RouteNotAllowed { team: String, route: &'static str },
     /// No such path, and a sentence on that.
@@ -190,7 +194,8 @@ impl Refusal {
             Self::MissingApiKey => Code::MissingApiKey,
             Self::InvalidApiKey => Code::InvalidApiKey,
             Self::AnalysisNotAllowed { .. } => Code::AnalysisNotAllowed,
-            Self::RouteNotAllowed { .. } => Code::RouteNotAllowed,
+            Self::RouteNotAllowed { .. } | Self::KeysNotSelfService { .. } => Code::RouteNotAllowed,
+            Self::KeyNotReplaced { .. } => Code::KeyNotReplaced,
             Self::IdentityNotAllowed(_) => Code::IdentityNotAllowed,
             Self::IdentityUnavailable { .. } => Code::IdentityUnavailable,
             Self::UnknownRoute { .. } => Code::UnknownRoute,
@@ -238,9 +243,10 @@ impl Refusal {
             | Code::InvalidRequest
             | Code::IdempotencyKeyRequired => StatusCode::BAD_REQUEST,
             Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Code::IdempotencyInProgress | Code::IdempotencyAnswerGone | Code::IdempotencyOutcomeUnknown => {
-                StatusCode::CONFLICT
-            }
+            Code::IdempotencyInProgress
+            | Code::IdempotencyAnswerGone
+            | Code::IdempotencyOutcomeUnknown
+            | Code::KeyNotReplaced => StatusCode::CONFLICT,
             Code::UnsupportedTransferCoding => StatusCode::NOT_IMPLEMENTED,
             Code::MissingApiKey | Code::InvalidApiKey => StatusCode::UNAUTHORIZED,
             Code::AnalysisNotAllowed | Code::RouteNotAllowed | Code::IdentityNotAllowed => {
@@ -340,6 +346,7 @@ impl Refusal {
                     | Self::BudgetExceeded { .. }
                     | Self::ReserveAboveMax { .. }
                     | Self::RetryKeyReused
+                    | Self::KeyNotReplaced { .. }
                     | Self::RetryAnswerGone { .. }
                     | Self::RetryOutcomeUnknown
             )

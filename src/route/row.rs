@@ -63,6 +63,8 @@ pub enum Own {
     Me,
     /// Whether a call would be admitted.
     Explain,
+    /// Another key in place of the one that is shown.
+    RotateKey,
 }
 
 /// Whether a call costs credits, and how many.

@@ -60,7 +60,7 @@ const PAGE: &[Parameter] = &[
 
 /// Every route there is. What is not documented as free, or costs nothing that anybody has seen, is not here; nor is what
 /// administers the organisation.
-static TABLE: [Row; 29] = [
+static TABLE: [Row; 30] = [
     // Videos: files, analyses of them, and chats about those.
     Row {
         label: "video_chat",
@@ -237,6 +237,13 @@ static TABLE: [Row; 29] = [
         template: "/gateway/v1/explain",
         class: Class::Own(Own::Explain),
         query: &[Parameter::word("route")],
+        ..PLAIN
+    },
+    Row {
+        label: "key_rotate",
+        method: Method::POST,
+        template: "/gateway/v1/keys/rotate",
+        class: Class::Own(Own::RotateKey),
         ..PLAIN
     },
 ];

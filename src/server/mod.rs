@@ -36,7 +36,7 @@ use self::systemd::Inherited;
 use crate::admin::Desk;
 use crate::admin::board::Board;
 use crate::live::Live;
-use crate::{identity, jobs, usage};
+use crate::{identity, jobs, keyring, usage};
 
 /// How long after the drain has begun a request on an open connection is still served. Whoever has just written one
 /// cannot know; it is told with the answer that the connection closes.
@@ -142,12 +142,15 @@ pub async fn run(
     let key_sets =
         tokio::spawn(identity::fetch::watch(Tcp, clock, move || Arc::clone(&live.current().identities)));
     let grants = tokio::spawn(async move { books.watch_entries(clock).await });
+    let (live, settings) = (Arc::clone(&gateway.live), gateway.live.current().config.ledger.clone());
+    let counts = keyring::watch::Counts::new(&gateway.metrics);
+    let keys = tokio::spawn(keyring::watch::watch(live, settings, clock, counts));
     let retries = Arc::clone(&gateway.retries);
     let retries = tokio::spawn(async move { retries.watch().await });
 
     stop.await;
     let drained = drain(gateway, hurry).await;
-    for task in [watch, key_sets, grants, retries, bill, jobs] {
+    for task in [watch, key_sets, keys, grants, retries, bill, jobs] {
         task.abort();
     }
     stopped.cancel();

@@ -47,10 +47,9 @@ pub(super) async fn serve(listener: TcpListener, desk: Desk, clock: Clock, stop:
         let io = CallerIo::new(tcp, PATIENCE, parting.clone());
         tokio::spawn(async move {
             let _held = permit;
-            // Nothing here has a use for a body.
             let service = service_fn(move |request: Request<CallerBody>| {
-                let (desk, head) = (desk.clone(), request.into_parts().0);
-                async move { Ok::<_, Infallible>(desk.answer(&head, peer).await) }
+                let desk = desk.clone();
+                async move { Ok::<_, Infallible>(desk.answer(request, peer).await) }
             });
             let patience = Patience { keep_alive: PATIENCE, head: PATIENCE };
             stop.run_until_cancelled(http1::serve(io, false, service, &shutdown, patience, MAX_HEAD)).await

@@ -276,5 +276,13 @@ pub fn cases() -> [Case; Route::COUNT] {
                 ("/gateway/v1/explain?route=nonsense", "invalid_field"),
             ],
         },
+        Case {
+            label: "key_rotate",
+            target: "/gateway/v1/keys/rotate".into(),
+            body: no_body,
+            streams: false,
+            wrong: Vec::new(),
+            off: vec![("/gateway/v1/keys/rotate?x=1", plain)],
+        },
     ]
 }

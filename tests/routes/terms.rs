@@ -147,7 +147,7 @@ async fn me_lists_the_routes_that_a_team_may_use() {
     let (rig, _) = Rig::with_simulator(&with(""));
     let me = rig.send(rig.request(Method::GET, "/gateway/v1/me", "")).await.json();
     let names: Vec<_> = me["routes"].as_array().unwrap().iter().map(|route| route["name"].clone()).collect();
-    assert_eq!(names, ["video_chat", "video_list", "video_get", "me", "explain"]);
+    assert_eq!(names, ["video_chat", "video_list", "video_get", "me", "explain", "key_rotate"]);
     rig.reconfigure(&with(&format!("routes = {}", all_routes())));
     let me = rig.send(rig.request(Method::GET, "/gateway/v1/me", "")).await.json();
     assert_eq!(me["routes"].as_array().unwrap().len(), mavera_gateway::route::Route::COUNT);

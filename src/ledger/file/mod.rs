@@ -11,11 +11,14 @@ mod recent;
 mod read;
 mod upkeep;
 mod answers;
+mod keys;
 mod identity;
 pub mod writer;
 mod open;
 
 pub use self::identity::{Lock, lock};
-pub use self::open::{answers, backup, catch_up, open, reading, reads, try_out, upkeep};
+pub use self::open::{
+    answers, backup, catch_up, keys, open, reading, reads, registered_keys, try_out, upkeep,
+};
 pub use self::store::Store;
 pub use self::writer::SqliteLedger;

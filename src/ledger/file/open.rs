@@ -23,6 +23,7 @@ use crate::ledger::entry::{Entry, days_since_epoch};
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::{Command, OpenHold};
 use crate::ledger::journal::{self, Found};
+use crate::ledger::keys::{KeyRegister, RegisteredKey};
 use crate::ledger::opening::{LookBack, Opening, Total};
 use crate::ledger::reading::{Reading, Span, Upkeep};
 use crate::ledger::reads::Reads;
@@ -118,6 +119,22 @@ pub fn answers(settings: &Settings) -> Arc<dyn Answers> {
 /// In words for the operator.
 pub fn upkeep(settings: &Settings) -> Result<Box<dyn Upkeep>, LedgerError> {
     Ok(Box::new(Store::open_existing(&settings.path, settings.durability)?))
+}
+
+/// Opens a ledger for what is done to caller keys, also beside a gateway.
+///
+/// # Errors
+/// In words for the operator.
+pub fn keys(settings: &Settings) -> Result<Box<dyn KeyRegister>, LedgerError> {
+    Ok(Box::new(Store::open_existing(&settings.path, settings.durability)?))
+}
+
+/// The caller keys that a ledger has a say on, as far as they are merged; nothing is written for that.
+///
+/// # Errors
+/// In words for the operator.
+pub fn registered_keys(settings: &Settings) -> Result<Vec<RegisteredKey>, LedgerError> {
+    Reader::open(&settings.path)?.keys()
 }
 
 /// Writes a copy of the whole ledger, as it is at this moment, to a file that is not there yet, and holds it against

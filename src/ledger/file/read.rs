@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use super::columns::{BASIS, basis, count, credits};
 use super::failure::failure;
+use super::keys;
 use super::recent;
 use super::store::{Kind, VERSION, kind, progress};
 use crate::credits::Credits;
@@ -17,6 +18,7 @@ use crate::ledger::entry::{day_of, days_since_epoch};
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::Booked;
 use crate::ledger::journal::Progress;
+use crate::ledger::keys::{CallerUse, RegisteredKey};
 use crate::ledger::reading::{
     Adjusted, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
 };
@@ -302,6 +304,14 @@ impl Reading for Reader {
         Ok(grants)
     }
 
+    fn keys(&self) -> Result<Vec<RegisteredKey>, LedgerError> {
+        self.ask(keys::all)
+    }
+
+    fn uses(&self, since: Date) -> Result<Vec<CallerUse>, LedgerError> {
+        self.ask(|connection| keys::uses(connection, since))
+    }
+
     fn version(&self) -> Result<i64, LedgerError> {
         let version = self.connection.query_row("PRAGMA data_version", [], |row| row.get(0));
         version.map_err(|error| failure(&self.path, &error))
@@ -309,7 +319,7 @@ impl Reading for Reader {
 
     fn verify(&self) -> Result<Vec<String>, LedgerError> {
         // Each query yields a sentence per violation.
-        const CHECKS: [&str; 6] = [
+        const CHECKS: [&str; 7] = [
             "SELECT 'SQLite finds the file damaged: ' || integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
             "SELECT 'number ' || seq || ' stands at ' || count(*) || ' entries' FROM entries
              WHERE seq IS NOT NULL GROUP BY seq HAVING count(*) > 1",
@@ -330,6 +340,8 @@ impl Reading for Reader {
                ON e.day = s.day AND e.team = s.team AND e.key_id = s.key_id
              WHERE coalesce(s.amount, 0) <> coalesce(e.amount, 0)
                AND coalesce(s.day, e.day) >= coalesce((SELECT max(before) FROM pruned), '')",
+            "SELECT 'caller key ' || id || ' stands in the ledger, and no event says how' FROM caller_keys
+             WHERE NOT EXISTS (SELECT 1 FROM key_events WHERE key_id = id)",
         ];
         self.ask(|connection| {
             let mut wrong = Vec::new();

@@ -1,0 +1,273 @@
+//! Caller keys while the gateway runs: the rules of making, replacing and revoking them, the same for the command line, the
+//! operators' API and teams themselves; and how a change comes in force.
+
+pub mod watch;
+mod listed;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+pub use self::listed::{Listed, State, all, told};
+use crate::config::{Config, values::DurationText};
+use crate::key::{NewKey, digest_from_hex, is_key_id};
+use crate::ledger::{Hand, KeyRegister, LedgerError, Registered, RegisteredKey};
+
+/// Keys that the ledger keeps alive at the same time.
+const MOST: usize = 10_000;
+/// How long a key may go on beside its successor at most.
+const LONGEST_OVERLAP: Duration = Duration::from_hours(30 * 24);
+/// How long a successor works of a key that has an end, where nobody knows for how long that was made.
+const USUAL_LIFETIME: Duration = Duration::from_hours(90 * 24);
+
+const ID: &str = "is 8 to 32 of a-z and 0-9, the part of the key behind `mvgw_`";
+
+/// A moment as a register keeps it: to the microsecond.
+fn kept(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
+/// What is wanted of a new key.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Its id and digest, where it was made where it is needed; without, it is made here, and shown once.
+    pub made: Option<(String, String)>,
+    /// When it is to stop working.
+    pub expires: Option<Timestamp>,
+}
+
+/// A key that is registered.
+#[derive(Debug)]
+pub struct Made {
+    /// As it is registered.
+    pub key: RegisteredKey,
+    /// The whole key, where it was made here: the only moment that its text exists.
+    pub text: Option<Zeroizing<String>>,
+    /// Whether it was not there before.
+    pub is_new: bool,
+}
+
+/// Why nothing was done to a key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// There is none of that id.
+    #[error("there is no key {0:?}")]
+    Unknown(String),
+    /// There is no such team.
+    #[error("there is no team {0:?} in the configuration")]
+    NoTeam(String),
+    /// Something of what is wanted cannot be.
+    #[error("`{0}` {1}")]
+    Wrong(&'static str, String),
+    /// The id is another key's.
+    #[error(
+        "the id {0:?} is that of another key, member or operator, or of one that was revoked; make another key"
+    )]
+    Taken(String),
+    /// The key works no longer.
+    #[error("key {0} has expired or was revoked, and cannot be replaced; register a new one")]
+    Gone(String),
+    /// It has been replaced, and both work yet.
+    #[error(
+        "key {0} and another of its line both work yet, and a third would be too many: revoke one of them first"
+    )]
+    TooMany(String),
+    /// There are too many in all.
+    #[error("there are {MOST} keys that work; revoke some")]
+    Full,
+    /// The ledger cannot be read or written.
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+    /// The system has no randomness to give.
+    #[error("no key could be made: {0}")]
+    System(#[from] getrandom::Error),
+}
+
+/// Whoever changes keys: by the rules of a configuration, in a register.
+#[derive(Debug)]
+pub struct Keyring<'c> {
+    config: &'c Config,
+    register: Box<dyn KeyRegister>,
+    hand: Hand<'c>,
+}
+
+impl<'c> Keyring<'c> {
+    /// Changes keys on somebody's behalf.
+    #[must_use]
+    pub fn new(config: &'c Config, register: Box<dyn KeyRegister>, hand: Hand<'c>) -> Self {
+        Self { config, register, hand: Hand { at: kept(hand.at), ..hand } }
+    }
+
+    /// All keys, of the configuration and of the ledger, the latter's word first.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn list(&self) -> Result<Vec<Listed>, KeyError> {
+        let (_, registered) = self.register.keys()?;
+        Ok(listed::all(self.config, &registered, self.hand.at))
+    }
+
+    /// Registers a key of a team.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn add(&mut self, team: &str, wanted: &Wanted) -> Result<Made, KeyError> {
+        self.has_team(team)?;
+        let expires = self.end(wanted.expires)?;
+        self.has_room()?;
+        let (key, text) = self.make(team, wanted, expires)?;
+        // Asked for again, its end is reckoned from now, and was from then.
+        if let Ok(known) = self.find(&key.id)
+            && (&known.digest, &known.team, known.revoked) == (&key.digest, &key.team, None)
+        {
+            if wanted.expires.is_some_and(|at| known.expires != Some(kept(at))) {
+                let reason = "cannot be changed of a key that is registered: replace it".into();
+                return Err(KeyError::Wrong("expires", reason));
+            }
+            return Ok(Made { key: known, text: None, is_new: false });
+        }
+        match self.register.add(&key, self.hand)? {
+            Registered::New => Ok(Made { key, text, is_new: true }),
+            Registered::Known => Ok(Made { key, text, is_new: false }),
+            Registered::Taken | Registered::Gone | Registered::TooMany => Err(KeyError::Taken(key.id)),
+        }
+    }
+
+    /// Registers a key in place of another, which goes on for a while. Returns the new one, and when the old one ends.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn replace(
+        &mut self,
+        id: &str,
+        wanted: &Wanted,
+        overlap: Option<Duration>,
+    ) -> Result<(Made, Option<Timestamp>), KeyError> {
+        let overlap = overlap.unwrap_or(self.config.keys.overlap);
+        if overlap > LONGEST_OVERLAP {
+            let reason = format!("is {} at most", DurationText(LONGEST_OVERLAP));
+            return Err(KeyError::Wrong("overlap", reason));
+        }
+        let old = self.find(id)?;
+        self.has_team(&old.team)?;
+        let expires = match wanted.expires {
+            None => self.policy(&old)?,
+            given => self.end(given)?,
+        };
+        let (new, text) = self.make(&old.team, wanted, expires)?;
+        let ends = self
+            .hand
+            .at
+            .checked_add(overlap)
+            .map_err(|_| KeyError::Wrong("overlap", "is beyond the calendar".into()))?;
+        let is_new = match self.register.replace(&old, &new, ends, self.hand)? {
+            Registered::New => true,
+            Registered::Known => false,
+            Registered::Taken => return Err(KeyError::Taken(new.id)),
+            Registered::Gone => return Err(KeyError::Gone(old.id)),
+            Registered::TooMany => return Err(KeyError::TooMany(old.id)),
+        };
+        // As they stand by now: done twice, it was done the first time.
+        Ok((Made { key: self.find(&new.id)?, text, is_new }, self.find(id)?.expires))
+    }
+
+    /// Revokes a key, for good. `false` if it was revoked before.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn revoke(&mut self, id: &str, why: &str) -> Result<(RegisteredKey, bool), KeyError> {
+        let old = self.find(id)?;
+        let done = self.register.revoke(&old, why, self.hand)?;
+        Ok((self.find(id)?, done))
+    }
+
+    /// How a key stands.
+    ///
+    /// # Errors
+    /// That there is none of that id, or that the ledger cannot be read.
+    pub fn find(&self, id: &str) -> Result<RegisteredKey, KeyError> {
+        if !is_key_id(id) {
+            // Not quoted: somebody may have sent the key itself.
+            return Err(KeyError::Wrong("id", ID.into()));
+        }
+        let (_, registered) = self.register.keys()?;
+        listed::find(self.config, registered, id).ok_or_else(|| KeyError::Unknown(id.to_owned()))
+    }
+
+    fn make(
+        &self,
+        team: &str,
+        wanted: &Wanted,
+        expires: Option<Timestamp>,
+    ) -> Result<(RegisteredKey, Option<Zeroizing<String>>), KeyError> {
+        let (id, digest, text) = if let Some((id, sha256)) = &wanted.made {
+            if !is_key_id(id) {
+                return Err(KeyError::Wrong("id", ID.into()));
+            }
+            // Not quoted: somebody may have sent the key itself.
+            let digest = digest_from_hex(sha256).ok_or_else(|| {
+                KeyError::Wrong("sha256", "is 64 hexadecimal digits: the SHA-256 of the whole key".into())
+            })?;
+            (id.clone(), digest, None)
+        } else {
+            let NewKey { text, id, .. } = NewKey::generate()?;
+            let digest = Sha256::digest(text.as_bytes()).into();
+            (id, digest, Some(text))
+        };
+        // The ledger knows its own; the configuration's are looked for here.
+        let in_file = self.config.teams.iter().any(|team| {
+            team.keys.iter().any(|key| key.id == id) || team.members.iter().any(|member| member.id == id)
+        });
+        if in_file || self.config.admin.operators.iter().any(|operator| operator.id == id) {
+            return Err(KeyError::Taken(id));
+        }
+        let (lineage, added) = (id.clone(), self.hand.at);
+        Ok((
+            RegisteredKey { id, team: team.to_owned(), digest, lineage, added, expires, revoked: None },
+            text,
+        ))
+    }
+
+    fn has_team(&self, name: &str) -> Result<(), KeyError> {
+        let is_there = self.config.teams.iter().any(|team| team.name == name);
+        is_there.then_some(()).ok_or_else(|| KeyError::NoTeam(name.to_owned()))
+    }
+
+    fn has_room(&self) -> Result<(), KeyError> {
+        let alive = self.register.keys()?.1.iter().filter(|key| key.is_alive(self.hand.at)).count();
+        if alive < MOST { Ok(()) } else { Err(KeyError::Full) }
+    }
+
+    /// When a key ends that is to end then, or need not end at all.
+    fn end(&self, wanted: Option<Timestamp>) -> Result<Option<Timestamp>, KeyError> {
+        let last = self
+            .config
+            .keys
+            .max_lifetime
+            .map(|lifetime| self.hand.at.saturating_add(lifetime).unwrap_or(Timestamp::MAX));
+        match (wanted, last) {
+            (Some(at), _) if at <= self.hand.at => {
+                Err(KeyError::Wrong("expires", "is a time to come".into()))
+            }
+            (Some(at), Some(last)) if at > last => {
+                Err(KeyError::Wrong("expires", format!("is {last:.0} at most, by `keys.max_lifetime`")))
+            }
+            (wanted, last) => Ok(wanted.or(last).map(kept)),
+        }
+    }
+
+    /// When the successor of a key ends that says nothing of it: it works for as long as that was made for.
+    fn policy(&self, old: &RegisteredKey) -> Result<Option<Timestamp>, KeyError> {
+        let Some(expires) = old.expires else { return self.end(None) };
+        let made_for = if old.added == Timestamp::UNIX_EPOCH {
+            SignedDuration::try_from(USUAL_LIFETIME).unwrap_or(SignedDuration::MAX)
+        } else {
+            expires.duration_since(old.added)
+        };
+        let bound = self.config.keys.max_lifetime.and_then(|bound| SignedDuration::try_from(bound).ok());
+        let lifetime = bound.map_or(made_for, |bound| made_for.min(bound));
+        self.end(Some(self.hand.at.saturating_add(lifetime).unwrap_or(Timestamp::MAX)))
+    }
+}

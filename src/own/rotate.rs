@@ -1,0 +1,82 @@
+//! `POST /gateway/v1/keys/rotate`: a team replaces the key that it calls with, where its operators allow that.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::config::values::DurationText;
+use crate::keyring::watch::refresh;
+use crate::keyring::{KeyError, Keyring, Made, Wanted, told};
+use crate::ledger::{Hand, file};
+use crate::live::Live;
+use crate::live::directory::Caller;
+use crate::refuse::Refusal;
+
+/// What may stand in the body; all of it may be left out.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Asked {
+    id: Option<String>,
+    sha256: Option<String>,
+    overlap: Option<DurationText>,
+}
+
+/// Registers a successor of the caller's own key, and puts it in force here at once.
+pub(super) async fn rotate(
+    live: &Arc<Live>,
+    clock: Clock,
+    caller: &Caller,
+    body: &[u8],
+) -> Result<(StatusCode, Value), Refusal> {
+    let team = &caller.team;
+    if !team.self_service_keys {
+        return Err(Refusal::KeysNotSelfService { team: team.name.to_string() });
+    }
+    let id = caller.who.key_id.to_string();
+    if !live.current().directory.has_key(&id) {
+        let reason = "you have shown a token or a certificate, which its issuer replaces";
+        return Err(Refusal::KeyNotReplaced { reason: reason.into() });
+    }
+    let Asked { id: new, sha256, overlap } = if body.is_empty() {
+        Asked::default()
+    } else {
+        // Nothing of it is quoted: it may hold a key.
+        serde_json::from_slice(body).map_err(|error| {
+            let place = format!("column {} of line {}", error.column(), error.line());
+            Refusal::InvalidJson { detail: format!("at {place}; it may have `id`, `sha256` and `overlap`") }
+        })?
+    };
+    let made = match (new, sha256) {
+        (None, None) => None,
+        (Some(id), Some(sha256)) => Some((id, sha256)),
+        (None, _) => return Err(Refusal::MissingField { param: "id".into() }),
+        (_, None) => return Err(Refusal::MissingField { param: "sha256".into() }),
+    };
+    let live = Arc::clone(live);
+    let done = tokio::task::spawn_blocking(move || {
+        let snapshot = live.current();
+        let config = &snapshot.config;
+        let by = format!("key {id}");
+        let hand = Hand { by: &by, at: clock.wall() };
+        let mut keyring = Keyring::new(config, file::keys(&config.ledger)?, hand);
+        let wanted = Wanted { made, expires: None };
+        let (made, ends) = keyring.replace(&id, &wanted, overlap.map(|overlap| overlap.0))?;
+        refresh(&live, &*file::keys(&config.ledger)?, clock, None)?;
+        let Made { key, text, is_new } = &made;
+        let mut content = told(key, text.as_ref().map(|text| text.as_str()));
+        content["replaces"] = json!({ "id": id, "expires": ends });
+        Ok((if *is_new { StatusCode::CREATED } else { StatusCode::OK }, content))
+    });
+    let done = done.await.unwrap_or_else(|panic| Err(KeyError::Ledger(std::io::Error::other(panic).into())));
+    done.map_err(|error| match error {
+        KeyError::Wrong(param, reason) => Refusal::InvalidField { param: param.into(), reason },
+        KeyError::Ledger(_) | KeyError::System(_) => {
+            tracing::warn!(%error, "cannot replace a caller key");
+            Refusal::LedgerUnavailable
+        }
+        error => Refusal::KeyNotReplaced { reason: error.to_string() },
+    })
+}
