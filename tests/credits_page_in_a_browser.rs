@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::browser::Page;
 use crate::support::chat_body;
 use crate::support::http::chat;
+use crate::support::issuer::{ISSUER, TestIssuer};
 use crate::support::process::{Pair, PairSetup, binary};
 
 const TOKEN: &str = "plainly-fake-admin-token-0123456789";
@@ -156,6 +157,74 @@ async fn it_is_readable_narrow_and_wide_light_and_dark_and_without_a_mouse() {
     assert_eq!((&keyboard["missed"], &keyboard["unseen"]), (&json!([]), &json!([])), "{keyboard}");
     assert!(keyboard["reached"].as_array().unwrap().len() > 10, "{keyboard}");
     page.stayed_clean(pair.admin, &[]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_replaced_and_revoked_on_it_and_shown_once() {
+    const KEYS_TOKEN: &str = "plainly-fake-keys-token-0123456789";
+    let folder = tempfile::tempdir().unwrap();
+    let [token, set] = ["token", "set"].map(|name| folder.path().join(name));
+    std::fs::write(&token, KEYS_TOKEN).unwrap();
+    std::fs::write(&set, TestIssuer::new("a").key_set()).unwrap();
+    let pair = pair(&format!("keys_token = {{ file = '{}' }}\n", token.display()));
+    let mut page = Page::open(pair.admin);
+    let id = pair.key.split('_').nth(1).unwrap().to_owned();
+    let row = format!("callers/rows/{id}");
+    page.shows(
+        &json!({ format!("{row}/used"): "never, as far as is known", format!("{row}/team"): "growth" }),
+    );
+    // A member comes by a reload, and stands beside the keys.
+    let text = std::fs::read_to_string(pair.config_path()).unwrap();
+    let member = format!(
+        "members = [{{ id = \"growth-ci\", identity = \"build\", claims = {{ sub = \"a\" }} }}]\n\
+         [[identity]]\nname = \"build\"\njwt = {{ issuer = \"{ISSUER}\", audience = [\"mavera-gateway\"], jwks_file = '{}' }}\n",
+        set.display()
+    );
+    std::fs::write(pair.config_path(), text + &member).unwrap();
+    pair.gateway.wait_for_message("configuration reloaded");
+    talk(&pair, &[(false, "")]).await;
+    let shown = page.shows(&json!({
+        format!("{row}/spent"): "1", format!("{row}/used"): { "matches": "[0-9]:[0-9]" },
+        "callers/rows/growth-ci/way": { "matches": "by build\\s+sub=a" },
+    }));
+    assert_eq!(shown["callers"]["rows"][&id]["buttons"], json!(["Replace", "Revoke"]));
+    assert_eq!(shown["callers"]["rows"]["growth-ci"]["buttons"], json!([]));
+
+    page.presses(&format!("Replace key {id}"));
+    let shown = page.shows(&json!({ "key/title": format!("Replace key {id}?") }));
+    assert!(shown["key"]["text"].as_str().unwrap().contains("shown once"));
+    assert_eq!(page.does("audit", json!({})), json!([]));
+    page.does("screenshot", json!({ "name": "keys-replace", "full": false }));
+    page.does("change", json!({ "token": TOKEN }));
+    page.shows(&json!({ "key/problem": { "matches": "not this gateway’s keys token|not this gateway's keys token" } }));
+    page.does("change", json!({ "token": KEYS_TOKEN, "detail": "1h" }));
+    let shown = page.shows(&json!({ "key/made": { "matches": "^mvgw_" } }));
+    let made = shown["key"]["made"].as_str().unwrap().to_owned();
+    page.does("screenshot", json!({ "name": "keys-made", "full": false }));
+    let next = made.split('_').nth(1).unwrap().to_owned();
+    for key in [&made, &pair.key] {
+        assert_eq!(chat(pair.address, key, chat_body(false, "")).await.unwrap().status, 200);
+    }
+    page.presses("It is passed on");
+    // Nowhere in the document is it any more.
+    let shown =
+        page.shows(&json!({ "key/made": null, format!("callers/rows/{next}/way"): "key, of the ledger" }));
+    assert!(!shown.to_string().contains(&made[14..]));
+
+    page.presses(&format!("Revoke key {id}"));
+    page.shows(&json!({ "key/title": format!("Revoke key {id}?") }));
+    page.does("change", json!({ "token": KEYS_TOKEN, "detail": "laptop lost" }));
+    let shown = page.shows(&json!({ "key/title": null, format!("{row}/state"): "revoked" }));
+    assert_eq!(shown["callers"]["rows"][&id]["buttons"], json!([]));
+    assert_eq!(chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status, 401);
+    page.does("screenshot", json!({ "name": "keys" }));
+    let narrow = page.does("overflow", json!({ "width": 320, "height": 800 }));
+    assert_eq!(narrow["overflows"], false, "{narrow}");
+    page.stayed_clean(pair.admin, &["status of 401"]);
+    let events =
+        binary().args(["key", "list", "--events", "--config"]).arg(pair.config_path()).output().unwrap();
+    let events = String::from_utf8(events.stdout).unwrap();
+    assert!(events.contains("revoked: laptop lost (keys token)"), "{events}");
 }
 
 #[test]

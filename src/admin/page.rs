@@ -14,7 +14,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content of every file.
-const ASSETS: [(&str, &str, &str); 16] = [
+const ASSETS: [(&str, &str, &str); 17] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/page.css", CSS, include_str!("page/page.css")),
     ("/page.js", SCRIPT, include_str!("page/page.js")),
@@ -22,6 +22,7 @@ const ASSETS: [(&str, &str, &str); 16] = [
     ("/chart.js", SCRIPT, include_str!("page/chart.js")),
     ("/requests.js", SCRIPT, include_str!("page/requests.js")),
     ("/refusals.js", SCRIPT, include_str!("page/refusals.js")),
+    ("/callers.js", SCRIPT, include_str!("page/callers.js")),
     ("/jobs.js", SCRIPT, include_str!("page/jobs.js")),
     ("/bar.js", SCRIPT, include_str!("page/bar.js")),
     ("/feed.js", SCRIPT, include_str!("page/feed.js")),

@@ -17,6 +17,8 @@ pub enum State {
     Valid,
     /// It works, and will not within two weeks.
     Expiring,
+    /// It works until its end, beside the one that has taken its place.
+    Replaced,
     /// It has come to its end.
     Expired,
     /// It was revoked.
@@ -32,6 +34,7 @@ impl State {
         match self {
             Self::Valid => "valid",
             Self::Expiring => "expiring",
+            Self::Replaced => "replaced",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Orphaned => "orphaned",
@@ -95,18 +98,29 @@ pub fn all(config: &Config, registered: &[RegisteredKey], now: Timestamp) -> Vec
         .iter()
         .map(|key| (key.clone(), "ledger"))
         .chain(only_in_file)
-        .map(|(key, source)| listed(config, key, source, now))
+        .map(|(key, source)| {
+            let successor = registered
+                .iter()
+                .any(|other| other.lineage == key.lineage && other.added > key.added && other.is_alive(now));
+            listed(config, key, (source, successor), now)
+        })
         .collect();
     let place = |team: &str| config.teams.iter().position(|known| known.name == team).unwrap_or(usize::MAX);
     all.sort_by(|a, b| (place(&a.team), &a.team, &a.id).cmp(&(place(&b.team), &b.team, &b.id)));
     all
 }
 
-fn listed(config: &Config, key: RegisteredKey, source: &'static str, now: Timestamp) -> Listed {
+fn listed(
+    config: &Config,
+    key: RegisteredKey,
+    (source, has_successor): (&'static str, bool),
+    now: Timestamp,
+) -> Listed {
     let state = match Expiry::of(key.expires, now) {
         _ if key.revoked.is_some() => State::Revoked,
         _ if !config.teams.iter().any(|team| team.name == key.team) => State::Orphaned,
         Some(Expiry::Past) => State::Expired,
+        Some(Expiry::Soon) if has_successor => State::Replaced,
         Some(Expiry::Soon) => State::Expiring,
         None => State::Valid,
     };

@@ -118,6 +118,14 @@ const commands = {
     await page.getByRole("button", { name: "Show the figures" }).click();
   },
 
+  // { detail, token }: answers the question about a key, and confirms it.
+  async change({ detail, token }) {
+    const form = page.locator("#key-change form");
+    if (detail !== undefined) await form.locator("[name=detail]").fill(detail);
+    await form.locator("[name=token]").fill(token);
+    await form.locator("[name=confirm]").click();
+  },
+
   // { name }: presses the button, link or summary of that name.
   async press({ name }) {
     const exact = { name, exact: true };

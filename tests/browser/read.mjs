@@ -115,6 +115,22 @@ export function read() {
         response_id: cell("response_id", row),
       })),
     },
+    callers: {
+      ...fields("callers", ["summary", "none", "note", "problem"]),
+      rows: Object.fromEntries(
+        rows("table.callers").map((row) => [
+          row.dataset.caller,
+          {
+            ...Object.fromEntries(
+              ["team", "state", "way", "used", "until", "spent"].map((name) => [name, cell(name, row)]),
+            ),
+            buttons: [...row.querySelectorAll("button")].map(text),
+          },
+        ]),
+      ),
+    },
+    // The question whether something is to be done to a key.
+    key: fields("key", ["title", "text", "label", "problem", "made"]),
     refusals: Object.fromEntries(
       rows("table.refused").map((row) => [
         row.dataset.code,

@@ -6,6 +6,7 @@ import { counted, showTime, span, zone } from "./format.js";
 import { renderOverview, renderUpstreamAge } from "./overview.js";
 import { renderSpend } from "./chart.js";
 import { address, isFirstPage, offerTeams, renderRequests, wireRequests } from "./requests.js";
+import { renderCallers, wireCallers } from "./callers.js";
 import { upstreamMeans } from "./words.js";
 
 const OLD = 10; // seconds without news after which figures are not called current
@@ -50,7 +51,7 @@ const overviewFeed = new Feed({
     say(field("version"), fetched.version);
     sayState();
     // The others wait for this one: what keeps it from being answered keeps them too.
-    for (const feed of [spendFeed, requestsFeed]) if (!feed.wanted) feed.start();
+    for (const feed of [spendFeed, requestsFeed, callersFeed]) if (!feed.wanted) feed.start();
   },
   failed: fail,
 });
@@ -88,21 +89,31 @@ const requestsFeed = new Feed({
   failed: failPart("requests"),
 });
 
+const callersFeed = new Feed({
+  every: 10_000,
+  address: () => "credits/callers",
+  arrived(fetched) {
+    partArrived("callers");
+    renderCallers(fetched, overview.time_zone);
+  },
+  failed: failPart("callers"),
+});
+
+wireCallers(() => callersFeed.start());
+
 function fail(why) {
   problem = why;
   if (why.kind.startsWith("token_")) return ask(why);
   // One asker is enough to learn that the gateway is back, and the banner says it once.
-  spendFeed.stop();
-  requestsFeed.stop();
-  partArrived("spend");
-  partArrived("requests");
+  for (const part of ["spend", "requests", "callers"]) partArrived(part);
+  for (const feed of [spendFeed, requestsFeed, callersFeed]) feed.stop();
   hide(loading, true);
   sayState();
 }
 
 // Asks for a token, and asks the gateway nothing until there is one.
 function ask(why) {
-  for (const feed of [overviewFeed, spendFeed, requestsFeed]) feed.stop();
+  for (const feed of [overviewFeed, spendFeed, requestsFeed, callersFeed]) feed.stop();
   token.forget();
   overview = null;
   problem = why;
