@@ -7,14 +7,14 @@ use prometheus::{Gauge, GaugeVec, IntGauge};
 
 use crate::books::jobs::OfRoute;
 use crate::books::open::Books;
-use crate::config::Expiry;
+use crate::config::Config;
 use crate::credits::budget::{Budgets, Standing, Whose};
 use crate::desk::State;
 use crate::forward::drain::Drain;
 use crate::gateway::Gateway;
+use crate::keyring::{self, State as KeyState};
 use crate::ledger::RegisteredKey;
 use crate::live::Live;
-use crate::live::directory::Directory;
 use crate::metrics::{Metrics, seconds};
 use crate::record::Recorder;
 use crate::route::Route;
@@ -98,7 +98,7 @@ impl Board {
             .teams()
             .iter()
             .map(|team| (&*team.name, Whose::Team(Arc::clone(&team.name)), team.budget));
-        gauges.keys(&snapshot.directory, &self.live.keys().1, self.now());
+        gauges.keys(&snapshot.config, &self.live.keys().1, self.now());
         let now = self.now();
         for issuer in snapshot.identities.issuers() {
             if let Some(age) = issuer.age(now) {
@@ -135,16 +135,18 @@ fn counted(number: usize) -> f64 {
 
 impl Gauges {
     /// How the keys stand that open the gateway, or did, and how many of each team the ledger keeps.
-    fn keys(&self, directory: &Directory, registered: &[RegisteredKey], now: Timestamp) {
-        let stand: Vec<_> = directory.keys().map(|key| Expiry::of(key.expires, now)).collect();
-        for (state, of) in
-            [("expired", Some(Expiry::Past)), ("expiring", Some(Expiry::Soon)), ("valid", None)]
-        {
-            let count = stand.iter().filter(|stand| **stand == of).count();
+    fn keys(&self, config: &Config, registered: &[RegisteredKey], now: Timestamp) {
+        let all = keyring::all(config, registered, now);
+        for (state, of) in [
+            ("expired", &[KeyState::Expired] as &[_]),
+            ("expiring", &[KeyState::Expiring]),
+            ("valid", &[KeyState::Valid, KeyState::Replaced]),
+        ] {
+            let count = all.iter().filter(|key| of.contains(&key.state)).count();
             self.caller_keys.with_label_values(&[state]).set(counted(count));
         }
-        for team in directory.teams() {
-            let ours = registered.iter().filter(|key| *key.team == *team.name && key.is_alive(now));
+        for team in &config.teams {
+            let ours = registered.iter().filter(|key| key.team == team.name && key.is_alive(now));
             self.managed_keys.with_label_values(&[&team.name]).set(counted(ours.count()));
         }
     }

@@ -139,15 +139,6 @@ impl Caller {
     }
 }
 
-/// A key that is in force, or has expired.
-#[derive(Clone, Copy, Debug)]
-pub struct KeyInForce<'d> {
-    /// Whose.
-    pub caller: &'d Caller,
-    /// When it stops working.
-    pub expires: Option<Timestamp>,
-}
-
 /// The earlier of two ends, of which there may be none.
 fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
     one.into_iter().chain(other).min()
@@ -248,11 +239,6 @@ impl Directory {
     ) {
         let caller = Caller::new(team, id, budget, config, previous);
         self.keys.insert(id.into(), Entry { digest, expires, caller });
-    }
-
-    /// Every key that opens the gateway, or did until it expired.
-    pub fn keys(&self) -> impl Iterator<Item = KeyInForce<'_>> {
-        self.keys.values().map(|Entry { expires, caller, .. }| KeyInForce { caller, expires: *expires })
     }
 
     /// Whether that is the id of a key, and not of a member.

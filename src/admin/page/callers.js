@@ -12,6 +12,7 @@ const made = document.getElementById("key-made");
 const STATES = {
   valid: ["", ["Replace", "Revoke"]],
   expiring: ["warn", ["Replace", "Revoke"]],
+  replaced: ["", ["Revoke"]],
   expired: ["bad", []],
   revoked: ["bad", []],
   orphaned: ["warn", ["Revoke"]],
