@@ -26,13 +26,13 @@ impl Peer {
         Self { address, caller, certificate, text: address.to_string().into() }
     }
 
-    /// The same, for one call of somebody else's.
+    /// The same, for one call of somebody else's, whose certificate was shown to the proxy that speaks for it, if to anybody.
     #[must_use]
     pub fn calling_for(self: &Arc<Self>, caller: IpAddr) -> Arc<Self> {
         if caller == self.caller {
             return Arc::clone(self);
         }
-        Arc::new(Self { caller, ..Self::clone(self) })
+        Arc::new(Self { caller, certificate: None, ..Self::clone(self) })
     }
 
     /// The address it connects from, as it is logged.

@@ -212,7 +212,10 @@ fn nobody_changes_keys_without_a_token_for_that_or_an_operators() {
     assert_eq!(ask(TOKEN, &["-H", "sec-fetch-site: same-origin"]).0, 200);
     #[expect(clippy::disallowed_methods, reason = "a real token for a real process")]
     let now = jiff::Timestamp::now();
-    assert_eq!(ask(&issuer.token(now, &json!({"environment": "staging"})), &[]).0, 401);
+    assert_eq!(
+        ask(&issuer.token(now, &json!({"environment": "staging"})), &[]),
+        (403, "identity_not_allowed".into())
+    );
     assert_eq!(ask(&TestIssuer::new("a").token(now, &json!({"environment": "production"})), &[]).0, 401);
     let operator = issuer.token(now, &json!({"environment": "production"}));
     assert_eq!(ask(&operator, &[]).0, 200);
@@ -360,4 +363,113 @@ fn a_key_that_is_revoked_under_load_is_accepted_no_second_longer_and_a_rotation_
         sample(&metrics, &format!("mavera_gateway_key_revocation_seconds_bucket{{le=\"{bound}\"}}"))
     };
     assert_eq!((within("1"), within("+Inf")), (20.0, 20.0), "{metrics}");
+}
+
+#[test]
+fn a_line_that_is_taken_out_ends_its_key_also_where_that_was_replaced() {
+    let pair = pair("");
+    assert_eq!(command(&pair.config_path(), &["rotate", id_of(&pair.key), "--overlap", "30d"]).0, 0);
+    assert_eq!(chat(&pair, &pair.key), 200);
+    let text = std::fs::read_to_string(pair.config_path()).unwrap();
+    let line = text.lines().find(|line| line.starts_with("keys = ")).unwrap();
+    std::fs::write(pair.config_path(), text.replace(line, "keys = []")).unwrap();
+    pair.gateway.wait_for_message("configuration reloaded");
+    assert_eq!(chat(&pair, &pair.key), 401);
+}
+
+#[test]
+fn a_key_with_a_budget_of_its_own_is_not_replaced_by_one_without() {
+    let mut pair = Pair::start(&PairSetup::default());
+    pair.stop();
+    let text = std::fs::read_to_string(pair.config_path()).unwrap();
+    let with = text.replacen(
+        "\" }]\n",
+        "\", budget = { credits = 9, period = \"day\" } }]\nself_service_keys = true\n",
+        1,
+    );
+    std::fs::write(pair.config_path(), with).unwrap();
+    pair.start_again();
+    let (status, told) = ask(&pair.url("/gateway/v1/keys/rotate"), "POST", &pair.key, None, &[]);
+    assert_eq!((status, told["error"]["code"].as_str()), (409, Some("key_not_replaced")), "{told}");
+    let (code, said) = command(&pair.config_path(), &["rotate", id_of(&pair.key)]);
+    assert!(code == 64 && said.contains("a budget of its own"), "{said}");
+}
+
+#[test]
+fn a_new_key_works_for_as_long_as_it_may_and_its_successor_for_as_long_as_it_was_made_for() {
+    let pair = Pair::start(&PairSetup {
+        team: "[keys]\nmax_lifetime = \"10d\"\noverlap = \"0s\"\n",
+        ..PairSetup::default()
+    });
+    let config = pair.config_path();
+    let days_left = |key: &str| {
+        let (_, listed) = command(&config, &["list"]);
+        let line = listed.lines().find(|line| line.starts_with(key)).unwrap();
+        let until: jiff::Timestamp = line.split_whitespace().last().unwrap().parse().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a real process has real time")]
+        let left = until.duration_since(jiff::Timestamp::now()).as_hours();
+        (left + 12) / 24
+    };
+    let made = |arguments: &[&str]| {
+        let (code, said) = command(&config, arguments);
+        assert_eq!(code, 0, "{said}");
+        id_of(said.lines().next().unwrap()).to_owned()
+    };
+    assert_eq!(days_left(&made(&["add", "--team", "growth"])), 10);
+    let short = made(&["add", "--team", "growth", "--expires", "4d"]);
+    let next = made(&["rotate", &short, "--overlap", "1h"]);
+    assert_eq!((days_left(&short), days_left(&next)), (0, 4));
+    // Of one that was cut short by its replacement, for as long as it was made for at first.
+    assert_eq!(command(&config, &["revoke", &next]).0, 0);
+    assert_eq!(days_left(&made(&["rotate", &short])), 4);
+    let (code, said) = command(&config, &["add", "--team", "growth", "--expires", "11d"]);
+    assert!(code == 64 && said.contains("keys.max_lifetime"), "{said}");
+    let (code, said) = command(&config, &["revoke", &next, "--why", "two\nlines"]);
+    assert!(code == 64 && said.contains("one line"), "{said}");
+    let (code, said) = command(&config, &["add", "--team", "mvgw_plainly_fake"]);
+    assert!(code == 64 && !said.contains("plainly"), "{said}");
+    // What `check` and `whoami` say goes by the ledger too.
+    let check = binary().arg("check").arg("--config").arg(&config).output().unwrap();
+    let said = String::from_utf8(check.stdout).unwrap();
+    assert!(said.contains(": `key rotate "), "{said}");
+    let token = pair.folder.path().join("token");
+    std::fs::write(&token, &pair.key).unwrap();
+    let whoami = || {
+        let output = binary()
+            .arg("whoami")
+            .arg("--config")
+            .arg(&config)
+            .arg("--token-file")
+            .arg(&token)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    assert_eq!(whoami(), (Some(0), format!("Key {} of team growth.\n", id_of(&pair.key))));
+    assert_eq!(command(&config, &["revoke", id_of(&pair.key)]).0, 0);
+    let (code, said) = whoami();
+    assert!(code == Some(1) && said.contains("Not valid"), "{said}");
+    let check = binary().arg("check").arg("--config").arg(&config).output().unwrap();
+    let said = String::from_utf8(check.stdout).unwrap();
+    assert!(said.contains("was revoked in the ledger, and is refused: take its line out"), "{said}");
+}
+
+#[test]
+fn the_same_key_registered_twice_at_once_is_one_key() {
+    let pair = pair("[keys]\nmax_lifetime = \"10d\"\n");
+    let made = NewKey::generate().unwrap();
+    let (url, body) = (
+        format!("http://{}/admin/v1/keys/{}", pair.admin, made.id),
+        json!({"team": "growth", "sha256": made.sha256}).to_string(),
+    );
+    let answers = std::thread::scope(|scope| {
+        let asking: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| ask(&url, "PUT", TOKEN, Some(&body), &[]))).collect();
+        asking.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 201).count(), 1, "{answers:?}");
+    assert!(
+        answers.iter().all(|(status, told)| matches!(status, 200 | 201) && *told == answers[0].1),
+        "{answers:?}"
+    );
 }

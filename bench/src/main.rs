@@ -18,6 +18,7 @@ mod proxies;
 mod report;
 mod schedule;
 mod statistics;
+mod token;
 mod upstream;
 
 use std::path::{Path, PathBuf};

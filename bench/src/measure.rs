@@ -50,6 +50,7 @@ impl Ground {
             upstream: if lane.tls { self.tls[index] } else { self.clear[index] },
             roots: lane.tls.then_some(self.roots.as_path()),
             callers: lane.callers,
+            token: lane.token,
         };
         Proxy::start(inside, kind, &site)
     }

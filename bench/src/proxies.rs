@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::process;
+use crate::{process, token};
 
 /// The organisation's key: the upstream takes any.
 const SECRET: &str = "mvra_live_bench_plainly_fake_00000000000";
@@ -57,6 +57,8 @@ pub struct Site<'a> {
     pub roots: Option<&'a Path>,
     /// Connections of callers at once.
     pub callers: u32,
+    /// Callers of the gateway show a token instead of a key.
+    pub token: bool,
 }
 
 /// Where callers call, and with which key.
@@ -193,9 +195,16 @@ fn gateway(site: &Site<'_>, listen: SocketAddr, kind: Kind) -> Result<(Command, 
         .output()
         .map_err(|error| format!("{}: {error}", site.gateway.display()))?;
     let made = String::from_utf8_lossy(&made.stdout).into_owned();
-    let key = made.lines().next().unwrap_or_default().to_owned();
+    let mut key = made.lines().next().unwrap_or_default().to_owned();
     let (_, table) = made.split_once("[[team]]").ok_or("`key new` printed no table")?;
-    let template = format!("{}\n[[team]]{table}", include_str!("../gateway.toml"));
+    let mut template = format!("{}\n[[team]]{table}", include_str!("../gateway.toml"));
+    if site.token {
+        let issuer = token::Issuer::new()?;
+        key = issuer.token()?;
+        let keys = site.folder.join("keys.json");
+        fs::write(&keys, issuer.keys()).map_err(|error| format!("{}: {error}", keys.display()))?;
+        template.push_str(token::TABLES);
+    }
     let path = configure(
         site,
         listen,

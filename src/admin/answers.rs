@@ -21,6 +21,8 @@ pub(super) enum Denied {
     NoOperator,
     /// What is shown lets nobody change keys.
     NotAnOperator,
+    /// The token that is shown is valid, and of no operator.
+    OfNobody,
     /// A page of another site asks.
     CrossSite,
     /// What is to be done to a key cannot be.
@@ -43,6 +45,7 @@ impl Denied {
             Self::KeysNotEnabled => "keys_not_enabled",
             Self::NoOperator => "keys_token_required",
             Self::NotAnOperator => "keys_token_invalid",
+            Self::OfNobody => "identity_not_allowed",
             Self::CrossSite => "cross_site",
             Self::Key { code, .. } => code,
         }
@@ -87,6 +90,11 @@ impl Denied {
                 StatusCode::UNAUTHORIZED,
                 "authentication_error",
                 "That is not this gateway's keys token, and no operator's. The token of the credits page is another one.",
+            ),
+            Self::OfNobody => (
+                StatusCode::FORBIDDEN,
+                "permission_error",
+                "Your token is valid, and no operator's: `admin.operators` says whose may change keys.",
             ),
             Self::CrossSite => {
                 (StatusCode::FORBIDDEN, "permission_error", "Keys are not changed by pages of other sites.")

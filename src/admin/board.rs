@@ -100,11 +100,9 @@ impl Board {
             .map(|team| (&*team.name, Whose::Team(Arc::clone(&team.name)), team.budget));
         gauges.keys(&snapshot.config, &self.live.keys().1, self.now());
         let now = self.now();
-        for issuer in snapshot.identities.issuers() {
-            if let Some(age) = issuer.age(now) {
-                snapshot.identities.counts.age(issuer.name(), age.as_secs_f64());
-            }
-        }
+        let ages = snapshot.identities.issuers();
+        let ages = ages.filter_map(|issuer| Some((issuer.name(), issuer.age(now)?.as_secs_f64())));
+        snapshot.identities.counts.ages(ages);
         let upstream = desk.upstream();
         for state in State::ALL {
             let is = if state == upstream { 1.0 } else { 0.0 };

@@ -69,7 +69,7 @@ pub(super) fn of(board: &Board, since: Date, uses: Vec<CallerUse>) -> Callers {
     let has = |id: &str| {
         let booked = uses.get(id);
         Done {
-            last_used: directory.called(id).and_then(|caller| caller.who.last_used.at()),
+            last_used: directory.last_used(id),
             last_day: booked.map(|of| of.last_day),
             spent: booked.map_or(Credits::ZERO, |of| of.spent),
         }

@@ -21,7 +21,7 @@ use super::board::Board;
 use crate::config::values::DurationText;
 use crate::identify::token::{Among, Unproven};
 use crate::identity::fetch::REQUEST_WAITS;
-use crate::keyring::watch::refresh;
+use crate::keyring::watch::in_force_here;
 use crate::keyring::{KeyError, Keyring, Made, Wanted, told};
 use crate::ledger::{Hand, file};
 use crate::token::is_token;
@@ -93,9 +93,11 @@ pub(super) async fn operator(board: &Board, head: &Parts) -> Result<String, Deni
         return Err(Denied::KeysNotEnabled);
     }
     let shown = presented(head).ok_or(Denied::NoOperator)?;
+    if snapshot.keys_token.as_ref().is_some_and(|token| token.is(shown)) {
+        return Ok("keys token".to_owned());
+    }
     if !is_token(shown) {
-        let is_it = snapshot.keys_token.as_ref().is_some_and(|token| token.is(shown));
-        return if is_it { Ok("keys token".to_owned()) } else { Err(Denied::NotAnOperator) };
+        return Err(Denied::NotAnOperator);
     }
     let (identities, members, proven) =
         (&*snapshot.identities, &directory.operators, &directory.proven_operators);
@@ -107,8 +109,16 @@ pub(super) async fn operator(board: &Board, head: &Parts) -> Result<String, Deni
         }
         found => found,
     };
-    let found = found.map_err(|_| Denied::NotAnOperator)?;
-    found.are.first().map(|id| format!("operator {id}")).ok_or(Denied::NotAnOperator)
+    match found {
+        Ok(found) => found.are.first().map(|id| format!("operator {id}")).ok_or(Denied::OfNobody),
+        Err(Unproven::Not(..)) => Err(Denied::NotAnOperator),
+        Err(Unproven::Unavailable(_) | Unproven::Fetching(_)) => Err(Denied::Key {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "identity_unavailable",
+            param: None,
+            message: "The keys that verify your token cannot be had from its issuer at present.".into(),
+        }),
+    }
 }
 
 /// Does to keys what is asked for, and puts it in force here at once.
@@ -139,9 +149,9 @@ where
         let config = &snapshot.config;
         let hand = Hand { by: &by, at: clock.wall() };
         let mut keyring = Keyring::new(config, file::keys(&config.ledger)?, hand);
-        let done = act(&mut keyring, &method, id.as_deref(), rotates, wanted);
-        refresh(&live, &*file::keys(&config.ledger)?, clock, None)?;
-        done
+        let done = act(&mut keyring, &method, id.as_deref(), rotates, wanted)?;
+        in_force_here(&live, keyring);
+        Ok(done)
     });
     let done = done.await.unwrap_or_else(|panic| Err(KeyError::Ledger(std::io::Error::other(panic).into())));
     let (status, content) = done.map_err(|error| denied(&error))?;
@@ -192,15 +202,19 @@ where
     B: Body<Data = Bytes>,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let wrong = |message: String| Denied::Key {
-        status: StatusCode::BAD_REQUEST,
-        code: "invalid_json",
-        param: None,
-        message,
-    };
+    let failed =
+        |status, code, message: &str| Denied::Key { status, code, param: None, message: message.to_owned() };
+    let wrong = |message: String| failed(StatusCode::BAD_REQUEST, "invalid_json", &message);
     let whole = tokio::time::timeout(PATIENCE, Limited::new(body, MOST).collect()).await;
-    let whole = whole.map_err(|_| wrong("The body did not arrive in time.".into()))?;
-    let text = whole.map_err(|_| wrong("The body broke off, or is larger than 16 KiB.".into()))?.to_bytes();
+    let whole = whole.map_err(|_| {
+        failed(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body did not arrive in time.")
+    })?;
+    let text = whole
+        .map_err(|_| {
+            let message = "The body is larger than 16 KiB, or broke off.";
+            failed(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+        })?
+        .to_bytes();
     if text.is_empty() {
         return Ok(T::default());
     }
@@ -239,9 +253,11 @@ fn denied(error: &KeyError) -> Denied {
             (StatusCode::BAD_REQUEST, "missing_field", Some(*param))
         }
         KeyError::Wrong(param, _) => (StatusCode::BAD_REQUEST, "invalid_field", Some(*param)),
-        KeyError::Taken(_) | KeyError::Gone(_) | KeyError::TooMany(_) | KeyError::Full => {
-            (StatusCode::CONFLICT, "key_conflict", None)
-        }
+        KeyError::Taken(_)
+        | KeyError::Gone(_)
+        | KeyError::TooMany(_)
+        | KeyError::HasBudget(_)
+        | KeyError::Full => (StatusCode::CONFLICT, "key_conflict", None),
         KeyError::Ledger(error) => {
             tracing::warn!(%error, "cannot change a caller key");
             return Denied::Key {

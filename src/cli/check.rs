@@ -47,6 +47,12 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
             (State::Expiring, _) => {
                 say!("Key {id} of team {team} expires at {expires}: `key rotate {id}` replaces it.")
             }
+            (State::Expired, _) => {
+                say!("Key {id} of team {team}, of the ledger, expired at {expires}, and is refused.")
+            }
+            (State::Revoked, _) if is_in_file(&snapshot.config, id) => {
+                say!("Key {id} of team {team} was revoked in the ledger, and is refused: take its line out.")
+            }
             (State::Orphaned, _) => {
                 say!(
                     "Key {id} stands in the ledger for team {team}, which is not in the configuration, and is refused."
@@ -59,6 +65,10 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
         say!("Those are in use now: by this gateway, if it runs, and else by another program.")?;
     }
     say!("Not tried: whether the upstream takes the key.").map_err(Failure::from)
+}
+
+fn is_in_file(config: &Config, id: &str) -> bool {
+    config.teams.iter().any(|team| team.keys.iter().any(|key| key.id == *id))
 }
 
 /// All keys, those of the ledger among them if there is one that can be read as it is.

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::config::values::DurationText;
 use crate::key::NewKey;
-use crate::keyring::{KeyError, Keyring, Listed, Made, Wanted};
+use crate::keyring::{self, KeyError, Keyring, Listed, Made, Wanted};
 use crate::ledger::{Hand, KeyEvent, file};
 
 #[derive(Debug, clap::Subcommand)]
@@ -112,7 +112,11 @@ pub(super) fn run(command: &KeyCommand) -> Result<(), Failure> {
             say!("Key {} of team {team} {known}{}. {SOON}", made.key.id, until(made.key.expires))?;
             Ok(())
         }),
-        KeyCommand::List { ledger, events: false } => with_keyring(ledger, |keyring| list(&keyring.list()?)),
+        KeyCommand::List { ledger: LedgerOf { config }, events: false } => {
+            let config = read_config(config)?;
+            let registered = file::registered_keys(&config.ledger)?;
+            list(&keyring::all(&config, &registered, Clock::system().wall()))
+        }
         KeyCommand::List { ledger, events: true } => events(ledger),
         KeyCommand::Rotate { ledger, key, overlap, made } => with_keyring(ledger, |keyring| {
             let overlap = overlap.as_deref().map(config::duration).transpose().map_err(Failure::Usage)?;

@@ -94,7 +94,7 @@ impl Opened {
         let books = books?;
         // Before anybody is served: one that was revoked is never let in.
         let settings = live.current().config.ledger.clone();
-        refresh(&live, &*file::keys(&settings)?, clock, None)?;
+        refresh(&live, &*file::keys(&settings)?)?;
         Ok(Self { live, log, books })
     }
 }

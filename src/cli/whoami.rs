@@ -6,6 +6,7 @@ use super::failure::{Failure, say};
 use crate::clock::Clock;
 use crate::identify::token::{Among, Unproven};
 use crate::identity::fetch::fetch;
+use crate::ledger::{LedgerError, file};
 use crate::live::Live;
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
@@ -29,6 +30,12 @@ pub(super) fn run(arguments: &WhoamiArguments) -> Result<(), Failure> {
     let WhoamiArguments { config, token_file } = arguments;
     let clock = Clock::system();
     let live = Live::load(config, &Metrics::new(), clock)?;
+    // What the ledger says of keys is in force too, if there is one yet.
+    match file::registered_keys(&live.current().config.ledger) {
+        Ok(keys) => live.set_keys(1, keys),
+        Err(LedgerError::Missing { .. } | LedgerError::Older { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     let text = read(token_file)?;
     let credential = text.trim().as_bytes();
     let snapshot = live.current();
@@ -73,7 +80,7 @@ async fn find(
             ))
         })?;
     }
-    let among = Among { identities, members: &directory.members, proven: &directory.proven, clock };
+    let among = Among { identities, members: &directory.members, proven: &directory.proven_tokens, clock };
     among.find(token, None, false).map_err(|why| match why {
         Unproven::Not(_, fault) => Failure::Answer(format!("Not valid: {fault}.")),
         Unproven::Unavailable(_) | Unproven::Fetching(_) => {

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use globset::GlobMatcher;
 use http::Uri;
 use serde_json::Value;
 
@@ -84,18 +83,48 @@ pub enum Proof {
     San(Pattern),
 }
 
-/// A text, or a glob.
-#[derive(Clone, Debug)]
+/// A text in which `*` stands for anything but a separator.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    pub(super) text: String,
-    pub(super) glob: Option<GlobMatcher>,
+    text: String,
+    /// Where `*` stops: at "/", as parts of paths and URIs do; of a DNS name at ".", as a wildcard of a certificate does.
+    separator: u8,
 }
 
 impl Pattern {
-    /// Whether a text is meant.
+    /// Of a claim, or a name in a certificate.
+    pub(super) fn new(text: String) -> Self {
+        Self { text, separator: b'/' }
+    }
+
+    /// Of a DNS name.
+    pub(super) fn of_host(text: String) -> Self {
+        Self { text, separator: b'.' }
+    }
+
+    /// Whether a text is meant. Compared byte by byte: `*` is one run of whatever is no separator.
     #[must_use]
     pub fn is(&self, text: &str) -> bool {
-        self.glob.as_ref().map_or(self.text == text, |glob| glob.is_match(text))
+        let (pattern, text) = (self.text.as_bytes(), text.as_bytes());
+        let (mut at, mut of) = (0, 0);
+        // Where the last `*` stands, and how far what it stands for has come.
+        let mut star = None;
+        while at < text.len() {
+            if pattern.get(of) == Some(&b'*') {
+                star = Some((of, at));
+                of += 1;
+            } else if pattern.get(of) == Some(&text[at]) {
+                (at, of) = (at + 1, of + 1);
+            } else if let Some((star_of, star_at)) =
+                star.filter(|(_, star_at)| text[*star_at] != self.separator)
+            {
+                star = Some((star_of, star_at + 1));
+                (at, of) = (star_at + 1, star_of + 1);
+            } else {
+                return false;
+            }
+        }
+        pattern[of..].iter().all(|left| *left == b'*')
     }
 
     /// Whether a claim is meant: a text, what JSON writes of a number or a truth value, or a list with one of them.
@@ -114,5 +143,44 @@ impl Pattern {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_one_part_and_everything_else_itself() {
+        let is = |pattern: &str, text: &str| Pattern::new(pattern.into()).is(text);
+        for (pattern, text) in [
+            ("acme/growth-*", "acme/growth-api"),
+            ("acme/growth-*", "acme/growth-"),
+            ("*", "anything"),
+            ("*", ""),
+            ("a*b*c", "axxbyybc"),
+            ("*/*/x", "a/b/x"),
+            ("dependabot[bot]", "dependabot[bot]"),
+            ("repo:{a}?", "repo:{a}?"),
+            ("refs/*/v*", "refs/tags/v1"),
+        ] {
+            assert!(is(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [
+            ("acme/growth-*", "acme/growth-a/b"),
+            ("acme/growth-*", "Acme/growth-a"),
+            ("*", "a/b"),
+            ("a*b*c", "axxbyyb"),
+            ("*/x", "a/b/x"),
+            ("dependabot[bot]", "dependabotb"),
+            ("main", "main "),
+            ("main", ""),
+            ("", "main"),
+        ] {
+            assert!(!is(pattern, text), "{pattern} {text}");
+        }
+        let host = Pattern::of_host("*.growth.internal".into());
+        assert!(host.is("api.growth.internal"));
+        assert!(!host.is("a.b.growth.internal") && !host.is("growth.internal"));
     }
 }

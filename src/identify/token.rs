@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::identity::proven::Proven;
+use crate::identity::proven::ProvenTokens;
 use crate::identity::{Identities, Issuer};
 use crate::live::members::{Found, Members, Says};
 use crate::token::{Fault, Unverified};
@@ -27,7 +26,7 @@ pub(crate) enum Unproven {
 pub(crate) struct Among<'a, T> {
     pub(crate) identities: &'a Identities,
     pub(crate) members: &'a Members<T>,
-    pub(crate) proven: &'a Proven<Found<T>>,
+    pub(crate) proven: &'a ProvenTokens<Found<T>>,
     pub(crate) clock: Clock,
 }
 
@@ -43,9 +42,9 @@ impl<T: Clone> Among<'_, T> {
         certificate: Option<&[u8; 32]>,
         waits: bool,
     ) -> Result<Arc<Found<T>>, Unproven> {
-        let digest = Sha256::digest(token).into();
+        let digest = self.proven.digest(token);
         let now = self.clock.wall();
-        if let Some(found) = self.proven.get(&digest)
+        if let Some(found) = self.proven.get(digest)
             && now < found.until
             && let Some(issuer) = self.identities.issuer_at(found.identity)
             && issuer.current(now).is_some_and(|current| current.generation == found.generation)
@@ -60,10 +59,16 @@ impl<T: Clone> Among<'_, T> {
             return Err(fetching().unwrap_or_else(|| Unproven::Unavailable(Arc::clone(issuer))));
         };
         let not = |fault| Unproven::Not(Some(Arc::clone(issuer)), fault);
-        let verified = unverified.verify(&issuer.tokens().terms, &current.keys, now).map_err(|fault| {
-            let fetching = if fault == Fault::UnknownKey { fetching() } else { None };
-            fetching.unwrap_or_else(|| not(fault))
-        })?;
+        let verified = match unverified.verify(&issuer.tokens().terms, &current.keys, now) {
+            // It may have come meanwhile.
+            Err(Fault::UnknownKey)
+                if issuer.current(now).is_some_and(|newer| newer.generation != current.generation) =>
+            {
+                return self.find(token, certificate, false);
+            }
+            Err(Fault::UnknownKey) => return Err(fetching().unwrap_or_else(|| not(Fault::UnknownKey))),
+            verified => verified.map_err(not)?,
+        };
         let are: Arc<[T]> = self.members.meant(identity, Says::Claims(&verified.claims)).cloned().collect();
         if are.is_empty() {
             let asked_for = self.members.claims_asked_for(identity);

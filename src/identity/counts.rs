@@ -79,9 +79,12 @@ impl Counts {
         self.fetches.with_label_values(&[identity, if ok { "ok" } else { "failed" }]).inc();
     }
 
-    /// Tells how old a key set is.
-    pub(crate) fn age(&self, identity: &str, seconds: f64) {
-        self.age.with_label_values(&[identity]).set(seconds);
+    /// Tells how old key sets are: of all that were ever fetched, and of no others.
+    pub(crate) fn ages<'n>(&self, ages: impl Iterator<Item = (&'n str, f64)>) {
+        self.age.reset();
+        for (identity, seconds) in ages {
+            self.age.with_label_values(&[identity]).set(seconds);
+        }
     }
 
     /// Those of identities that are gone go with them.
@@ -95,12 +98,14 @@ impl Counts {
             for result in ["ok", "failed"] {
                 let _ = self.fetches.remove_label_values(&[gone, result]);
             }
-            let _ = self.age.remove_label_values(&[gone]);
         }
         for new in names.iter().filter(|name| !known.contains(name)) {
             // Whose absence would mislead whoever asks for a rate.
             for came in [Came::Accepted, Came::NotAllowed, Came::Unavailable] {
                 let _ = self.identities.with_label_values(&[new.as_str(), came.as_str()]);
+            }
+            for result in ["ok", "failed"] {
+                let _ = self.fetches.with_label_values(&[new.as_str(), result]);
             }
         }
         *known = names;

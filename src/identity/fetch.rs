@@ -23,6 +23,8 @@ use crate::token::KeySet;
 
 /// What one answer may take. Key sets of the providers that are documented have a few kilobytes.
 const BOUNDS: Bounds = Bounds { time: Duration::from_secs(10), bytes: 256 << 10 };
+/// What all of it may take, reading a token's file included.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a request waits for a key set that is being fetched.
 pub(crate) const REQUEST_WAITS: Duration = Duration::from_secs(2);
 /// How often is looked whether there are issuers that were not there before.
@@ -57,7 +59,9 @@ pub async fn watch<C: Connect>(connect: C, clock: Clock, current: impl Fn() -> A
 /// # Errors
 /// Why there is none.
 pub(crate) async fn fetch<C: Connect>(connect: &C, issuer: &Issuer, clock: Clock) -> Result<(), String> {
-    let set = key_set(connect, issuer).await;
+    // Told of whatever becomes of it: nobody fetches it while this one does.
+    let set = tokio::time::timeout(PATIENCE, key_set(connect, issuer)).await;
+    let set = set.unwrap_or_else(|_| Err(format!("nothing within {PATIENCE:?}")));
     let fetched = set.as_ref().map(|_| ()).map_err(Clone::clone);
     issuer.fetched(set, clock.now(), clock.wall());
     fetched
@@ -91,7 +95,10 @@ async fn key_set<C: Connect>(connect: &C, issuer: &Issuer) -> Result<(KeySet, Du
             let token = token.filter(|_| at.is_at(origin));
             get(connect, &Arc::new(at), &path, token.as_ref()).await?
         }
-        KeysFrom::Url(_) => get(connect, origin, "", token.as_ref()).await?,
+        KeysFrom::Url(uri) => {
+            let (at, path) = origin.beside(uri).ok_or("its URL cannot be used")?;
+            get(connect, &Arc::new(at), &path, token.as_ref()).await?
+        }
         KeysFrom::File(_) => return Err("its keys stand in a file".into()),
     };
     let keys = KeySet::read(&text).map_err(|why| format!("its key set cannot be used: {why}"))?;
@@ -118,8 +125,7 @@ async fn get<C: Connect>(
     token: Option<&HeaderValue>,
 ) -> Result<(HeaderMap, Bytes), String> {
     let mut request = Request::new(Full::new(Bytes::new()));
-    *request.uri_mut() =
-        origin.uri(path).filter(|uri| !uri.path().is_empty()).unwrap_or(Uri::from_static("/"));
+    *request.uri_mut() = origin.uri(path).ok_or("its path cannot be asked for")?;
     fields::add_own(request.headers_mut());
     request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     if let Some(token) = token {

@@ -21,8 +21,8 @@ const ASKED_EVERY: Duration = Duration::from_secs(30);
 /// How soon it is fetched again where that failed; and where none is known at all.
 const AGAIN: Duration = Duration::from_secs(30);
 const AGAIN_WITHOUT: Duration = Duration::from_secs(5);
-/// How often a set is fetched, whatever its issuer says of its age.
-const FRESH: std::ops::RangeInclusive<Duration> = Duration::from_mins(5)..=Duration::from_hours(24);
+/// How often a set is fetched, whatever its issuer says of its age: often enough that a fetch that fails leaves half a day.
+const FRESH: std::ops::RangeInclusive<Duration> = Duration::from_mins(5)..=Duration::from_hours(12);
 
 /// An issuer at work.
 #[derive(Debug)]
@@ -31,6 +31,10 @@ pub struct Issuer {
     pub(super) tokens: Tokens,
     /// Where keys are fetched; nothing where they stand in a file.
     pub(super) origin: Option<Arc<Origin>>,
+    /// Those that stand in a file: of this configuration, and of no other.
+    of_file: Option<Arc<Current>>,
+    /// Which roots are trusted there.
+    roots: Option<[u8; 32]>,
     asked: Arc<Notify>,
     pub(super) counts: Counts,
     shared: Arc<Shared>,
@@ -74,24 +78,34 @@ impl Issuer {
         asked: &Arc<Notify>,
         counts: &Counts,
     ) -> Self {
-        // A set that was fetched from elsewhere says nothing of this one.
+        let (origin, of_file, roots) = match keys {
+            Keys::At(origin, roots) => (Some(origin), None, roots),
+            Keys::Known(keys) => (None, Some(Arc::new(Current { keys, generation: 0, fetched: None })), None),
+        };
+        // A set that was fetched from elsewhere, or where others were trusted, says nothing of this one.
         let is_same = |before: &&Arc<Self>| {
-            before.tokens.keys == tokens.keys && before.tokens.terms.issuer == tokens.terms.issuer
+            before.tokens.keys == tokens.keys
+                && before.tokens.terms.issuer == tokens.terms.issuer
+                && before.tokens.ca_file == tokens.ca_file
+                && before.tokens.token_file == tokens.token_file
+                && before.roots == roots
         };
         let shared = before.filter(is_same).map(|before| Arc::clone(&before.shared));
         let shared = shared.unwrap_or_else(|| {
             let (current, schedule) = (ArcSwapOption::empty(), Mutex::default());
             Arc::new(Shared { current, schedule, ended: watch::Sender::new(()) })
         });
-        let origin = match keys {
-            Keys::At(origin) => Some(origin),
-            Keys::Known(keys) => {
-                shared.take_up(keys, None);
-                None
-            }
-        };
         let (name, tokens) = (name.to_owned(), tokens.clone());
-        Self { name, tokens, origin, asked: Arc::clone(asked), counts: counts.clone(), shared }
+        Self {
+            name,
+            tokens,
+            origin,
+            of_file,
+            roots,
+            asked: Arc::clone(asked),
+            counts: counts.clone(),
+            shared,
+        }
     }
 
     /// Its name in metrics and logs.
@@ -107,6 +121,9 @@ impl Issuer {
 
     /// The key set to go by, unless there is none, or it is too old.
     pub(crate) fn current(&self, now: Timestamp) -> Option<Arc<Current>> {
+        if let Some(of_file) = &self.of_file {
+            return Some(Arc::clone(of_file));
+        }
         let current = self.shared.current.load_full()?;
         current.fetched.is_none_or(|at| now.duration_since(at) < KEPT).then_some(current)
     }
@@ -165,7 +182,7 @@ impl Issuer {
                 if was_failing {
                     tracing::info!(identity = issuer, "its key set can be fetched again");
                 }
-                self.shared.take_up(keys, Some(wall));
+                self.shared.take_up(keys, wall);
                 now + good_for.mul_f64(0.75).clamp(*FRESH.start(), *FRESH.end())
             }
             Err(error) => {
@@ -193,12 +210,12 @@ impl Issuer {
 }
 
 impl Shared {
-    fn take_up(&self, keys: KeySet, fetched: Option<Timestamp>) {
+    fn take_up(&self, keys: KeySet, fetched: Timestamp) {
         let before = self.current.load();
         let generation = match &*before {
             Some(before) => before.generation + u64::from(before.keys != keys),
             None => 0,
         };
-        self.current.store(Some(Arc::new(Current { keys, generation, fetched })));
+        self.current.store(Some(Arc::new(Current { keys, generation, fetched: Some(fetched) })));
     }
 }

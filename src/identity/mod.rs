@@ -11,6 +11,7 @@ use std::fs;
 use std::sync::Arc;
 
 use rustls::server::danger::ClientCertVerifier;
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use self::authority::AnyOf;
@@ -81,8 +82,12 @@ impl Identities {
         if !problems.is_empty() {
             return Err(problems);
         }
-        counts.keep_only(identities.iter().map(|identity| identity.name.as_str()));
         Ok(Self { list, asked, counts: counts.clone() })
+    }
+
+    /// These are in force from now on: what was counted of others is forgotten.
+    pub(crate) fn in_force(&self) {
+        self.counts.keep_only((0..self.list.len()).filter_map(|index| self.name(index)));
     }
 
     /// The issuer that a token names, with its place in the configuration.
@@ -128,8 +133,7 @@ impl Identities {
     /// Whether nobody may call without a certificate of a member.
     #[must_use]
     pub fn require_certificates(&self) -> bool {
-        let mut authorities = self.authorities().peekable();
-        authorities.peek().is_some() && authorities.all(|(_, authority)| !authority.allow_unauthenticated)
+        self.authorities().any(|(_, authority)| !authority.allow_unauthenticated)
     }
 
     /// What the listener asks of callers' certificates; nothing where nobody vouches with them.
@@ -145,8 +149,8 @@ impl Identities {
 pub(crate) enum Keys {
     /// They stand in a file.
     Known(KeySet),
-    /// They are fetched there.
-    At(Arc<Origin>),
+    /// They are fetched there, where these roots are trusted: a digest of their file.
+    At(Arc<Origin>, Option<[u8; 32]>),
 }
 
 fn keys(tokens: &Tokens, at: impl Fn(&str) -> String) -> Result<Keys, (String, String)> {
@@ -158,7 +162,10 @@ fn keys(tokens: &Tokens, at: impl Fn(&str) -> String) -> Result<Keys, (String, S
             KeySet::read(&text).map(Keys::Known).map_err(wrong)
         }
         KeysFrom::Discovery(uri) | KeysFrom::Url(uri) => {
-            Origin::new(uri, tokens.ca_file.as_deref()).map(Arc::new).map(Keys::At).map_err(|error| {
+            let roots = tokens.ca_file.as_ref().and_then(|path| fs::read(path).ok());
+            let roots = roots.map(|text| Sha256::digest(text).into());
+            let origin = Origin::new(uri, tokens.ca_file.as_deref()).map(Arc::new);
+            origin.map(|origin| Keys::At(origin, roots)).map_err(|error| {
                 let key = match (&error, &tokens.keys) {
                     (OriginError::Roots(_), _) => "jwt.ca_file",
                     (OriginError::Url(_), KeysFrom::Url(_)) => "jwt.jwks_url",

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::{CallerKey, Config, Expiry};
+use crate::config::{Config, Expiry};
 use crate::ledger::RegisteredKey;
+use crate::live::in_force::{self, StandingKey};
 
 /// How a key stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,70 +64,60 @@ pub struct Listed {
     pub revoked: Option<Timestamp>,
 }
 
-/// A key of the configuration as the ledger would have it.
-fn of_file(team: &str, key: &CallerKey) -> RegisteredKey {
-    RegisteredKey {
-        id: key.id.clone(),
+/// A key by its id: as the ledger has it, or would, were it taken up.
+pub(super) fn find(config: &Config, registered: &[RegisteredKey], id: &str) -> Option<RegisteredKey> {
+    let known = in_force::keys(config, registered).into_iter().find(|key| key.id == id);
+    let Some(StandingKey { team, digest, expires, row, .. }) = known else {
+        // What the configuration lists no more is there to be revoked.
+        return registered.iter().find(|row| row.id == id).cloned();
+    };
+    let of_file = || RegisteredKey {
+        id: id.to_owned(),
         team: team.to_owned(),
-        digest: key.digest,
-        lineage: key.id.clone(),
+        digest,
+        in_file: true,
+        lineage: id.to_owned(),
         // Nobody knows.
         added: Timestamp::UNIX_EPOCH,
-        expires: key.expires,
+        made_for: None,
+        expires,
         revoked: None,
-    }
-}
-
-fn in_file(config: &Config) -> impl Iterator<Item = (&str, &CallerKey)> {
-    config.teams.iter().flat_map(|team| team.keys.iter().map(|key| (team.name.as_str(), key)))
-}
-
-/// A key by its id, the ledger's word first.
-pub(super) fn find(config: &Config, registered: Vec<RegisteredKey>, id: &str) -> Option<RegisteredKey> {
-    let known = registered.into_iter().find(|key| key.id == id);
-    known.or_else(|| in_file(config).find(|(_, key)| key.id == id).map(|(team, key)| of_file(team, key)))
+    };
+    Some(row.cloned().unwrap_or_else(of_file))
 }
 
 /// All of them: by team in the order of the configuration, then those of teams that it has not.
 #[must_use]
 pub fn all(config: &Config, registered: &[RegisteredKey], now: Timestamp) -> Vec<Listed> {
-    let known: HashMap<&str, &RegisteredKey> = registered.iter().map(|key| (key.id.as_str(), key)).collect();
-    let only_in_file = in_file(config)
-        .filter(|(_, key)| !known.contains_key(key.id.as_str()))
-        .map(|(team, key)| (of_file(team, key), "configuration"));
-    let mut all: Vec<_> = registered
-        .iter()
-        .map(|key| (key.clone(), "ledger"))
-        .chain(only_in_file)
-        .map(|(key, source)| {
-            let successor = registered
-                .iter()
-                .any(|other| other.lineage == key.lineage && other.added > key.added && other.is_alive(now));
-            listed(config, key, (source, successor), now)
-        })
-        .collect();
-    let place = |team: &str| config.teams.iter().position(|known| known.name == team).unwrap_or(usize::MAX);
+    let places: HashMap<&str, usize> =
+        config.teams.iter().enumerate().map(|(place, team)| (team.name.as_str(), place)).collect();
+    // When the youngest of each line was made that works.
+    let mut youngest: HashMap<&str, Timestamp> = HashMap::new();
+    for row in registered.iter().filter(|row| row.is_alive(now)) {
+        let added = youngest.entry(&row.lineage).or_insert(row.added);
+        *added = row.added.max(*added);
+    }
+    let listed = |key: StandingKey<'_>| {
+        let StandingKey { id, team, expires, revoked, row, .. } = key;
+        let lineage = row.map_or(id, |row| &row.lineage);
+        let added = row.map(|row| row.added).filter(|at| *at != Timestamp::UNIX_EPOCH);
+        let has_successor = youngest.get(lineage).is_some_and(|at| added.is_none_or(|added| *at > added));
+        let state = match Expiry::of(expires, now) {
+            _ if revoked.is_some() => State::Revoked,
+            _ if !places.contains_key(team) => State::Orphaned,
+            Some(Expiry::Past) => State::Expired,
+            _ if has_successor && row.is_some() => State::Replaced,
+            Some(Expiry::Soon) => State::Expiring,
+            None => State::Valid,
+        };
+        let source = if row.is_some() { "ledger" } else { "configuration" };
+        let [id, team, lineage] = [id, team, lineage].map(str::to_owned);
+        Listed { id, team, state, source, lineage, added, expires, revoked }
+    };
+    let mut all: Vec<_> = in_force::keys(config, registered).into_iter().map(listed).collect();
+    let place = |team: &str| places.get(team).copied().unwrap_or(usize::MAX);
     all.sort_by(|a, b| (place(&a.team), &a.team, &a.id).cmp(&(place(&b.team), &b.team, &b.id)));
     all
-}
-
-fn listed(
-    config: &Config,
-    key: RegisteredKey,
-    (source, has_successor): (&'static str, bool),
-    now: Timestamp,
-) -> Listed {
-    let state = match Expiry::of(key.expires, now) {
-        _ if key.revoked.is_some() => State::Revoked,
-        _ if !config.teams.iter().any(|team| team.name == key.team) => State::Orphaned,
-        Some(Expiry::Past) => State::Expired,
-        Some(Expiry::Soon) if has_successor => State::Replaced,
-        Some(Expiry::Soon) => State::Expiring,
-        None => State::Valid,
-    };
-    let RegisteredKey { id, team, lineage, added, expires, revoked, .. } = key;
-    let added = Some(added).filter(|at| *at != Timestamp::UNIX_EPOCH);
-    Listed { id, team, state, source, lineage, added, expires, revoked }
 }
 
 /// A key as it is told: its text only to whoever had it made here, and only now.

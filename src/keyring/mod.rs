@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 pub use self::listed::{Listed, State, all, told};
-use crate::config::{Config, values::DurationText};
+use crate::config::values::DurationText;
+use crate::config::{CallerKey, Config, is_team_name};
 use crate::key::{NewKey, digest_from_hex, is_key_id};
 use crate::ledger::{Hand, KeyRegister, LedgerError, Registered, RegisteredKey};
 
@@ -74,6 +75,11 @@ pub enum KeyError {
         "key {0} and another of its line both work yet, and a third would be too many: revoke one of them first"
     )]
     TooMany(String),
+    /// It has a budget that a successor would not have.
+    #[error(
+        "key {0} has a budget of its own in the configuration, by its id: write a line with another key and that budget there, and take this one out"
+    )]
+    HasBudget(String),
     /// There are too many in all.
     #[error("there are {MOST} keys that work; revoke some")]
     Full,
@@ -100,39 +106,37 @@ impl<'c> Keyring<'c> {
         Self { config, register, hand: Hand { at: kept(hand.at), ..hand } }
     }
 
-    /// All keys, of the configuration and of the ledger, the latter's word first.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn list(&self) -> Result<Vec<Listed>, KeyError> {
-        let (_, registered) = self.register.keys()?;
-        Ok(listed::all(self.config, &registered, self.hand.at))
-    }
-
     /// Registers a key of a team.
     ///
     /// # Errors
     /// Why it is not.
     pub fn add(&mut self, team: &str, wanted: &Wanted) -> Result<Made, KeyError> {
         self.has_team(team)?;
-        let expires = self.end(wanted.expires)?;
-        self.has_room()?;
-        let (key, text) = self.make(team, wanted, expires)?;
-        // Asked for again, its end is reckoned from now, and was from then.
-        if let Ok(known) = self.find(&key.id)
-            && (&known.digest, &known.team, known.revoked) == (&key.digest, &key.team, None)
-        {
-            if wanted.expires.is_some_and(|at| known.expires != Some(kept(at))) {
-                let reason = "cannot be changed of a key that is registered: replace it".into();
-                return Err(KeyError::Wrong("expires", reason));
-            }
-            return Ok(Made { key: known, text: None, is_new: false });
+        let (mut key, text) = self.make(team, wanted)?;
+        // Before anything that may have changed since the first time.
+        if let Some(made) = self.known(&key, wanted)? {
+            return Ok(made);
         }
+        self.ends(&mut key, self.end(wanted.expires)?);
+        self.has_room()?;
         match self.register.add(&key, self.hand)? {
             Registered::New => Ok(Made { key, text, is_new: true }),
-            Registered::Known => Ok(Made { key, text, is_new: false }),
-            Registered::Taken | Registered::Gone | Registered::TooMany => Err(KeyError::Taken(key.id)),
+            // Somebody has just done the same.
+            _ => self.known(&key, wanted)?.ok_or(KeyError::Taken(key.id)),
         }
+    }
+
+    /// The same key, if it was registered before.
+    fn known(&self, key: &RegisteredKey, wanted: &Wanted) -> Result<Option<Made>, KeyError> {
+        let Ok(known) = self.find(&key.id) else { return Ok(None) };
+        if (&known.digest, &known.team, known.revoked) != (&key.digest, &key.team, None) {
+            return Err(KeyError::Taken(key.id.clone()));
+        }
+        if wanted.expires.is_some_and(|at| known.expires != Some(kept(at))) {
+            let reason = "cannot be changed of a key that is registered: replace it".into();
+            return Err(KeyError::Wrong("expires", reason));
+        }
+        Ok(Some(Made { key: known, text: None, is_new: false }))
     }
 
     /// Registers a key in place of another, which goes on for a while. Returns the new one, and when the old one ends.
@@ -152,11 +156,16 @@ impl<'c> Keyring<'c> {
         }
         let old = self.find(id)?;
         self.has_team(&old.team)?;
+        if self.in_file(id).is_some_and(|key| key.budget.is_some()) {
+            return Err(KeyError::HasBudget(old.id));
+        }
+        let (mut new, text) = self.make(&old.team, wanted)?;
         let expires = match wanted.expires {
             None => self.policy(&old)?,
             given => self.end(given)?,
         };
-        let (new, text) = self.make(&old.team, wanted, expires)?;
+        self.ends(&mut new, expires);
+        self.has_room()?;
         let ends = self
             .hand
             .at
@@ -178,6 +187,10 @@ impl<'c> Keyring<'c> {
     /// # Errors
     /// Why it is not.
     pub fn revoke(&mut self, id: &str, why: &str) -> Result<(RegisteredKey, bool), KeyError> {
+        // It is shown on terminals and in pages, a line each.
+        if why.len() > 200 || why.chars().any(char::is_control) {
+            return Err(KeyError::Wrong("why", "is one line of 200 bytes at most".into()));
+        }
         let old = self.find(id)?;
         let done = self.register.revoke(&old, why, self.hand)?;
         Ok((self.find(id)?, done))
@@ -193,14 +206,13 @@ impl<'c> Keyring<'c> {
             return Err(KeyError::Wrong("id", ID.into()));
         }
         let (_, registered) = self.register.keys()?;
-        listed::find(self.config, registered, id).ok_or_else(|| KeyError::Unknown(id.to_owned()))
+        listed::find(self.config, &registered, id).ok_or_else(|| KeyError::Unknown(id.to_owned()))
     }
 
     fn make(
         &self,
         team: &str,
         wanted: &Wanted,
-        expires: Option<Timestamp>,
     ) -> Result<(RegisteredKey, Option<Zeroizing<String>>), KeyError> {
         let (id, digest, text) = if let Some((id, sha256)) = &wanted.made {
             if !is_key_id(id) {
@@ -217,22 +229,38 @@ impl<'c> Keyring<'c> {
             (id, digest, Some(text))
         };
         // The ledger knows its own; the configuration's are looked for here.
-        let in_file = self.config.teams.iter().any(|team| {
-            team.keys.iter().any(|key| key.id == id) || team.members.iter().any(|member| member.id == id)
-        });
-        if in_file || self.config.admin.operators.iter().any(|operator| operator.id == id) {
+        let config = self.config;
+        let members = config.teams.iter().flat_map(|team| &team.members).chain(&config.admin.operators);
+        if self.in_file(&id).is_some() || members.into_iter().any(|member| member.id == id) {
             return Err(KeyError::Taken(id));
         }
-        let (lineage, added) = (id.clone(), self.hand.at);
-        Ok((
-            RegisteredKey { id, team: team.to_owned(), digest, lineage, added, expires, revoked: None },
-            text,
-        ))
+        let (lineage, added, team) = (id.clone(), self.hand.at, team.to_owned());
+        let (in_file, made_for, expires, revoked) = (false, None, None, None);
+        Ok((RegisteredKey { id, team, digest, in_file, lineage, added, made_for, expires, revoked }, text))
+    }
+
+    /// Says when a new key ends, and with that for how long it was made.
+    fn ends(&self, key: &mut RegisteredKey, expires: Option<Timestamp>) {
+        key.expires = expires;
+        key.made_for = expires.map(|expires| expires.duration_since(self.hand.at));
+    }
+
+    /// The key of that id that the configuration lists.
+    fn in_file(&self, id: &str) -> Option<&'c CallerKey> {
+        self.config.teams.iter().flat_map(|team| &team.keys).find(|key| key.id == id)
+    }
+
+    /// Gives the register back, for whoever goes on with it.
+    #[must_use]
+    pub fn into_register(self) -> Box<dyn KeyRegister> {
+        self.register
     }
 
     fn has_team(&self, name: &str) -> Result<(), KeyError> {
         let is_there = self.config.teams.iter().any(|team| team.name == name);
-        is_there.then_some(()).ok_or_else(|| KeyError::NoTeam(name.to_owned()))
+        // What cannot be a team's name is not quoted: it may be a key in the wrong place.
+        let shown = if is_team_name(name) && !name.starts_with("mvgw_") { name } else { "of that name" };
+        is_there.then_some(()).ok_or_else(|| KeyError::NoTeam(shown.to_owned()))
     }
 
     fn has_room(&self) -> Result<(), KeyError> {
@@ -260,12 +288,13 @@ impl<'c> Keyring<'c> {
 
     /// When the successor of a key ends that says nothing of it: it works for as long as that was made for.
     fn policy(&self, old: &RegisteredKey) -> Result<Option<Timestamp>, KeyError> {
-        let Some(expires) = old.expires else { return self.end(None) };
-        let made_for = if old.added == Timestamp::UNIX_EPOCH {
-            SignedDuration::try_from(USUAL_LIFETIME).unwrap_or(SignedDuration::MAX)
-        } else {
-            expires.duration_since(old.added)
+        let usual = SignedDuration::try_from(USUAL_LIFETIME).unwrap_or(SignedDuration::MAX);
+        let made_for = match self.in_file(&old.id).filter(|_| old.in_file) {
+            // Nobody knows when that was made.
+            Some(key) => key.expires.map(|_| usual),
+            None => old.made_for,
         };
+        let Some(made_for) = made_for else { return self.end(None) };
         let bound = self.config.keys.max_lifetime.and_then(|bound| SignedDuration::try_from(bound).ok());
         let lifetime = bound.map_or(made_for, |bound| made_for.min(bound));
         self.end(Some(self.hand.at.saturating_add(lifetime).unwrap_or(Timestamp::MAX)))

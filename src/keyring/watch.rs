@@ -8,7 +8,8 @@ use prometheus::Histogram;
 
 use crate::clock::Clock;
 use crate::config::Ledger;
-use crate::ledger::{KeyRegister, LedgerError, file};
+use crate::keyring::Keyring;
+use crate::ledger::{KeyEvent, KeyRegister, LedgerError, file};
 use crate::live::Live;
 use crate::metrics::Metrics;
 
@@ -41,45 +42,72 @@ impl Counts {
 ///
 /// # Errors
 /// When the ledger cannot be read.
-pub fn refresh(
-    live: &Live,
-    register: &dyn KeyRegister,
-    clock: Clock,
-    counts: Option<&Counts>,
-) -> Result<(), LedgerError> {
-    let (known, _) = live.keys();
-    if register.last_event()? == known {
-        return Ok(());
-    }
-    let (event, keys) = register.keys()?;
-    live.set_keys(event, keys);
-    let Some(counts) = counts else { return Ok(()) };
-    for event in register.events_after(known, EVENTS)? {
-        let key = (&event.key_id, &event.team);
-        tracing::info!(key_id = key.0, team = key.1, by = event.by, "a caller key was {}", event.kind);
-        if event.kind == "revoked" {
-            let took = clock.wall().duration_since(event.at);
-            counts.revocation.observe(took.as_secs_f64().max(0.0));
-        }
+pub fn refresh(live: &Live, register: &dyn KeyRegister) -> Result<(), LedgerError> {
+    if register.last_event()? != live.keys().0 {
+        let (event, keys) = register.keys()?;
+        live.set_keys(event, keys);
     }
     Ok(())
+}
+
+/// Puts a change in force here at once, that was made here. Where that fails, it is seen a moment later: it has been made.
+pub fn in_force_here(live: &Live, keyring: Keyring<'_>) {
+    if let Err(error) = refresh(live, &*keyring.into_register()) {
+        tracing::warn!(%error, "a change of caller keys is not in force here yet");
+    }
+}
+
+/// What was done to keys, as far as that was told.
+struct Told {
+    last: i64,
+    counts: Counts,
+}
+
+impl Told {
+    /// Tells of what is new.
+    fn tell(&mut self, register: &dyn KeyRegister, clock: Clock) -> Result<(), LedgerError> {
+        loop {
+            let events = register.events_after(self.last, EVENTS)?;
+            let Some(last) = events.last() else { return Ok(()) };
+            self.last = last.seq;
+            for KeyEvent { at, key_id, team, kind, by, .. } in &events {
+                tracing::info!(key_id, team, by, "a caller key was {kind}");
+                if kind == "revoked" {
+                    let took = clock.wall().duration_since(*at);
+                    self.counts.revocation.observe(took.as_secs_f64().max(0.0));
+                }
+            }
+        }
+    }
 }
 
 /// Keeps what is in force as the ledger says. Never returns.
 pub async fn watch(live: Arc<Live>, settings: Ledger, clock: Clock, counts: Counts) {
     let mut open: Option<Box<dyn KeyRegister>> = None;
+    let mut last = live.keys().0;
     let mut failing = false;
     loop {
         tokio::time::sleep(LOOK).await;
-        let (live, settings, counts) = (Arc::clone(&live), settings.clone(), counts.clone());
-        let looked = tokio::task::spawn_blocking(move || {
-            let register = match open {
-                Some(register) => register,
-                None => file::keys(&settings)?,
+        let (live, settings) = (Arc::clone(&live), settings.clone());
+        let mut told = Told { last, counts: counts.clone() };
+        let looking = tokio::task::spawn_blocking(move || {
+            let look = |told: &mut Told| {
+                let register = match open {
+                    Some(register) => register,
+                    None => file::keys(&settings)?,
+                };
+                refresh(&live, &*register)?;
+                told.tell(&*register, clock).map(|()| register)
             };
-            refresh(&live, &*register, clock, Some(&counts)).map(|()| register)
+            (look(&mut told), told.last)
         });
-        let looked = looked.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic).into()));
+        let looked = match looking.await {
+            Ok((looked, seen)) => {
+                last = seen;
+                looked
+            }
+            Err(panic) => Err(std::io::Error::other(panic).into()),
+        };
         if let Err(error) = &looked
             && !failing
         {

@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::error::LedgerError;
@@ -18,10 +18,14 @@ pub struct RegisteredKey {
     pub team: String,
     /// SHA-256 of the whole key.
     pub digest: [u8; 32],
+    /// It is the configuration's: then it works only for as long as that lists it.
+    pub in_file: bool,
     /// The first of those that replaced each other.
     pub lineage: String,
     /// When it was registered.
     pub added: Timestamp,
+    /// How long it was made for; nothing for ever, or where nobody knows.
+    pub made_for: Option<SignedDuration>,
     /// When it stops working.
     pub expires: Option<Timestamp>,
     /// When it was revoked.

@@ -9,17 +9,18 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::in_force;
 use super::members::{Found, Members};
 use crate::clock::Clock;
 use crate::config::identity::Member;
 use crate::config::{self, Analyses, Config};
 use crate::credits::budget::{Budget, Budgets, Whose};
-use crate::identity::proven::Proven;
+use crate::identity::proven::{Proven, ProvenTokens};
 use crate::key::key_id;
 use crate::ledger::RegisteredKey;
 use crate::limit::in_flight::InFlight;
 use crate::limit::rate::TeamRate;
-use crate::record::series::{TeamCounts, Who};
+use crate::record::series::{LastUsed, TeamCounts, Who};
 use crate::route::{Route, Routes};
 
 /// A team at work: its limits as configured, and the state that survives a reload.
@@ -60,6 +61,8 @@ pub(crate) struct Questions {
     pub(crate) in_flight: Arc<InFlight>,
     /// How often it may ask.
     pub(crate) rate: TeamRate,
+    /// How often it may replace a key.
+    pub(crate) rotations: TeamRate,
 }
 
 /// Questions that a team may ask a minute.
@@ -67,10 +70,16 @@ pub(crate) const QUESTIONS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(120).unwrap(
 /// And at once.
 pub(crate) const QUESTIONS_AT_ONCE: NonZeroU32 = NonZeroU32::new(30).unwrap();
 
+/// Keys that a team may replace a minute. Each is kept, and changes what is in force.
+pub(crate) const ROTATIONS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(2).unwrap();
+/// And at once.
+pub(crate) const ROTATIONS_AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
 impl Questions {
     fn new(clock: Clock) -> Self {
         let rate = TeamRate::new(QUESTIONS_PER_MINUTE, QUESTIONS_AT_ONCE, None, clock);
-        Self { in_flight: Arc::default(), rate }
+        let rotations = TeamRate::new(ROTATIONS_PER_MINUTE, ROTATIONS_AT_ONCE, None, clock);
+        Self { in_flight: Arc::default(), rate, rotations }
     }
 }
 
@@ -97,51 +106,19 @@ pub struct Caller {
     pub who: Arc<Who>,
     /// Every budget that binds calls with this key, the widest first.
     pub budgets: Budgets,
-    /// The same for calls of routes that have a budget of their own.
+    /// It has shown a key, and no token or certificate alone.
+    pub by_key: bool,
+    /// The budgets of calls of routes that have one of their own.
     of_routes: Arc<[(Route, Budgets)]>,
 }
 
 impl Caller {
-    /// A caller of a team, with whatever binds its calls.
-    fn new(
-        team: &Arc<Team>,
-        id: &str,
-        budget: Option<Budget>,
-        config: &Config,
-        previous: Option<&Directory>,
-    ) -> Self {
-        let key_id: Arc<str> = id.into();
-        let budgets = [
-            (Whose::Organisation, config.credits.budget),
-            (Whose::Team(Arc::clone(&team.name)), team.budget),
-            (Whose::Key(Arc::clone(&key_id)), budget),
-        ];
-        let budgets = budgets.into_iter().filter_map(|(whose, budget)| Some((whose, budget?)));
-        let budgets: Vec<_> = budgets.collect();
-        let of_routes = team.of_routes.iter().filter_map(|of_route| {
-            let (route, own) = (of_route.route, of_route.budget?);
-            let (number, label) = (route.index(), route.label());
-            let whose = Whose::Route { team: Arc::clone(&team.name), number, label };
-            Some((route, Budgets(budgets.iter().cloned().chain([(whose, own)]).collect())))
-        });
-        let of_routes = of_routes.collect();
-        let before = previous.and_then(|previous| previous.called(id));
-        let last_used = before.map(|before| Arc::clone(&before.who.last_used)).unwrap_or_default();
-        let who = Who { team: Arc::clone(&team.name), key_id, counts: Arc::clone(&team.counts), last_used };
-        Self { team: Arc::clone(team), who: Arc::new(who), budgets: Budgets(budgets.into()), of_routes }
-    }
-
     /// Every budget that binds calls of a route.
     #[must_use]
     pub fn budgets_of(&self, route: Route) -> &Budgets {
         let own = self.of_routes.iter().find(|(of, _)| *of == route);
         own.map_or(&self.budgets, |(_, budgets)| budgets)
     }
-}
-
-/// The earlier of two ends, of which there may be none.
-fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
-    one.into_iter().chain(other).min()
 }
 
 #[derive(Debug)]
@@ -151,19 +128,25 @@ struct Entry {
     caller: Caller,
 }
 
+/// When callers have called last, by their ids.
+type Used = HashMap<Arc<str>, Arc<LastUsed>>;
+
 /// All callers of one configuration: found by the public id of their key, or by what an identity says of them.
 #[derive(Debug, Default)]
 pub struct Directory {
     keys: HashMap<Box<str>, Entry>,
     teams: Vec<Arc<Team>>,
+    used: Used,
     /// Callers without a key.
     pub members: Members<Caller>,
-    /// What tokens and certificates were found to be, of callers.
-    pub proven: Proven<Found<Caller>>,
+    /// What tokens of callers were found to be.
+    pub proven_tokens: ProvenTokens<Found<Caller>>,
+    /// What their certificates were found to be, by SHA-256.
+    pub proven_certificates: Proven<[u8; 32], Found<Caller>>,
     /// Who may change keys, by tokens.
     pub operators: Members<Arc<str>>,
     /// What their tokens were found to be.
-    pub proven_operators: Proven<Found<Arc<str>>>,
+    pub proven_operators: ProvenTokens<Found<Arc<str>>>,
 }
 
 impl Directory {
@@ -177,8 +160,6 @@ impl Directory {
         series: impl Fn(&str) -> Arc<TeamCounts>,
     ) -> Self {
         let mut directory = Self::default();
-        let by_id: HashMap<&str, &RegisteredKey> =
-            registered.iter().map(|key| (key.id.as_str(), key)).collect();
         for settings in &config.teams {
             let before = previous.and_then(|p| p.teams.iter().find(|team| *team.name == *settings.name));
             let team = Arc::new(Team {
@@ -202,56 +183,76 @@ impl Directory {
                     .map_or_else(|| Arc::new(Questions::new(clock)), |team| Arc::clone(&team.questions)),
                 counts: before.map_or_else(|| series(&settings.name), |team| Arc::clone(&team.counts)),
             });
-            for key in &settings.keys {
-                // What the ledger says of a key is in force, whatever the configuration says.
-                let entry = match by_id.get(key.id.as_str()) {
-                    None => (key.digest, key.expires),
-                    Some(known) if known.revoked.is_some() || known.team != settings.name => continue,
-                    Some(known) => (known.digest, earlier(known.expires, key.expires)),
-                };
-                directory.add(&team, &key.id, entry, key.budget, (config, previous));
-            }
-            let is_ours = |key: &&RegisteredKey| key.team == settings.name && key.revoked.is_none();
-            for key in registered.iter().filter(is_ours) {
-                if !settings.keys.iter().any(|of_file| of_file.id == key.id) {
-                    directory.add(&team, &key.id, (key.digest, key.expires), None, (config, previous));
-                }
-            }
-            for Member { id, identity, proof, budget } in &settings.members {
-                let caller = Caller::new(&team, id, *budget, config, previous);
-                directory.members.add(*identity, proof.clone(), caller);
-            }
             directory.teams.push(team);
         }
-        for Member { id, identity, proof, .. } in &config.admin.operators {
-            directory.operators.add(*identity, proof.clone(), id.as_str().into());
-        }
+        directory.fill(config, registered, previous);
         directory
     }
 
-    fn add(
+    /// The same teams as they are, with other keys of the ledger.
+    pub(crate) fn with_keys(&self, config: &Config, registered: &[RegisteredKey]) -> Self {
+        let mut directory = Self { teams: self.teams.clone(), ..Self::default() };
+        directory.fill(config, registered, Some(self));
+        directory
+    }
+
+    /// Puts in whoever may call for the teams that are there.
+    fn fill(&mut self, config: &Config, registered: &[RegisteredKey], previous: Option<&Self>) {
+        let teams: HashMap<_, _> =
+            self.teams.iter().map(|team| (Arc::clone(&team.name), Arc::clone(team))).collect();
+        let before = previous.map(|previous| &previous.used);
+        for key in in_force::keys(config, registered) {
+            let Some(team) = teams.get(key.team).filter(|_| key.revoked.is_none()) else { continue };
+            let caller = self.caller(team, key.id, key.budget, true, (config, before));
+            let entry = Entry { digest: key.digest, expires: key.expires, caller };
+            self.keys.insert(key.id.into(), entry);
+        }
+        for (settings, team) in config.teams.iter().zip(self.teams.clone()) {
+            for Member { id, identity, proof, budget } in &settings.members {
+                let caller = self.caller(&team, id, *budget, false, (config, before));
+                self.members.add(*identity, proof.clone(), caller);
+            }
+        }
+        for Member { id, identity, proof, .. } in &config.admin.operators {
+            self.operators.add(*identity, proof.clone(), id.as_str().into());
+        }
+    }
+
+    /// A caller of a team, with whatever binds its calls.
+    fn caller(
         &mut self,
         team: &Arc<Team>,
         id: &str,
-        (digest, expires): ([u8; 32], Option<Timestamp>),
         budget: Option<Budget>,
-        (config, previous): (&Config, Option<&Self>),
-    ) {
-        let caller = Caller::new(team, id, budget, config, previous);
-        self.keys.insert(id.into(), Entry { digest, expires, caller });
+        by_key: bool,
+        (config, before): (&Config, Option<&Used>),
+    ) -> Caller {
+        let key_id: Arc<str> = id.into();
+        let last_used = before.and_then(|before| before.get(id)).cloned().unwrap_or_default();
+        self.used.insert(Arc::clone(&key_id), Arc::clone(&last_used));
+        let budgets = [
+            (Whose::Organisation, config.credits.budget),
+            (Whose::Team(Arc::clone(&team.name)), team.budget),
+            (Whose::Key(Arc::clone(&key_id)), budget),
+        ];
+        let budgets = budgets.into_iter().filter_map(|(whose, budget)| Some((whose, budget?)));
+        let budgets: Vec<_> = budgets.collect();
+        let of_routes = team.of_routes.iter().filter_map(|of_route| {
+            let (route, own) = (of_route.route, of_route.budget?);
+            let (number, label) = (route.index(), route.label());
+            let whose = Whose::Route { team: Arc::clone(&team.name), number, label };
+            Some((route, Budgets(budgets.iter().cloned().chain([(whose, own)]).collect())))
+        });
+        let of_routes = of_routes.collect();
+        let who = Who { team: Arc::clone(&team.name), key_id, counts: Arc::clone(&team.counts), last_used };
+        let (team, who) = (Arc::clone(team), Arc::new(who));
+        Caller { team, who, budgets: Budgets(budgets.into()), by_key, of_routes }
     }
 
-    /// Whether that is the id of a key, and not of a member.
+    /// When whoever has this id has called last, as far as this process knows.
     #[must_use]
-    pub fn has_key(&self, id: &str) -> bool {
-        self.keys.contains_key(id)
-    }
-
-    /// Who has called under an id, in whatever way.
-    #[must_use]
-    pub fn called(&self, id: &str) -> Option<&Caller> {
-        let by_key = self.keys.get(id).map(|entry| &entry.caller);
-        by_key.or_else(|| self.members.all().find(|caller| *caller.who.key_id == *id))
+    pub fn last_used(&self, id: &str) -> Option<Timestamp> {
+        self.used.get(id)?.at()
     }
 
     /// Finds the caller that a presented key belongs to. Unknown, wrong and expired keys are one case to their callers, and

@@ -51,11 +51,6 @@ impl<T> Members<T> {
         of_it.filter(move |member| member.proof.is_met(says)).map(|member| &member.is)
     }
 
-    /// All of them, in the order of the file.
-    pub fn all(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().map(|member| &member.is)
-    }
-
     /// The claims that any member of an identity is known by: what is worth telling of a token that is nobody's.
     pub fn claims_asked_for(&self, identity: usize) -> impl Iterator<Item = &str> {
         let of_it = self.0.iter().filter(move |member| member.identity == identity);

@@ -161,15 +161,11 @@ impl Snapshot {
     }
 
     /// The same with other keys of the ledger: nothing is read again.
-    pub(super) fn with_keys(&self, keys: &[RegisteredKey], clock: Clock) -> Self {
-        let of_team = |name: &str| {
-            let known = self.directory.teams().iter().find(|team| *team.name == *name);
-            Arc::clone(&known.expect("teams are those of the same configuration").counts)
-        };
+    pub(super) fn with_keys(&self, keys: &[RegisteredKey]) -> Self {
         Self {
             config: self.config.clone(),
             identities: Arc::clone(&self.identities),
-            directory: Directory::new(&self.config, keys, Some(&self.directory), clock, of_team),
+            directory: self.directory.with_keys(&self.config, keys),
             key: self.key.clone(),
             token: self.token.clone(),
             keys_token: self.keys_token.clone(),

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
 use prometheus::{Gauge, IntGauge};
 
 use super::snapshot::{Around, Fingerprint, Snapshot, fingerprint};
+use super::warnings::{warn_of_collisions, warn_of_oddities, warn_of_what_needs_a_restart};
 use crate::clock::Clock;
 use crate::config::identity::{Identity, KeysFrom, Proves};
 use crate::config::problem::{Problem, Problems, whole_file};
-use crate::config::{Config, Expiry, Oddity, parse};
+use crate::config::{Config, parse};
 use crate::ledger::RegisteredKey;
 use crate::metrics::{self, Metrics};
 use crate::record::series::TeamCounts;
@@ -101,6 +101,7 @@ impl Live {
         let (text, config) = seen.read(path)?;
         let around = Around { keys: &[], previous: None, clock, identities: &counts.identities };
         let snapshot = Snapshot::of(config, (path, &text), around, |name| counts.team(name))?;
+        snapshot.identities.in_force();
         let seen = Mutex::new(seen);
         let current = ArcSwap::from_pointee(snapshot);
         let keys = Mutex::new((0, Arc::default()));
@@ -195,7 +196,8 @@ impl Live {
         let mut held = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if event > held.0 {
             *held = (event, keys.into());
-            self.current.store(Arc::new(self.current().with_keys(&held.1, self.clock)));
+            warn_of_collisions(&self.current().config, &held.1);
+            self.current.store(Arc::new(self.current().with_keys(&held.1)));
         }
     }
 
@@ -203,8 +205,10 @@ impl Live {
     fn put_in_force(&self, mut snapshot: Snapshot, event: i64) {
         let held = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if held.0 != event {
-            snapshot = snapshot.with_keys(&held.1, self.clock);
+            snapshot = snapshot.with_keys(&held.1);
         }
+        warn_of_collisions(&snapshot.config, &held.1);
+        snapshot.identities.in_force();
         self.current.store(Arc::new(snapshot));
     }
 
@@ -358,39 +362,4 @@ fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {
         }
     }
     files
-}
-
-/// What is valid and surely not meant; and a key that works no longer, or will soon not, before its callers find out.
-pub(crate) fn warn_of_oddities(config: &Config, now: Timestamp) {
-    for Oddity { key, message } in config.oddities() {
-        tracing::warn!(key, "{message}");
-    }
-    for (team, key, expiry) in config.expiring_keys(now) {
-        let (key_id, expires) = (&key.id, key.expires.map(|at| format!("{at:.0}")));
-        match expiry {
-            Expiry::Past => tracing::warn!(team, key_id, expires, "a caller key has expired, and is refused"),
-            Expiry::Soon => tracing::warn!(
-                team,
-                key_id,
-                expires,
-                "a caller key expires soon; make another with `mavera-gateway key new`"
-            ),
-        }
-    }
-}
-
-fn warn_of_what_needs_a_restart(before: &Config, after: &Config) {
-    let changed = [
-        ("server.listen", before.server.listen != after.server.listen),
-        ("server.tls", before.server.tls.is_some() != after.server.tls.is_some()),
-        ("server.max_connections", before.server.max_connections != after.server.max_connections),
-        ("server.workers", before.server.workers != after.server.workers),
-        ("admin.listen", before.admin.listen != after.admin.listen),
-        ("ledger", before.ledger != after.ledger),
-        ("log.level", before.log_level != after.log_level),
-        ("tracing", before.tracing != after.tracing),
-    ];
-    for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
-        tracing::warn!(key, "this setting is read at start only; restart the gateway for it to take effect");
-    }
 }

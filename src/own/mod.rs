@@ -24,7 +24,9 @@ use crate::arrival::{Arrival, Refused};
 use crate::books::open::Books;
 use crate::identify::Identified;
 use crate::live::Live;
-use crate::live::directory::{QUESTIONS_AT_ONCE, QUESTIONS_PER_MINUTE};
+use crate::live::directory::{
+    QUESTIONS_AT_ONCE, QUESTIONS_PER_MINUTE, ROTATIONS_AT_ONCE, ROTATIONS_PER_MINUTE,
+};
 use crate::refuse::Refusal;
 use crate::route::{Class, Own as Question, Route, Target};
 use crate::routing::Routed;
@@ -118,10 +120,16 @@ where
     let team = &caller.team;
     exchange.rate(team.rate.standing());
     // What a question tells of, it must not use up: it has a rate of its own.
-    if let Err(retry_after) = team.questions.rate.take() {
-        let (per_minute, burst) = (QUESTIONS_PER_MINUTE.get(), QUESTIONS_AT_ONCE.get());
-        exchange.rate(team.questions.rate.standing());
-        let (team, of) = (team.name.to_string(), "questions to the gateway");
+    let (rate, per_minute, burst, of) = match question {
+        Question::RotateKey => {
+            let rate = &team.questions.rotations;
+            (rate, ROTATIONS_PER_MINUTE, ROTATIONS_AT_ONCE, "replacements of keys")
+        }
+        _ => (&team.questions.rate, QUESTIONS_PER_MINUTE, QUESTIONS_AT_ONCE, "questions to the gateway"),
+    };
+    if let Err(retry_after) = rate.take() {
+        exchange.rate(rate.standing());
+        let (team, per_minute, burst) = (team.name.to_string(), per_minute.get(), burst.get());
         return Err(Refused::new(
             exchange,
             Refusal::RateLimited { team, per_minute, burst, of, retry_after },

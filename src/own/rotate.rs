@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::config::values::DurationText;
-use crate::keyring::watch::refresh;
+use crate::keyring::watch::in_force_here;
 use crate::keyring::{KeyError, Keyring, Made, Wanted, told};
 use crate::ledger::{Hand, file};
 use crate::live::Live;
@@ -36,7 +36,7 @@ pub(super) async fn rotate(
         return Err(Refusal::KeysNotSelfService { team: team.name.to_string() });
     }
     let id = caller.who.key_id.to_string();
-    if !live.current().directory.has_key(&id) {
+    if !caller.by_key {
         let reason = "you have shown a token or a certificate, which its issuer replaces";
         return Err(Refusal::KeyNotReplaced { reason: reason.into() });
     }
@@ -55,16 +55,20 @@ pub(super) async fn rotate(
         (None, _) => return Err(Refusal::MissingField { param: "id".into() }),
         (_, None) => return Err(Refusal::MissingField { param: "sha256".into() }),
     };
-    let live = Arc::clone(live);
+    let (live, team) = (Arc::clone(live), Arc::clone(&team.name));
     let done = tokio::task::spawn_blocking(move || {
         let snapshot = live.current();
         let config = &snapshot.config;
         let by = format!("key {id}");
         let hand = Hand { by: &by, at: clock.wall() };
         let mut keyring = Keyring::new(config, file::keys(&config.ledger)?, hand);
+        if keyring.find(&id)?.team != *team {
+            // Its id is a key's of another team, by some mistake of the configuration.
+            return Err(KeyError::Taken(id));
+        }
         let wanted = Wanted { made, expires: None };
         let (made, ends) = keyring.replace(&id, &wanted, overlap.map(|overlap| overlap.0))?;
-        refresh(&live, &*file::keys(&config.ledger)?, clock, None)?;
+        in_force_here(&live, keyring);
         let Made { key, text, is_new } = &made;
         let mut content = told(key, text.as_ref().map(|text| text.as_str()));
         content["replaces"] = json!({ "id": id, "expires": ends });

@@ -1,6 +1,6 @@
 //! Members by client certificates, asked for by curl, over HTTP/1.1 and HTTP/2.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use base64::Engine;
@@ -238,12 +238,4 @@ fn where_certificates_are_required_nobody_enters_without_a_members() {
     let nobody = mesh.callers.client(&["nobody.example"], 2099);
     assert_eq!(mesh.ask("--http2", Some(&nobody), Some(&mesh.pair.key)), "2 403");
     assert_eq!(mesh.received(), 2);
-}
-
-#[test]
-fn a_certificate_of_the_authority_is_no_word_on_the_listener_in_clear() {
-    let path = Path::new("gateway.toml");
-    let text = "[[identity]]\nname = \"mesh\"\nmtls = { ca_file = \"ca.pem\" }\n";
-    let problems = mavera_gateway::config::parse(path, text).unwrap_err().to_string();
-    assert!(problems.contains("identity[0].mtls") && problems.contains("server.tls"), "{problems}");
 }

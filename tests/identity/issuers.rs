@@ -270,3 +270,28 @@ async fn what_an_issuer_must_not_answer_brings_no_keys() {
         assert_eq!(status(&rig, &issuer).await, 200, "it {what}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_is_good_for_long_is_fetched_while_there_is_time_to_fail() {
+    let issuer = TestIssuer::new("a");
+    let (rig, served, _watch) = rig(Answers::Keys(issuer.key_set(), 7 * 86_400), "");
+    assert_eq!(status(&rig, &issuer).await, 200);
+    tokio::time::sleep(Duration::from_hours(11)).await;
+    served.answer(Answers::Nothing);
+    // It is away for most of a day, and nobody notices.
+    tokio::time::sleep(Duration::from_hours(12)).await;
+    assert!(fetched(&rig, "failed") > 1.0);
+    assert_eq!(status(&rig, &issuer).await, 200);
+    served.answer(Answers::Keys(issuer.key_set(), 7 * 86_400));
+    tokio::time::sleep(Duration::from_hours(2)).await;
+    assert_eq!(status(&rig, &issuer).await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_url_is_asked_for_as_it_is_written() {
+    let issuer = TestIssuer::new("a");
+    let jwt = ", jwks_url = \"http://127.0.0.1:1/keys/\"";
+    let (rig, served, _watch) = rig(Answers::Keys(issuer.key_set(), 600), jwt);
+    assert_eq!(status(&rig, &issuer).await, 200);
+    assert!(served.asked()[0].starts_with("GET /keys/ HTTP/1.1\r\n"), "{:?}", served.asked());
+}

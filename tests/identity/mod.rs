@@ -1,6 +1,7 @@
 //! Callers that hold no key: tokens, their issuers, and certificates.
 
 mod certificates;
+mod configured;
 mod issuers;
 mod libraries;
 mod tokens;

@@ -202,3 +202,29 @@ async fn what_was_found_of_a_token_holds_until_it_ends_or_the_configuration_or_t
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(status().await, 401);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_configuration_leaves_the_keys_as_they_are_too() {
+    let Built { issuer, setup, keys, .. } = &built(CI);
+    let (rig, _) = Rig::recording(setup, 10);
+    let token = issuer.token(
+        rig.gateway.recorder.clock().wall(),
+        &json!({"repository": "acme/growth-api", "protected": "true"}),
+    );
+    assert_eq!(rig.send(chat_with(&rig, &token)).await.status(), 200);
+    // Other keys, in the same moment as a mistake elsewhere.
+    std::fs::write(keys, TestIssuer::new("a").key_set()).unwrap();
+    let text = std::fs::read_to_string(rig.config_path()).unwrap();
+    let wrong = "[[identity]]\nname = \"late\"\njwt = { issuer = \"x\", audience = [\"y\"], jwks_file = \"/nowhere\" }\n";
+    std::fs::write(rig.config_path(), format!("{text}{wrong}")).unwrap();
+    let problems = rig.gateway.live.reload().unwrap_err().to_string();
+    assert!(problems.contains("identity[1].jwt.jwks_file"), "{problems}");
+    let fresh = issuer.token(
+        rig.gateway.recorder.clock().wall(),
+        &json!({"repository": "acme/growth-api", "protected": "true", "jti": "2"}),
+    );
+    assert_eq!(rig.send(chat_with(&rig, &fresh)).await.status(), 200);
+    std::fs::write(rig.config_path(), text).unwrap();
+    rig.gateway.live.reload().unwrap();
+    assert_eq!(rig.send(chat_with(&rig, &fresh)).await.status(), 401);
+}

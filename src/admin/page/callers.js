@@ -130,6 +130,11 @@ function open(word, id, team) {
   form.token.focus();
 }
 
+// What is under way may bring a key that is shown once: it is waited for.
+dialog.addEventListener("cancel", (event) => {
+  if (form.confirm.disabled) event.preventDefault();
+});
+
 // Nothing of a key or a token is left behind in the document.
 dialog.addEventListener("close", () => {
   form.token.value = "";
@@ -138,7 +143,7 @@ dialog.addEventListener("close", () => {
 });
 
 for (const button of dialog.querySelectorAll("[data-close]")) {
-  button.addEventListener("click", () => dialog.close());
+  button.addEventListener("click", () => form.confirm.disabled || dialog.close());
 }
 
 form.addEventListener("submit", async (event) => {
@@ -148,8 +153,6 @@ form.addEventListener("submit", async (event) => {
   form.confirm.disabled = true;
   const answer = await send(address, method, body, form.token.value.trim());
   form.confirm.disabled = false;
-  // Whoever has closed it meanwhile is told all the same.
-  if (change?.id !== id) return announce(answer.error ?? `Done: key ${id}.`);
   if (answer.error) {
     say(field("key.problem"), answer.error);
     return form.token.focus();

@@ -59,8 +59,8 @@ pub struct Mtls {
     pub(in crate::config) ca_file: Leaf<PathBuf>,
     /// PEM file with revocation lists: one of each authority in the chains. Default: none, and nothing is revoked.
     pub(in crate::config) crl_file: Leaf<PathBuf>,
-    /// Whether callers without a certificate, who have a key or a token, may connect. Default true. With false, also a key or a
-    /// token is taken only beside a certificate of a member of the same team.
+    /// Whether callers without a certificate, who have a key or a token, may connect. Default true. With false at any authority,
+    /// also a key or a token is taken only beside a certificate of a member of the same team.
     pub(in crate::config) allow_unauthenticated: Leaf<bool>,
 }
 
@@ -74,10 +74,10 @@ pub struct Member {
     pub(in crate::config) id: Leaf<String>,
     /// Which `[[identity]]` vouches for it. Required.
     pub(in crate::config) identity: Leaf<String>,
-    /// What its token must say, all of it, as text or as a glob in which `*` stops at "/":
+    /// What its token must say, all of it, as text in which `*` is anything up to the next "/":
     /// `{ repository_id = "4711", ref = "refs/heads/*" }`. Of a list one item must match. Required with `jwt`.
     pub(in crate::config) claims: Leaf<BTreeMap<String, String>>,
-    /// The URI or DNS name in its certificate, as text or as a glob in which `*` stops at "/":
+    /// The URI or DNS name in its certificate, in which `*` is anything up to the next "/", or "." of a DNS name:
     /// `"spiffe://acme.internal/ns/growth/sa/batch"`. Required with `mtls`.
     pub(in crate::config) san: Leaf<String>,
     /// A budget of this member alone. Default: none but the team's.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use globset::GlobBuilder;
 use http::Uri;
 use http::uri::Scheme;
 use jiff::SignedDuration;
@@ -89,16 +88,13 @@ impl Validator<'_, '_> {
             not_before,
         } = jwt;
         let key = |name: &str| format!("{at}.{name}");
-        let issuer = self.required(&key("issuer"), issuer, "write the `iss` of its tokens");
+        let issuer = self.filled(&key("issuer"), issuer, "write the `iss` of its tokens");
         let names = "write names of this gateway, like [\"mavera-gateway\"]";
         let audience = self.required(&key("audience"), audience, names);
-        if audience.iter().any(String::is_empty) {
-            self.problems.add(&key("audience"), "has a name that is empty", names);
+        if audience.iter().any(String::is_empty) || audience.is_empty() {
+            self.problems.add(&key("audience"), "is empty, or has a name that is", names);
         }
-        let file = match jwks_file.0 {
-            None => None,
-            given => Some(self.required(&key("jwks_file"), Leaf(given), "")),
-        };
+        let file = self.path(&key("jwks_file"), jwks_file);
         let url = match jwks_url.0 {
             None => None,
             given => {
@@ -106,8 +102,8 @@ impl Validator<'_, '_> {
                 self.fetched(&key("jwks_url"), &text)
             }
         };
-        let path = |leaf: Leaf<PathBuf>| leaf.0.and_then(Result::ok);
-        let (ca_file, token_file) = (path(ca_file), path(token_file));
+        let ca_file = self.path(&key("ca_file"), ca_file);
+        let token_file = self.path(&key("token_file"), token_file);
         let keys = match (file, url) {
             (Some(_), Some(_)) => {
                 self.problems.add(&key("jwks_file"), "stands beside `jwks_url`", "keep one of them");
@@ -176,10 +172,7 @@ impl Validator<'_, '_> {
         let key = |name: &str| format!("{at}.{name}");
         Certificates {
             ca_file: self.required(&key("ca_file"), ca_file, "name the PEM file with the authority's roots"),
-            crl_file: match crl_file.0 {
-                None => None,
-                given => Some(self.required(&key("crl_file"), Leaf(given), "")),
-            },
+            crl_file: self.path(&key("crl_file"), crl_file),
             allow_unauthenticated: self.value(&key("allow_unauthenticated"), allow_unauthenticated, true, ""),
         }
     }
@@ -206,7 +199,7 @@ impl Validator<'_, '_> {
             } else {
                 format!("name one of {names}")
             };
-            let name = self.required(&format!("{at}.identity"), member.identity, &remedy);
+            let name = self.filled(&format!("{at}.identity"), member.identity, &remedy);
             let found = identities.iter().position(|identity| identity.name == name);
             if found.is_none() && !name.is_empty() {
                 self.problems.add(
@@ -221,8 +214,8 @@ impl Validator<'_, '_> {
                 (Proves::Tokens(_), claims, None) => self.claims(&format!("{at}.claims"), Leaf(claims)),
                 (Proves::Certificates(_), None, san) => {
                     let key = format!("{at}.san");
-                    let text = self.required(&key, Leaf(san), SAN);
-                    Proof::San(self.pattern(&key, text))
+                    let text = self.filled(&key, Leaf(san), SAN);
+                    Proof::San(if text.contains(':') { Pattern::new(text) } else { Pattern::of_host(text) })
                 }
                 (Proves::Tokens(_), ..) => {
                     self.problems.add(&format!("{at}.san"), "tokens have no such name", CLAIMS);
@@ -274,25 +267,27 @@ impl Validator<'_, '_> {
                 format!("a member has 1 to {MAX_CLAIMS} claims: without any, every token would be its own");
             self.problems.add(key, message, CLAIMS);
         }
-        let patterns = claims.into_iter().map(|(name, text)| {
-            let pattern = self.pattern(&format!("{key}.{name}"), text);
-            (name, pattern)
-        });
-        Proof::Claims(patterns.collect())
+        Proof::Claims(claims.into_iter().map(|(name, text)| (name, Pattern::new(text))).collect())
     }
 
-    fn pattern(&mut self, key: &str, text: String) -> Pattern {
-        let is_glob = text.contains(['*', '?', '[', '{', '\\']);
-        let glob = is_glob.then(|| GlobBuilder::new(&text).literal_separator(true).build());
-        let glob = glob.transpose().unwrap_or_else(|error| {
-            self.problems.add(key, format!("{error}"), "write a text, or a glob like \"acme/growth-*\"");
-            None
-        });
-        Pattern { text, glob: glob.map(|glob| glob.compile_matcher()) }
+    /// A text that says something.
+    fn filled(&mut self, key: &str, leaf: Leaf<String>, remedy: &str) -> String {
+        let is_given = leaf.0.is_some();
+        let text = self.required(key, leaf, remedy);
+        if is_given && text.is_empty() {
+            self.problems.add(key, "is empty", remedy);
+        }
+        text
+    }
+
+    /// A path, or none.
+    fn path(&mut self, key: &str, leaf: Leaf<PathBuf>) -> Option<PathBuf> {
+        leaf.0.as_ref()?;
+        Some(self.required(key, leaf, "write the path of a file"))
     }
 
     fn member_name(&mut self, key: &str, leaf: Leaf<String>) -> String {
-        let name = self.required(key, leaf, NAME);
+        let name = self.filled(key, leaf, NAME);
         if !name.is_empty() && !is_team_name(&name) {
             self.problems.add(key, format!("{name:?} is not such a name"), NAME);
         }

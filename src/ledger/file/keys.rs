@@ -1,7 +1,7 @@
 //! Caller keys in the ledger's file.
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::columns::credits;
@@ -11,7 +11,9 @@ use crate::ledger::entry::{day_of, days_since_epoch};
 use crate::ledger::error::LedgerError;
 use crate::ledger::keys::{CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey};
 
-const COLUMNS: &str = "id, team, sha256, lineage, added_at, expires_at, revoked_at";
+const COLUMNS: &str = "id, team, sha256, lineage, added_at, expires_at, revoked_at, in_file, made_for";
+/// How long a key that has expired by itself is remembered, so that whoever uses it is told apart from a stranger in the log.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 fn moment(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or_default()
@@ -26,6 +28,8 @@ fn key(row: &Row<'_>) -> rusqlite::Result<RegisteredKey> {
         added: moment(row.get(4)?),
         expires: row.get::<_, Option<i64>>(5)?.map(moment),
         revoked: row.get::<_, Option<i64>>(6)?.map(moment),
+        in_file: row.get(7)?,
+        made_for: row.get::<_, Option<i64>>(8)?.map(SignedDuration::from_micros),
     })
 }
 
@@ -60,7 +64,9 @@ fn last_event(connection: &Connection) -> rusqlite::Result<i64> {
 fn insert(change: &Transaction<'_>, key: &RegisteredKey) -> rusqlite::Result<()> {
     let at = |at: Option<Timestamp>| at.map(Timestamp::as_microsecond);
     change
-        .prepare_cached(&format!("INSERT INTO caller_keys ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"))?
+        .prepare_cached(&format!(
+            "INSERT INTO caller_keys ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+        ))?
         .execute(params![
             key.id,
             key.team,
@@ -68,7 +74,9 @@ fn insert(change: &Transaction<'_>, key: &RegisteredKey) -> rusqlite::Result<()>
             key.lineage,
             key.added.as_microsecond(),
             at(key.expires),
-            at(key.revoked)
+            at(key.revoked),
+            key.in_file,
+            key.made_for.map(|time| i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
         ])
         .map(drop)
 }
@@ -102,6 +110,13 @@ fn event(
             expires.map(Timestamp::as_microsecond)
         ])
         .map(drop)
+}
+
+/// Keys of the ledger's own that have come to their end long ago. Those that were revoked stay.
+fn forget(change: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
+    let long_ago = now.saturating_sub(REMEMBERED).unwrap_or(now);
+    let sql = "DELETE FROM caller_keys WHERE NOT in_file AND revoked_at IS NULL AND expires_at < ?1";
+    change.execute(sql, [long_ago.as_microsecond()]).map(drop)
 }
 
 /// Whether a key that is registered is the one that is to be: then that was done before.
@@ -166,6 +181,7 @@ impl KeyRegister for Store {
                 let same = is_same(&known, key) && known.expires == key.expires;
                 return Ok(if same { Registered::Known } else { Registered::Taken });
             }
+            forget(change, hand.at)?;
             insert(change, key)?;
             event(change, ("added", key), (None, key.expires), hand)?;
             Ok(Registered::New)
@@ -181,11 +197,16 @@ impl KeyRegister for Store {
     ) -> Result<Registered, LedgerError> {
         self.change(|change| {
             if let Some(known) = find(change, &new.id)? {
+                let done_before: bool = change.query_row(
+                    "SELECT EXISTS (SELECT 1 FROM key_events WHERE kind = 'replaced' AND key_id = ?1 AND detail = ?2)",
+                    [&old.id, &new.id],
+                    |row| row.get(0),
+                )?;
                 // Its end is of the first time: it was reckoned from then.
-                let same = is_same(&known, new)
-                    && known.lineage == find(change, &old.id)?.map_or(String::new(), |old| old.lineage);
+                let same = is_same(&known, new) && done_before;
                 return Ok(if same { Registered::Known } else { Registered::Taken });
             }
+            forget(change, hand.at)?;
             let known = find(change, &old.id)?.unwrap_or_else(|| old.clone());
             if !known.is_alive(hand.at) {
                 return Ok(Registered::Gone);
@@ -240,7 +261,9 @@ mod tests {
         let digest = [id.as_bytes()[0]; 32];
         let (id, team) = (id.to_owned(), "growth".to_owned());
         let lineage = id.clone();
-        RegisteredKey { id, team, digest, lineage, added: at(0), expires: expires.map(at), revoked: None }
+        let (added, expires) = (at(0), expires.map(at));
+        let (in_file, made_for, revoked) = (false, None, None);
+        RegisteredKey { id, team, digest, in_file, lineage, added, made_for, expires, revoked }
     }
 
     fn hand(second: i64) -> Hand<'static> {

@@ -16,7 +16,7 @@ use super::recent;
 use super::store::{Store, last_call};
 use super::writer::SqliteLedger;
 use crate::clock::Clock;
-use crate::config::Ledger as Settings;
+use crate::config::{Durability, Ledger as Settings};
 use crate::ledger::answers::Answers;
 use crate::ledger::counts::Counts;
 use crate::ledger::entry::{Entry, days_since_epoch};
@@ -126,7 +126,8 @@ pub fn upkeep(settings: &Settings) -> Result<Box<dyn Upkeep>, LedgerError> {
 /// # Errors
 /// In words for the operator.
 pub fn keys(settings: &Settings) -> Result<Box<dyn KeyRegister>, LedgerError> {
-    Ok(Box::new(Store::open_existing(&settings.path, settings.durability)?))
+    // A revocation must survive whatever a hold need not.
+    Ok(Box::new(Store::open_existing(&settings.path, Durability::Fsync)?))
 }
 
 /// The caller keys that a ledger has a say on, as far as they are merged; nothing is written for that.

@@ -7,10 +7,14 @@ CREATE TABLE caller_keys (
   team       TEXT NOT NULL,
   -- SHA-256 of the whole key.
   sha256     BLOB NOT NULL CHECK (length(sha256) = 32),
+  -- Whether it is the configuration's: then it works only for as long as that lists it.
+  in_file    INTEGER NOT NULL,
   -- The first of those that replaced each other.
   lineage    TEXT NOT NULL,
   -- Microseconds since the epoch, as everywhere here.
   added_at   INTEGER NOT NULL,
+  -- How long it was made for, in microseconds; null for ever, or where nobody knows.
+  made_for   INTEGER,
   -- When it stops working; null for never.
   expires_at INTEGER,
   -- When it was revoked; such a row stays, for a configuration may name the key for as long as it likes.
