@@ -201,7 +201,7 @@ fn gateway(site: &Site<'_>, listen: SocketAddr, kind: Kind) -> Result<(Command, 
     if site.token {
         let issuer = token::Issuer::new()?;
         key = issuer.token()?;
-        let keys = site.folder.join("keys.json");
+        let keys = site.folder.join(format!("keys-{durability}.json"));
         fs::write(&keys, issuer.keys()).map_err(|error| format!("{}: {error}", keys.display()))?;
         template.push_str(token::TABLES);
     }

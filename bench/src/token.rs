@@ -12,7 +12,7 @@ members = [{ id = "bench-api", identity = "cluster", claims = { sub = "system:se
 
 [[identity]]
 name = "cluster"
-jwt = { issuer = "https://kubernetes.default.svc.cluster.local", audience = ["mavera-gateway"], jwks_file = '{folder}/keys.json' }
+jwt = { issuer = "https://kubernetes.default.svc.cluster.local", audience = ["mavera-gateway"], jwks_file = '{folder}/keys-{durability}.json' }
 "#;
 
 /// An issuer with one key.

@@ -89,6 +89,34 @@ def kustomization():
                 problem(path, f"makes a config map of {name}, which is not there")
 
 
+def component():
+    """What the component for identities adds finds its place in the manifests."""
+    path = DEPLOY / "identity/kubernetes-gateway/kustomization.yaml"
+    [file] = load(path)
+    documents = [document for other in KUBERNETES.glob("*.yaml") for document in load(other)]
+    for patch in file["patches"]:
+        target = patch["target"]
+        found = [
+            document
+            for document in documents
+            if document["kind"] == target["kind"] and document["metadata"]["name"] == target["name"]
+        ]
+        if len(found) != 1:
+            problem(path, f"{target} is not one of deploy/kubernetes")
+            continue
+        for step in yaml.safe_load(patch["patch"]):
+            place = found[0]
+            for part in step["path"].split("/")[1:-1]:
+                try:
+                    place = place[int(part) if isinstance(place, list) else part]
+                except (KeyError, IndexError, ValueError):
+                    problem(path, f"{step['path']} is not in {target}")
+                    break
+            else:
+                if not isinstance(place, list) or step["op"] != "add":
+                    problem(path, f"{step['path']} of {target} is no list to add to")
+
+
 def operator_resources():
     """Custom resources fit their definitions, which the schemas of Kubernetes do not hold."""
     for name in ["servicemonitor.yaml", "prometheusrule.yaml"]:
@@ -133,6 +161,7 @@ if sys.argv[1] == "compose":
     monitoring()
 else:
     kustomization()
+    component()
     operator_resources()
     rules()
 for line in problems:

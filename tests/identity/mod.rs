@@ -4,6 +4,7 @@ mod certificates;
 mod configured;
 mod issuers;
 mod libraries;
+mod recipes;
 mod tokens;
 
 use bytes::Bytes;
