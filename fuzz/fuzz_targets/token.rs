@@ -58,7 +58,8 @@ fuzz_target!(|input: &[u8]| {
     assert!(header.get("kid").is_none_or(|kid| kid == "k"));
     assert!(header.get("crit").is_none() && header.get("b64").is_none());
     assert_eq!(claims["iss"], "i");
-    let for_us = claims["aud"] == "g" || claims["aud"].as_array().is_some_and(|aud| aud.contains(&"g".into()));
+    let for_us =
+        claims["aud"] == "g" || claims["aud"].as_array().is_some_and(|aud| aud.contains(&"g".into()));
     assert!(for_us);
     let time = |name: &str| claims[name].as_f64();
     let now = 1_800_000_000.0;
