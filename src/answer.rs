@@ -12,6 +12,7 @@ use http::{HeaderValue, Method, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tower::{Layer, Service};
 
 use crate::arrival::{Arrival, Call, Refused};
@@ -135,36 +136,57 @@ fn without_body<A: Body<Data = Bytes> + Unpin>(
 
 /// A body that came from upstream, or one of ours.
 pub enum AnsweredBody<A> {
-    /// In passage.
-    Upstream(A),
+    /// In passage, for as long as its caller may call, where that ends answers.
+    Upstream(A, Option<Leave>),
     /// Ours: a refusal, or an answer of the gateway itself.
     Own(Full<Bytes>),
 }
 
+/// Resolves when a caller may not call any more.
+pub type Leave = Pin<Box<WaitForCancellationFutureOwned>>;
+
+/// How a body breaks off.
+#[derive(Debug, thiserror::Error)]
+pub enum AnsweredError<E> {
+    /// As it does by itself.
+    #[error("{0}")]
+    Body(E),
+    /// Whoever it is for may not call any more.
+    #[error("its caller's key was revoked, or it is no member any more")]
+    Revoked,
+}
+
 impl<A: Body<Data = Bytes> + Unpin> Body for AnsweredBody<A> {
     type Data = Bytes;
-    type Error = A::Error;
+    type Error = AnsweredError<A::Error>;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, A::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
-            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Self::Upstream(body, leave) => {
+                if let Some(leave) = leave
+                    && leave.as_mut().poll(cx).is_ready()
+                {
+                    return Poll::Ready(Some(Err(AnsweredError::Revoked)));
+                }
+                Pin::new(body).poll_frame(cx).map_err(AnsweredError::Body)
+            }
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Upstream(body) => body.is_end_stream(),
+            Self::Upstream(body, _) => body.is_end_stream(),
             Self::Own(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Upstream(body) => body.size_hint(),
+            Self::Upstream(body, _) => body.size_hint(),
             Self::Own(body) => body.size_hint(),
         }
     }
@@ -172,11 +194,15 @@ impl<A: Body<Data = Bytes> + Unpin> Body for AnsweredBody<A> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::transparent::assert_transparent;
 
     #[test]
     fn a_body_in_passage_is_passed_on_as_it_is() {
-        assert_transparent(AnsweredBody::Upstream);
+        assert_transparent(|body| AnsweredBody::Upstream(body, None));
+        let leave = || Box::pin(CancellationToken::new().cancelled_owned());
+        assert_transparent(|body| AnsweredBody::Upstream(body, Some(leave())));
     }
 }

@@ -127,6 +127,64 @@ async fn after_kill_9_open_holds_are_booked_in_doubt_and_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_in_doubt_that_no_list_knows_is_settled_by_its_request() {
+    let mut pair = Pair::start(&PairSetup {
+        team: "budget = { credits = 100, period = \"month\" }\n",
+        ..PairSetup::default()
+    });
+    let (address, key) = (pair.address, pair.key.clone());
+    let hanging: Vec<_> = (0..3)
+        .map(|_| {
+            let key = key.clone();
+            tokio::spawn(async move { chat(address, &key, chat_body(true, "pace=60s")).await })
+        })
+        .collect();
+    while samples(pair.admin, "mavera_gateway_ledger_open_holds").values().all(|open| *open < 3.0) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    pair.gateway.signal("KILL");
+    pair.gateway.wait();
+    for call in hanging {
+        assert!(call.await.unwrap().is_err());
+    }
+    pair.start_again();
+    let config = pair.config_path();
+    let (code, said) = credits(&config, &["settle"]);
+    assert!(code == 0 && said.contains("15 credits are booked in doubt."), "{said}");
+    let ids: Vec<_> =
+        said.lines().filter(|line| line.contains("(crash)")).map(|line| line[..36].to_owned()).collect();
+    assert_eq!(ids.len(), 3, "{said}");
+    for (id, figure, left) in [(&ids[0], "2", "10"), (&ids[1], "0", "5"), (&ids[2], "4.5", "0")] {
+        let (code, said) =
+            credits(&config, &["settle", "--request", id, "--credits", figure, "--why", "their list"]);
+        assert!(
+            code == 0 && said.contains(&format!("is settled at {figure} credits, where 5 were")),
+            "{said}"
+        );
+        assert!(said.contains(&format!("\n{left} credits are booked in doubt.")), "{said}");
+    }
+    // A running gateway takes it up.
+    let used = |credits: f64| {
+        samples(pair.admin, "mavera_gateway_budget_used_credits").values().any(|used| *used == credits)
+    };
+    while !used(6.5) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(report(&config, "team")["total"]["in_doubt"], 0);
+    assert_eq!(credits(&config, &["verify"]).0, 0);
+    for (arguments, why) in [
+        (&["settle", "--request", &ids[0], "--credits", "3", "--why", "again"] as &[&str], "is in doubt"),
+        (&["settle", "--request", "nobody", "--credits", "3", "--why", "x"], "is in doubt"),
+        (&["settle", "--request", &ids[0], "--credits", "-3", "--why", "x"], "unexpected argument"),
+        (&["settle", "--request", &ids[0], "--credits", "many", "--why", "x"], "not an amount"),
+        (&["settle", "--request", &ids[0]], "--credits"),
+    ] {
+        let (code, said) = credits(&config, arguments);
+        assert!(code == 64 && said.contains(why), "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_somebody_has_locked_stops_nobody_and_catches_up() {
     let mut pair = Pair::start(&PairSetup::default());
     assert_eq!(chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap().status, 200);

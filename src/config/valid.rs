@@ -325,6 +325,8 @@ pub struct Keys {
     pub overlap: Duration,
     /// How long one works at most, if that is bounded.
     pub max_lifetime: Option<Duration>,
+    /// Whether answers under way end with their caller's leave to call.
+    pub revoke_cuts_streams: bool,
 }
 
 /// What is held for a call.

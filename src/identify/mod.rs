@@ -129,7 +129,7 @@ fn allowed<B>(
     let exchange = &mut routed.arrival.exchange;
     let allowed = found.and_then(|caller| {
         exchange.identified(Arc::clone(&caller.who));
-        caller.who.last_used.now(exchange.clock().wall());
+        caller.who.state.calls(exchange.clock().wall());
         // To whoever may not use a route, what it asks for is nothing to know.
         let may = may_ask(&caller, &routed.target, &desk.owners)
             .and_then(|()| head::key_of_retries(routed.target.route.row(), &routed.arrival.head));

@@ -54,7 +54,7 @@ impl<T: Clone> Among<'_, T> {
         let unverified = Unverified::read(token).map_err(|fault| Unproven::Not(None, fault))?;
         let found = unverified.issuer().and_then(|iss| self.identities.issuer(iss));
         let Some((identity, issuer)) = found else { return Err(Unproven::Not(None, Fault::Issuer)) };
-        let fetching = || issuer.fetch_now(self.clock.now()).filter(|_| waits).map(Unproven::Fetching);
+        let fetching = || waits.then(|| issuer.fetch_now(self.clock.now())).flatten().map(Unproven::Fetching);
         let Some(current) = issuer.current(now) else {
             return Err(fetching().unwrap_or_else(|| Unproven::Unavailable(Arc::clone(issuer))));
         };

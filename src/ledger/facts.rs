@@ -140,7 +140,7 @@ pub struct Booked {
     pub route: String,
     /// The id that the caller saw.
     pub request_id: String,
-    /// The upstream's id of the response.
+    /// The upstream's id of the response; empty where none is known.
     pub response_id: String,
     /// How the call ended.
     pub outcome: String,

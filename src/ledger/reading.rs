@@ -59,6 +59,13 @@ pub trait Reading: Debug + Send {
     /// As everywhere here.
     fn booked_by_response(&self) -> Result<BTreeMap<String, Booked>, LedgerError>;
 
+    /// Calls that are booked by estimate and were not corrected since, the oldest first, with the reason for it: all, or those of an
+    /// id that their callers saw; so many at most.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn doubt(&self, request_id: Option<&str>, count: usize) -> Result<Vec<(Booked, String)>, LedgerError>;
+
     /// What is booked by estimate, over all time.
     ///
     /// # Errors

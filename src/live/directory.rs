@@ -20,7 +20,7 @@ use crate::key::key_id;
 use crate::ledger::RegisteredKey;
 use crate::limit::in_flight::InFlight;
 use crate::limit::rate::TeamRate;
-use crate::record::series::{LastUsed, TeamCounts, Who};
+use crate::record::series::{CallerState, TeamCounts, Who};
 use crate::route::{Route, Routes};
 
 /// A team at work: its limits as configured, and the state that survives a reload.
@@ -128,15 +128,15 @@ struct Entry {
     caller: Caller,
 }
 
-/// When callers have called last, by their ids.
-type Used = HashMap<Arc<str>, Arc<LastUsed>>;
+/// What is known of callers, by their ids.
+type States = HashMap<Arc<str>, Arc<CallerState>>;
 
 /// All callers of one configuration: found by the public id of their key, or by what an identity says of them.
 #[derive(Debug, Default)]
 pub struct Directory {
     keys: HashMap<Box<str>, Entry>,
     teams: Vec<Arc<Team>>,
-    used: Used,
+    states: States,
     /// Callers without a key.
     pub members: Members<Caller>,
     /// What tokens of callers were found to be.
@@ -200,7 +200,7 @@ impl Directory {
     fn fill(&mut self, config: &Config, registered: &[RegisteredKey], previous: Option<&Self>) {
         let teams: HashMap<_, _> =
             self.teams.iter().map(|team| (Arc::clone(&team.name), Arc::clone(team))).collect();
-        let before = previous.map(|previous| &previous.used);
+        let before = previous.map(|previous| &previous.states);
         for key in in_force::keys(config, registered) {
             let Some(team) = teams.get(key.team).filter(|_| key.revoked.is_none()) else { continue };
             let caller = self.caller(team, key.id, key.budget, true, (config, before));
@@ -225,11 +225,11 @@ impl Directory {
         id: &str,
         budget: Option<Budget>,
         by_key: bool,
-        (config, before): (&Config, Option<&Used>),
+        (config, before): (&Config, Option<&States>),
     ) -> Caller {
         let key_id: Arc<str> = id.into();
-        let last_used = before.and_then(|before| before.get(id)).cloned().unwrap_or_default();
-        self.used.insert(Arc::clone(&key_id), Arc::clone(&last_used));
+        let state = before.and_then(|before| before.get(id)).cloned().unwrap_or_default();
+        self.states.insert(Arc::clone(&key_id), Arc::clone(&state));
         let budgets = [
             (Whose::Organisation, config.credits.budget),
             (Whose::Team(Arc::clone(&team.name)), team.budget),
@@ -244,7 +244,7 @@ impl Directory {
             Some((route, Budgets(budgets.iter().cloned().chain([(whose, own)]).collect())))
         });
         let of_routes = of_routes.collect();
-        let who = Who { team: Arc::clone(&team.name), key_id, counts: Arc::clone(&team.counts), last_used };
+        let who = Who { team: Arc::clone(&team.name), key_id, counts: Arc::clone(&team.counts), state };
         let (team, who) = (Arc::clone(team), Arc::new(who));
         Caller { team, who, budgets: Budgets(budgets.into()), by_key, of_routes }
     }
@@ -252,7 +252,16 @@ impl Directory {
     /// When whoever has this id has called last, as far as this process knows.
     #[must_use]
     pub fn last_used(&self, id: &str) -> Option<Timestamp> {
-        self.used.get(id)?.at()
+        self.states.get(id)?.last_used()
+    }
+
+    /// Another directory is in force: whoever may not call by that is told.
+    pub(crate) fn succeeded_by(&self, other: &Self) {
+        for (id, state) in &self.states {
+            if !other.states.contains_key(id) {
+                state.gone.cancel();
+            }
+        }
     }
 
     /// Finds the caller that a presented key belongs to. Unknown, wrong and expired keys are one case to their callers, and

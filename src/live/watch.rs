@@ -197,8 +197,15 @@ impl Live {
         if event > held.0 {
             *held = (event, keys.into());
             warn_of_collisions(&self.current().config, &held.1);
-            self.current.store(Arc::new(self.current().with_keys(&held.1)));
+            self.store(self.current().with_keys(&held.1));
         }
+    }
+
+    /// From now on it is in force. Whoever may not call by it is told so.
+    fn store(&self, snapshot: Snapshot) {
+        let (after, before) = (Arc::new(snapshot), self.current());
+        self.current.store(Arc::clone(&after));
+        before.directory.succeeded_by(&after.directory);
     }
 
     /// Puts a snapshot in force that was made with the keys of an event: with newer ones, if there are by now.
@@ -209,7 +216,7 @@ impl Live {
         }
         warn_of_collisions(&snapshot.config, &held.1);
         snapshot.identities.in_force();
-        self.current.store(Arc::new(snapshot));
+        self.store(snapshot);
     }
 
     /// As [`Live::reload`], on another thread: a file may be a pipe that nobody feeds, or on a network that is away, and

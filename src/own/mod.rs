@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 use crate::admit::body;
 use crate::admit::desk::ask;
-use crate::answer::AnsweredBody;
+use crate::answer::{AnsweredBody, Leave};
 use crate::arrival::{Arrival, Refused};
 use crate::books::open::Books;
 use crate::identify::Identified;
@@ -78,7 +78,12 @@ where
             Class::Own(question) => {
                 Fork::Here { future: Box::pin(answer(Arc::clone(&self.knows), question, identified)) }
             }
-            Class::Upstream => Fork::Onward { future: Marked { inner: self.inner.call(identified) } },
+            Class::Upstream => {
+                let cuts = identified.routed.arrival.snapshot.config.keys.revoke_cuts_streams;
+                let state = &identified.caller.who.state;
+                let leave = cuts.then(|| Box::pin(state.gone.clone().cancelled_owned()));
+                Fork::Onward { future: Marked { inner: self.inner.call(identified), leave } }
+            }
         }
     }
 }
@@ -91,6 +96,7 @@ pin_project! {
     pub struct Marked<F> {
         #[pin]
         inner: F,
+        leave: Option<Leave>,
     }
 }
 
@@ -101,7 +107,9 @@ where
     type Output = Result<Response<AnsweredBody<A>>, Refused>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().inner.poll(cx).map_ok(|response| response.map(AnsweredBody::Upstream))
+        let this = self.project();
+        let leave = this.leave;
+        this.inner.poll(cx).map_ok(|response| response.map(|body| AnsweredBody::Upstream(body, leave.take())))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use prometheus::{IntCounter, IntCounterVec};
+use tokio_util::sync::CancellationToken;
 
 use super::course::Repeat;
 use crate::metrics::{Metrics, OTHER};
@@ -55,24 +56,29 @@ pub struct Who {
     pub key_id: Arc<str>,
     /// The team's series.
     pub counts: Arc<TeamCounts>,
-    /// When it has called last, as far as this process knows. Goes on from one configuration to the next.
-    pub last_used: Arc<LastUsed>,
+    /// What of it goes on from one configuration to the next.
+    pub state: Arc<CallerState>,
 }
 
-/// When something was used last: a second of the epoch; 0 for never.
+/// What is known of a caller in this process, by its id, whatever the configuration.
 #[derive(Debug, Default)]
-pub struct LastUsed(AtomicI64);
+pub struct CallerState {
+    /// A second of the epoch; 0 for never.
+    last_used: AtomicI64,
+    /// Told when it may not call any more.
+    pub gone: CancellationToken,
+}
 
-impl LastUsed {
-    /// It is used at this moment.
-    pub fn now(&self, now: Timestamp) {
-        self.0.store(now.as_second(), Ordering::Relaxed);
+impl CallerState {
+    /// It calls at this moment.
+    pub fn calls(&self, now: Timestamp) {
+        self.last_used.store(now.as_second(), Ordering::Relaxed);
     }
 
-    /// When it was, if ever.
+    /// When it has called last, if ever.
     #[must_use]
-    pub fn at(&self) -> Option<Timestamp> {
-        Some(self.0.load(Ordering::Relaxed))
+    pub fn last_used(&self) -> Option<Timestamp> {
+        Some(self.last_used.load(Ordering::Relaxed))
             .filter(|at| *at > 0)
             .and_then(|at| Timestamp::from_second(at).ok())
     }

@@ -1,11 +1,13 @@
 //! Tokens that others have made: `PyJWT`, and an `OpenID` provider that nobody here wrote.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::clients::sdk;
 use crate::support::chat_body;
+use crate::support::issuer::{ISSUER, TestIssuer};
 use crate::support::process::{Pair, PairSetup, Process, binary};
 use crate::support::rig::chat_path;
 
@@ -149,4 +151,50 @@ fn a_provider_of_others_vouches_for_its_client_also_behind_a_rotation_of_its_key
     assert_eq!(status, 200, "{body}");
     assert_eq!(chat(&pair, &before).0, 401, "the key that it was signed with is gone");
     assert_eq!(received(&pair), 2);
+}
+
+#[test]
+fn the_openai_sdks_show_a_token_that_is_replaced_while_they_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let [keys, token] = ["keys.json", "token"].map(|name| folder.path().join(name));
+    let issuer = TestIssuer::new("a");
+    std::fs::write(&keys, issuer.key_set()).unwrap();
+    let member =
+        |id: &str| format!("{{ id = \"growth-{id}\", identity = \"build\", claims = {{ sub = \"{id}\" }} }}");
+    let pair = Pair::start(&PairSetup {
+        team: &format!(
+            "members = [{}, {}]\n[[identity]]\nname = \"build\"\njwt = {{ issuer = \"{ISSUER}\", audience = [\"mavera-gateway\"], jwks_file = '{}' }}\n",
+            member("a"),
+            member("b"),
+            keys.display()
+        ),
+        ..PairSetup::default()
+    });
+    #[expect(clippy::disallowed_methods, reason = "a real token for a real process")]
+    let now = jiff::Timestamp::now();
+    for (program, script) in [(sdk(".venv/bin/python"), "workload.py"), ("node".into(), "workload.mjs")] {
+        let before = received(&pair);
+        std::fs::write(&token, issuer.token(now, &json!({"sub": "a"}))).unwrap();
+        let mut client = Command::new(program)
+            .arg(sdk(script))
+            .env("OPENAI_BASE_URL", pair.url("/api/v1"))
+            .env("CHAT_PATH", chat_path().trim_start_matches("/api/v1"))
+            .env("TOKEN_FILE", &token)
+            .env_remove("OPENAI_API_KEY")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(client.stdout.take().unwrap()).lines();
+        let mut go_on = client.stdin.take().unwrap();
+        assert_eq!(said.next().unwrap().unwrap(), "answered credits=1", "{script}");
+        std::fs::write(&token, issuer.token(now, &json!({"sub": "b"}))).unwrap();
+        writeln!(go_on).unwrap();
+        assert_eq!(said.next().unwrap().unwrap(), "answered credits=1", "{script}");
+        writeln!(go_on).unwrap();
+        assert!(client.wait().unwrap().success(), "{script}");
+        assert_eq!(received(&pair) - before, 2, "{script}");
+    }
+    let by = |id: &str| pair.gateway.output().matches(&format!("\"key_id\":\"growth-{id}\"")).count();
+    assert_eq!((by("a"), by("b")), (2, 2));
 }

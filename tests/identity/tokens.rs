@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::{INVALID, chat_with, refusal};
 use crate::support::issuer::{ISSUER, TestIssuer};
-use crate::support::rig::{Rig, Setup, sample};
+use crate::support::rig::{Answer, Rig, Setup, sample};
+use crate::support::script::{STREAM_HEAD, chunk, completed, read_request, write};
 
 /// An issuer whose keys stand in a file, and a setup with members of it.
 struct Built {
@@ -227,4 +228,40 @@ async fn a_refused_configuration_leaves_the_keys_as_they_are_too() {
     std::fs::write(rig.config_path(), text).unwrap();
     rig.gateway.live.reload().unwrap();
     assert_eq!(rig.send(chat_with(&rig, &fresh)).await.status(), 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_ends_with_its_callers_leave_to_call_only_where_that_is_asked_for() {
+    for cuts in [false, true] {
+        let built = built(CI);
+        let (issuer, mut setup) = (&built.issuer, built.setup.clone());
+        setup.tables = format!("[keys]\nrevoke_cuts_streams = {cuts}\n{}", setup.tables);
+        let rig = Rig::with_upstream(&setup, |mut io, _| async move {
+            read_request(&mut io).await;
+            write(&mut io, STREAM_HEAD).await;
+            write(&mut io, chunk("data: {\"type\":\"response.created\"}\n\n")).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            write(&mut io, chunk(completed(3))).await;
+            write(&mut io, "0\r\n\r\n").await;
+        });
+        let now = rig.gateway.recorder.clock().wall();
+        let token = issuer.token(now, &json!({"repository": "acme/growth-api", "protected": "true"}));
+        let began = rig.gateway.recorder.clock().now();
+        let mut sender = rig.connect().await;
+        let response = sender.send_request(chat_with(&rig, &token)).await.unwrap();
+        let reading = tokio::spawn(Answer::read(response));
+        // Of another it is nothing, and of this one not yet.
+        rig.reconfigure(&setup);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        rig.reconfigure(&Setup { team: Setup::default().team, ..setup.clone() });
+        let answer = reading.await.unwrap();
+        let took = (rig.gateway.recorder.clock().now() - began).as_secs();
+        assert_eq!((answer.whole, took), (!cuts, if cuts { 10 } else { 60 }));
+        // What it cost is known all the same.
+        let record = rig.record().await;
+        assert_eq!(
+            (&record["credits"], &record["outcome"]),
+            (&json!(3), &json!(if cuts { "client_gone" } else { "completed" }))
+        );
+    }
 }

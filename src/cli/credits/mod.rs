@@ -5,6 +5,7 @@ mod grant;
 mod prune;
 mod reconcile;
 mod report;
+mod settle;
 mod verify;
 
 use std::path::PathBuf;
@@ -47,6 +48,11 @@ pub(super) enum CreditsCommand {
     /// differ, and which are missing here or there; --book then corrects those that differ. Exits with 1 where the
     /// two do not agree.
     Reconcile(reconcile::ReconcileArguments),
+    /// Say what a call in doubt has cost; without one, list those that are in doubt.
+    ///
+    /// For calls of which the upstream's list has no response id: after a crash, or an answer that was lost. A correction like
+    /// any other, which a running gateway takes up within two seconds.
+    Settle(settle::SettleArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,5 +71,6 @@ pub(super) fn run(command: &CreditsCommand) -> Result<(), Failure> {
         CreditsCommand::RevokeGrant(arguments) => grant::revoke(arguments),
         CreditsCommand::Prune(arguments) => prune::run(arguments),
         CreditsCommand::Reconcile(arguments) => reconcile::run(arguments),
+        CreditsCommand::Settle(arguments) => settle::run(arguments),
     }
 }

@@ -331,6 +331,9 @@ pub struct Keys {
     pub(super) overlap: Leaf<DurationText>,
     /// How long a key that is made at run time works at most. Default: no bound.
     pub(super) max_lifetime: Leaf<DurationText>,
+    /// Whether answers under way are broken off when their caller may not call any more: its key was revoked or taken out, or it is
+    /// no member. What they cost is learned all the same. Default false: they go on to their end.
+    pub(super) revoke_cuts_streams: Leaf<bool>,
 }
 
 /// An internal team.

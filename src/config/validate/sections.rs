@@ -256,12 +256,16 @@ impl Validator<'_, '_> {
 
     pub(super) fn keys(&mut self, keys: file::Keys) -> Keys {
         const DAY: u64 = 86_400;
-        let file::Keys { overlap, max_lifetime } = keys;
+        let file::Keys { overlap, max_lifetime, revoke_cuts_streams } = keys;
         let max_lifetime = match max_lifetime.0 {
             None => None,
             given => Some(self.duration("keys.max_lifetime", Leaf(given), 0, 60..=3650 * DAY)),
         };
-        Keys { overlap: self.duration("keys.overlap", overlap, DAY, 0..=30 * DAY), max_lifetime }
+        Keys {
+            overlap: self.duration("keys.overlap", overlap, DAY, 0..=30 * DAY),
+            max_lifetime,
+            revoke_cuts_streams: self.value("keys.revoke_cuts_streams", revoke_cuts_streams, false, ""),
+        }
     }
 
     pub(super) fn tracing(&mut self, tracing: file::Tracing) -> Option<Tracing> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::columns::{BASIS, basis, count, credits};
 use super::failure::failure;
@@ -264,21 +264,23 @@ impl Reading for Reader {
                  JOIN names o ON o.id = outcome
                  WHERE kind > 0 AND response_id IS NOT NULL"
             ))?;
-            let rows = statement.query_map([], |row| {
-                Ok(Booked {
-                    call: row.get(0)?,
-                    day: day_of(row.get(1)?),
-                    team: row.get(2)?,
-                    key_id: row.get(3)?,
-                    route: row.get(4)?,
-                    request_id: row.get(5)?,
-                    response_id: row.get(6)?,
-                    outcome: row.get(7)?,
-                    credits: credits(row, 8)?,
-                    in_doubt: row.get(9)?,
-                })
-            })?;
+            let rows = statement.query_map([], booked)?;
             rows.map(|booked| booked.map(|booked| (booked.response_id.clone(), booked))).collect()
+        })
+    }
+
+    fn doubt(&self, request_id: Option<&str>, count: usize) -> Result<Vec<(Booked, String)>, LedgerError> {
+        self.ask(|connection| {
+            let mut statement = connection.prepare(&format!(
+                "SELECT call, day, t.name, k.name, r.name, request_id, response_id, o.name, {AS_ADJUSTED}, w.name
+                 FROM bookings b JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
+                 JOIN names o ON o.id = outcome LEFT JOIN names w ON w.id = reason
+                 WHERE kind = 2 AND doubt AND (?1 IS NULL OR request_id = ?1) ORDER BY call LIMIT ?2"
+            ))?;
+            let rows = statement.query_map(params![request_id, limit(count)], |row| {
+                Ok((booked(row)?, row.get::<_, Option<String>>(10)?.unwrap_or_default()))
+            })?;
+            rows.collect()
         })
     }
 
@@ -353,6 +355,22 @@ impl Reading for Reader {
             Ok(wrong)
         })
     }
+}
+
+/// A call as it is booked, from the columns that such questions begin with.
+fn booked(row: &Row<'_>) -> rusqlite::Result<Booked> {
+    Ok(Booked {
+        call: row.get(0)?,
+        day: day_of(row.get(1)?),
+        team: row.get(2)?,
+        key_id: row.get(3)?,
+        route: row.get(4)?,
+        request_id: row.get(5)?,
+        response_id: row.get::<_, Option<String>>(6)?.unwrap_or_default(),
+        outcome: row.get(7)?,
+        credits: credits(row, 8)?,
+        in_doubt: row.get(9)?,
+    })
 }
 
 fn days(span: Span) -> [i32; 2] {

@@ -149,7 +149,7 @@ fn write_adjustment(change: &Transaction<'_>, adjustment: &Adjustment) -> rusqli
             booked.key_id,
             booked.route,
             booked.request_id,
-            booked.response_id,
+            Some(&booked.response_id).filter(|id| !id.is_empty()),
             difference,
             reason
         ],
