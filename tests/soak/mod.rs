@@ -32,8 +32,11 @@ const WARM_UP: usize = 20;
 const MEMORY: f64 = (10 << 20) as f64;
 /// Threads that come and go: they read files when something changes.
 const PASSING_THREADS: f64 = 8.0;
-/// The ledger's reader, opened when something is first read: the file and its log.
-const READER: f64 = 2.0;
+/// The ledger's reader, opened when something is first read, and what looks at its keys, opened at the first look: for
+/// each the file and its log.
+const OPENED_LATER: f64 = 4.0;
+/// How long what is left may take to go: a stream that is drained and a connection kept idle take seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn from_environment(name: &str, otherwise: u32) -> u32 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
@@ -100,12 +103,14 @@ async fn a_soak_leaves_nothing_behind_and_its_books_are_the_upstreams() {
     }
 
     // What callers have left is read to its end, and what is kept idle is let go.
+    let over = Instant::now();
     loop {
         let sample = Sample::take(admin);
         println!("   over   {sample}");
-        if sample.nothing_is_left() && sample.descriptors <= idle.descriptors + READER {
+        if sample.nothing_is_left() && sample.descriptors <= idle.descriptors + OPENED_LATER {
             break;
         }
+        assert!(over.elapsed() < PATIENCE, "idle it was {idle}; now it stays {sample}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     gateway.signal("TERM");
