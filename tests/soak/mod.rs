@@ -36,7 +36,7 @@ const PASSING_THREADS: f64 = 8.0;
 /// each the file and its log.
 const OPENED_LATER: f64 = 4.0;
 /// How long what is left may take to go: a stream that is drained and a connection kept idle take seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn from_environment(name: &str, otherwise: u32) -> u32 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
