@@ -1,7 +1,6 @@
 //! Changing caller keys: `/admin/v1/keys…`. Whoever asks shows a token made for that alone, or one of an operator, in
 //! `Authorization`, which no page of another site can make a browser send.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +12,6 @@ use http_body_util::{BodyExt, Full, Limited};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
 use super::access::presented;
 use super::answers::{Denied, document};
@@ -21,9 +19,7 @@ use super::board::Board;
 use crate::config::values::DurationText;
 use crate::identify::token::{Among, Unproven};
 use crate::identity::fetch::REQUEST_WAITS;
-use crate::keyring::watch::in_force_here;
-use crate::keyring::{KeyError, Keyring, Made, Wanted, told};
-use crate::ledger::{Hand, file};
+use crate::keyring::{self, KeyError, Keyring, Wanted, told};
 use crate::token::is_token;
 
 /// Bytes of a request's body, and how long it may take.
@@ -142,19 +138,11 @@ where
         Asked::Key(id) => (Some(id.to_owned()), false),
         Asked::Rotate(id) => (Some(id.to_owned()), true),
     };
-    let (live, clock) = (Arc::clone(&board.live), board.recorder.clock());
-    // The disk may take its time.
-    let done = tokio::task::spawn_blocking(move || {
-        let snapshot = live.current();
-        let config = &snapshot.config;
-        let hand = Hand { by: &by, at: clock.wall() };
-        let mut keyring = Keyring::new(config, file::keys(&config.ledger)?, hand);
-        let done = act(&mut keyring, &method, id.as_deref(), rotates, wanted)?;
-        in_force_here(&live, keyring);
-        Ok(done)
+    let clock = board.recorder.clock();
+    let done = keyring::change(&board.live, clock, by, move |keyring| {
+        act(keyring, &method, id.as_deref(), rotates, wanted)
     });
-    let done = done.await.unwrap_or_else(|panic| Err(KeyError::Ledger(std::io::Error::other(panic).into())));
-    let (status, content) = done.map_err(|error| denied(&error))?;
+    let (status, content) = done.await.map_err(|error| denied(&error))?;
     let mut response = document(&content);
     *response.status_mut() = status;
     Ok(response)
@@ -183,16 +171,10 @@ fn act(
     let wanted = Wanted { made, expires };
     if rotates {
         let (made, ends) = keyring.replace(id, &wanted, overlap.map(|overlap| overlap.0))?;
-        let mut content = told(&made.key, made.text.as_ref().map(|text| text.as_str()));
-        content["replaces"] = json!({ "id": id, "expires": ends });
-        return Ok((created(&made), content));
+        return Ok((made.status(), made.told_in_place_of(id, ends)));
     }
     let made = keyring.add(&needed("team", team)?, &wanted)?;
-    Ok((created(&made), told(&made.key, made.text.as_ref().map(|text| text.as_str()))))
-}
-
-fn created(made: &Made) -> StatusCode {
-    if made.is_new { StatusCode::CREATED } else { StatusCode::OK }
+    Ok((made.status(), made.told()))
 }
 
 /// The JSON of a body; all of its members may be left out.

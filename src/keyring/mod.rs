@@ -2,14 +2,18 @@
 //! operators' API and teams themselves; and how a change comes in force.
 
 pub mod watch;
+mod change;
 mod listed;
 
 use std::time::Duration;
 
+use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+pub use self::change::change;
 pub use self::listed::{Listed, State, all, told};
 use crate::config::values::DurationText;
 use crate::config::{CallerKey, Config, is_team_name};
@@ -48,6 +52,28 @@ pub struct Made {
     pub text: Option<Zeroizing<String>>,
     /// Whether it was not there before.
     pub is_new: bool,
+}
+
+impl Made {
+    /// As it is told to whoever wanted it; its text only now.
+    #[must_use]
+    pub fn told(&self) -> Value {
+        told(&self.key, self.text.as_ref().map(|text| text.as_str()))
+    }
+
+    /// As it is told where it has taken the place of another key, which ends then.
+    #[must_use]
+    pub fn told_in_place_of(&self, id: &str, ends: Option<Timestamp>) -> Value {
+        let mut told = self.told();
+        told["replaces"] = json!({ "id": id, "expires": ends });
+        told
+    }
+
+    /// How that is answered over HTTP.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        if self.is_new { StatusCode::CREATED } else { StatusCode::OK }
+    }
 }
 
 /// Why nothing was done to a key.
@@ -248,12 +274,6 @@ impl<'c> Keyring<'c> {
     /// The key of that id that the configuration lists.
     fn in_file(&self, id: &str) -> Option<&'c CallerKey> {
         self.config.teams.iter().flat_map(|team| &team.keys).find(|key| key.id == id)
-    }
-
-    /// Gives the register back, for whoever goes on with it.
-    #[must_use]
-    pub fn into_register(self) -> Box<dyn KeyRegister> {
-        self.register
     }
 
     fn has_team(&self, name: &str) -> Result<(), KeyError> {

@@ -8,7 +8,6 @@ use prometheus::Histogram;
 
 use crate::clock::Clock;
 use crate::config::Ledger;
-use crate::keyring::Keyring;
 use crate::ledger::{KeyEvent, KeyRegister, LedgerError, file};
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -48,13 +47,6 @@ pub fn refresh(live: &Live, register: &dyn KeyRegister) -> Result<(), LedgerErro
         live.set_keys(event, keys);
     }
     Ok(())
-}
-
-/// Puts a change in force here at once, that was made here. Where that fails, it is seen a moment later: it has been made.
-pub fn in_force_here(live: &Live, keyring: Keyring<'_>) {
-    if let Err(error) = refresh(live, &*keyring.into_register()) {
-        tracing::warn!(%error, "a change of caller keys is not in force here yet");
-    }
 }
 
 /// What was done to keys, as far as that was told.

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::config::values::DurationText;
-use crate::keyring::watch::in_force_here;
-use crate::keyring::{KeyError, Keyring, Made, Wanted, told};
-use crate::ledger::{Hand, file};
+use crate::keyring::{self, KeyError, Wanted};
 use crate::live::Live;
 use crate::live::directory::Caller;
 use crate::refuse::Refusal;
@@ -55,27 +53,17 @@ pub(super) async fn rotate(
         (None, _) => return Err(Refusal::MissingField { param: "id".into() }),
         (_, None) => return Err(Refusal::MissingField { param: "sha256".into() }),
     };
-    let (live, team) = (Arc::clone(live), Arc::clone(&team.name));
-    let done = tokio::task::spawn_blocking(move || {
-        let snapshot = live.current();
-        let config = &snapshot.config;
-        let by = format!("key {id}");
-        let hand = Hand { by: &by, at: clock.wall() };
-        let mut keyring = Keyring::new(config, file::keys(&config.ledger)?, hand);
+    let team = Arc::clone(&team.name);
+    let done = keyring::change(live, clock, format!("key {id}"), move |keyring| {
         if keyring.find(&id)?.team != *team {
             // Its id is a key's of another team, by some mistake of the configuration.
             return Err(KeyError::Taken(id));
         }
         let wanted = Wanted { made, expires: None };
         let (made, ends) = keyring.replace(&id, &wanted, overlap.map(|overlap| overlap.0))?;
-        in_force_here(&live, keyring);
-        let Made { key, text, is_new } = &made;
-        let mut content = told(key, text.as_ref().map(|text| text.as_str()));
-        content["replaces"] = json!({ "id": id, "expires": ends });
-        Ok((if *is_new { StatusCode::CREATED } else { StatusCode::OK }, content))
+        Ok((made.status(), made.told_in_place_of(&id, ends)))
     });
-    let done = done.await.unwrap_or_else(|panic| Err(KeyError::Ledger(std::io::Error::other(panic).into())));
-    done.map_err(|error| match error {
+    done.await.map_err(|error| match error {
         KeyError::Wrong(param, reason) => Refusal::InvalidField { param: param.into(), reason },
         KeyError::Ledger(_) | KeyError::System(_) => {
             tracing::warn!(%error, "cannot replace a caller key");
