@@ -18,6 +18,7 @@ pub mod credits;
 pub mod secret;
 pub mod mask;
 pub mod key;
+mod pem;
 pub mod shutdown;
 pub mod unread;
 pub mod metrics;

@@ -1,7 +1,6 @@
 //! One authority of client certificates: what it has signed and not revoked, and the names in that.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -12,11 +11,11 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
-use rustls_pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use webpki::EndEntityCert;
 
 use crate::config::identity::Certificates;
+use crate::pem;
 
 /// A caller's certificate, as its connection has shown it.
 #[derive(Clone)]
@@ -102,27 +101,17 @@ impl Authority {
 pub(super) fn verifier(of: &Certificates) -> Result<Arc<dyn ClientCertVerifier>, (&'static str, String)> {
     const ROOTS: &str = "mtls.ca_file";
     const REVOKED: &str = "mtls.crl_file";
-    let unusable = |path: &Path, error: &dyn fmt::Display| format!("cannot use {}: {error}", path.display());
     let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(&of.ca_file)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| (ROOTS, unusable(&of.ca_file, &error)))?;
-    for certificate in certificates {
-        roots.add(certificate).map_err(|error| (ROOTS, unusable(&of.ca_file, &error)))?;
-    }
-    if roots.is_empty() {
-        return Err((ROOTS, format!("{} holds no certificate", of.ca_file.display())));
+    for certificate in pem::all(&of.ca_file, "certificate").map_err(|message| (ROOTS, message))? {
+        let added = roots.add(certificate);
+        added.map_err(|error| (ROOTS, format!("cannot use {}: {error}", of.ca_file.display())))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let mut key = ROOTS;
     if let Some(path) = &of.crl_file {
-        let lists = CertificateRevocationListDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| (REVOKED, unusable(path, &error)))?;
-        if lists.is_empty() {
-            return Err((REVOKED, format!("{} holds no revocation list", path.display())));
-        }
+        let lists: Vec<CertificateRevocationListDer<'_>> =
+            pem::all(path, "revocation list").map_err(|message| (REVOKED, message))?;
         builder = builder.with_crls(lists);
         key = REVOKED;
     }

@@ -1,6 +1,5 @@
 //! TLS of the callers' listener.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -10,6 +9,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::TlsFiles;
+use crate::pem;
 
 /// The server side of TLS: HTTP/2 and HTTP/1.1 by ALPN. Callers are asked for a certificate where somebody vouches with those.
 ///
@@ -21,15 +21,10 @@ pub fn server(
 ) -> Result<Arc<ServerConfig>, (&'static str, String)> {
     const CERT: &str = "server.tls.cert";
     const KEY: &str = "server.tls.key";
-    let unreadable = |path: &Path, error| format!("cannot use {}: {error}", path.display());
-    let chain = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| (CERT, unreadable(&files.cert, error)))?;
-    if chain.is_empty() {
-        return Err((CERT, format!("{} holds no certificate", files.cert.display())));
-    }
-    let key =
-        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| (KEY, unreadable(&files.key, error)))?;
+    let chain: Vec<CertificateDer<'_>> =
+        pem::all(&files.cert, "certificate").map_err(|message| (CERT, message))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| (KEY, format!("cannot use {}: {error}", files.key.display())))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
