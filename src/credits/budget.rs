@@ -1,24 +1,28 @@
 //! Budgets: so many credits per period, whose they are, how they stand, and what raises them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
 use super::Credits;
+use super::millionths;
 use super::period::Period;
 
 /// So many credits per period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// How many.
+    #[serde(with = "millionths")]
     pub credits: Credits,
     /// How often they begin anew.
     pub period: Period,
 }
 
 /// Whose budget it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Whose {
     /// Everybody's together.
     Organisation,
@@ -33,12 +37,12 @@ pub enum Whose {
         /// The route, by number.
         number: usize,
         /// And by name.
-        label: &'static str,
+        label: Cow<'static, str>,
     },
 }
 
 /// The budgets that bind one call. Cheap to clone: every call has some.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Budgets(pub Arc<[(Whose, Budget)]>);
 
 /// How a budget stands.
@@ -94,11 +98,12 @@ impl Tally {
 }
 
 /// A raised budget.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The team, or `organisation`.
     pub team: String,
     /// By how much.
+    #[serde(with = "millionths")]
     pub credits: Credits,
     /// From this day on.
     pub from: Date,

@@ -3,6 +3,7 @@
 
 pub mod period;
 pub mod budget;
+pub mod millionths;
 
 use std::fmt;
 use std::ops::{Add, AddAssign};

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
-use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Grant, Tally, Whose};
 use crate::credits::period::Period;
+use crate::credits::{Credits, millionths};
 
 /// How many days back sums are known: the longest period, and a margin for holds that end after theirs.
 pub const KEPT_DAYS: i32 = 45;
@@ -21,9 +22,11 @@ const KEPT_OF_GRANTED: usize = 405;
 const PERIODS: [Period; 3] = [Period::Day, Period::Week, Period::Month];
 
 /// What was spent and what is held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Sums {
+    #[serde(with = "millionths")]
     used: Credits,
+    #[serde(with = "millionths")]
     held: Credits,
 }
 
@@ -35,7 +38,7 @@ impl Sums {
 }
 
 /// The sums of one scope.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Account {
     /// Of the days that are not today.
     days: BTreeMap<Date, Sums>,
@@ -44,7 +47,7 @@ struct Account {
 }
 
 /// The days that the running periods are made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Bounds {
     today: Date,
     /// The first day of each, and the first one behind it.
@@ -117,7 +120,7 @@ pub(super) enum Room {
 }
 
 /// All accounts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Accounts {
     bounds: Bounds,
     organisation: Account,

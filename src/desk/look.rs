@@ -105,6 +105,12 @@ impl Desk {
         NoPlace::Full { per_minute, position, from }
     }
 
+    /// Why a place that was given is one no more.
+    #[must_use]
+    pub fn no_place_now(&self, now: Moment) -> NoPlace {
+        self.no_place(1, self.place_from(1, now), now)
+    }
+
     /// When it would be the turn of a call that came now, at the earliest.
     pub(super) fn earliest(&self, team: &str, now: Moment) -> Moment {
         self.from(self.turns.teams.get(team).map_or(0, |team| team.in_turn), now)

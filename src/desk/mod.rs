@@ -20,15 +20,17 @@ mod state;
 mod serve;
 mod places;
 mod look;
+mod retold;
 #[cfg(test)]
 mod tests;
 
 pub use self::accounts::{BookedOn, GRANT_DAYS, KEPT_DAYS};
 pub use self::look::Look;
+pub use self::retold::Retold;
 pub use self::state::Desk;
 pub use self::terms::{
     Ask, Cap, Granted, No, NoPlace, Outcome, Patience, Refused, Settings, Ticket, Verdict,
 };
 pub use self::turns::ACTIVE;
 pub use self::upstream::{Change, Seen, State, Trouble};
-pub use self::window::{ARRIVAL, Moment, Said, TICK, Tick, WINDOW};
+pub use self::window::{ARRIVAL, GRACE, Moment, Said, TICK, Tick, WINDOW};

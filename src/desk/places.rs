@@ -17,7 +17,7 @@ impl Desk {
     pub fn spare_place(&mut self, now: Moment) -> Option<Tick> {
         self.window.advance(now);
         (self.turns.in_turn == 0 && self.free(now) > 0).then(|| {
-            let tick = Tick::leaving(now, ARRIVAL);
+            let tick = Tick::leaving(now, ARRIVAL + self.settings.grace);
             self.window.ring().enter(tick);
             tick
         })
@@ -33,15 +33,21 @@ impl Desk {
         if !self.window.ring().is_taken(tick) && self.free(now) == 0 {
             return Err(self.no_place(1, self.place_from(1, now), now));
         }
-        let sent = Tick::leaving(now, ARRIVAL);
+        let sent = Tick::sent(now);
         self.move_place(team, tick, sent, now);
         Ok(sent)
     }
 
-    /// The upstream has answered a request that has a place until `tick`: it had counted it by now.
-    pub fn answered(&mut self, team: &str, tick: Tick, now: Moment) {
+    /// A request that had a place until `tick`, which is not over, was written at a moment that is.
+    pub fn sent(&mut self, team: &str, tick: Tick, at: Moment, now: Moment) {
         self.window.advance(now);
-        let left = Tick::leaving(now, Duration::ZERO);
+        self.move_place(team, tick, Tick::sent(at), now);
+    }
+
+    /// The upstream has answered a request that has a place until `tick`: it had counted it by then.
+    pub fn answered(&mut self, team: &str, tick: Tick, at: Moment, now: Moment) {
+        self.window.advance(now);
+        let left = Tick::answered(at);
         if left < tick {
             self.move_place(team, tick, left, now);
         }

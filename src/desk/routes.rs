@@ -6,14 +6,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::terms::{Ask, Cap};
 use super::window::Moment;
 
 /// All routes that are capped.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Routes(BTreeMap<usize, OfRoute>);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct OfRoute {
     taken: usize,
     /// What the team that was served last had had until then, by its weight.
@@ -22,7 +24,7 @@ struct OfRoute {
 }
 
 /// What one team has had of a route.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Share {
     taken: usize,
     /// Nanoseconds of places, up to `since`.

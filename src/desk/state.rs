@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
 use super::accounts::{Accounts, BookedOn, Room};
 use super::routes::Routes;
@@ -14,7 +15,7 @@ use crate::credits::Credits;
 use crate::credits::budget::{Grant, Whose};
 
 /// One desk.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Desk {
     pub(super) settings: Settings,
     pub(super) window: Window,
@@ -191,7 +192,7 @@ impl Desk {
     /// Gives a call all it needs.
     pub(super) fn grant(&mut self, waiter: Waiter, now: Moment) -> Box<Granted> {
         let Waiter { ticket, ask, joined, .. } = waiter;
-        let tick = Tick::leaving(now, ARRIVAL);
+        let tick = Tick::leaving(now, ARRIVAL + self.settings.grace);
         self.in_rings(&ask.team, now, |ring| ring.enter(tick));
         self.turns.serve(&ask.team);
         self.upstream.lets_through(ask.costs, now);
@@ -247,8 +248,8 @@ impl Desk {
     }
 
     /// A call that costs has ended: what was held of it is spent or free.
-    pub fn end(&mut self, ask: &Ask, day: Date, spent: Credits) {
-        self.accounts.release(day, ask.booked_on(), ask.reserve, spent);
+    pub fn end(&mut self, day: Date, on: BookedOn<'_>, reserve: Credits, spent: Credits) {
+        self.accounts.release(day, on, reserve, spent);
         self.freed = true;
     }
 

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
 use super::accounts::BookedOn;
 use super::upstream::Trouble;
 use super::window::{Moment, Tick};
-use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Tally, Whose};
+use crate::credits::{Credits, millionths};
 
 /// What holds for all calls.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The plan's window.
     pub per_minute: NonZeroU32,
@@ -23,10 +24,12 @@ pub struct Settings {
     pub waiting: usize,
     /// Whether calls wait for their turn at all. Where they do not, whoever comes is served while there are places.
     pub queues: bool,
+    /// How long a place may be kept before its request is written: its time in the window is as much longer until that is told.
+    pub grace: Duration,
 }
 
 /// How long a call can wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patience {
     /// For its turn.
     pub turn: Duration,
@@ -37,7 +40,7 @@ pub struct Patience {
 }
 
 /// What may be under way of a route at once: calls, or the jobs that they start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cap {
     /// As many as the upstream takes.
     pub calls: NonZeroUsize,
@@ -46,8 +49,10 @@ pub struct Cap {
 }
 
 /// What a call asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ask {
+    /// Which of several gateways it has come to; 0 where there is one.
+    pub owner: u32,
     /// Whose turn it takes.
     pub team: Arc<str>,
     /// The team's claim beside the others'.
@@ -59,6 +64,7 @@ pub struct Ask {
     /// Whether it costs credits.
     pub costs: bool,
     /// What to hold for it.
+    #[serde(with = "millionths")]
     pub reserve: Credits,
     /// Every budget that binds.
     pub budgets: Budgets,
@@ -81,7 +87,7 @@ impl Ask {
 }
 
 /// The order in which calls came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ticket(pub(super) u64);
 
 /// What a call was given.

@@ -7,6 +7,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::terms::{Ask, Ticket};
 use super::window::{Moment, Ring};
 use crate::credits::budget::{Budget, Whose};
@@ -15,7 +17,7 @@ use crate::credits::budget::{Budget, Whose};
 pub const ACTIVE: Duration = Duration::from_mins(5);
 
 /// What a call that waits lacks, where it is not its turn alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Lack {
     /// Credits of the organisation or of its team: whoever of the team is behind it lacks them too.
     Shared,
@@ -28,7 +30,7 @@ pub(super) enum Lack {
 }
 
 /// A call that waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Waiter {
     pub(super) ticket: Ticket,
     pub(super) ask: Ask,
@@ -72,7 +74,7 @@ impl Waiter {
 }
 
 /// A team, as far as turns go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Team {
     pub(super) weight: NonZeroU32,
     /// The start tag of its next call.
@@ -107,7 +109,7 @@ impl Team {
 }
 
 /// All teams.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Turns {
     pub(super) teams: BTreeMap<Arc<str>, Team>,
     /// The start tag of the call that was served last.

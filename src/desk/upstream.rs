@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::window::Moment;
 
 /// Failures in a row before it counts as a state and not as bad luck.
 const IN_A_ROW: u32 = 3;
 
 /// A state of the upstream in which calls cannot succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trouble {
     /// The organisation's pool of credits is empty.
     PoolEmpty,
@@ -103,7 +105,7 @@ impl State {
 }
 
 /// What was seen of the upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seen {
     /// It has answered a call, and not refused it for what it is.
     Answered {
@@ -137,7 +139,7 @@ pub enum Change {
 }
 
 /// The upstream as it was last seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Upstream {
     trouble: Option<Troubled>,
     /// Connections in a row that could not be made.
@@ -147,7 +149,7 @@ pub(super) struct Upstream {
     slow_since: Option<Moment>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Troubled {
     trouble: Trouble,
     since: Moment,

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// Time as the desk knows it: since an origin of its keeper's.
 pub type Moment = Duration;
 
@@ -14,13 +16,16 @@ pub type Moment = Duration;
 pub const WINDOW: Duration = Duration::from_mins(1);
 /// The longest that a written request is assumed to be on its way.
 pub const ARRIVAL: Duration = Duration::from_secs(1);
+/// The longest [`Settings::grace`](super::Settings::grace) there is.
+pub const GRACE: Duration = Duration::from_secs(5);
 /// How finely places are told apart by age. The window is never shorter than documented, and longer
 /// by at most this.
 pub const TICK: Duration = Duration::from_millis(100);
-const TICKS: usize = ((WINDOW.as_millis() + ARRIVAL.as_millis()) / TICK.as_millis()) as usize + 2;
+const TICKS: usize =
+    ((WINDOW.as_millis() + ARRIVAL.as_millis() + GRACE.as_millis()) / TICK.as_millis()) as usize + 2;
 
 /// The tick in which a place becomes free by itself, counted from the desk's origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tick(u64);
 
 impl Tick {
@@ -31,6 +36,18 @@ impl Tick {
     /// The tick in which a request that arrives within `arrival` of `now` has left the window.
     pub(super) fn leaving(now: Moment, arrival: Duration) -> Self {
         Self(Self::of(now + WINDOW + arrival).0 + 1)
+    }
+
+    /// The tick until which a request has its place that was written at that moment, or a little later.
+    #[must_use]
+    pub fn sent(at: Moment) -> Self {
+        Self::leaving(at, ARRIVAL)
+    }
+
+    /// The tick until which one has it that was answered at that moment.
+    #[must_use]
+    pub fn answered(at: Moment) -> Self {
+        Self::leaving(at, Duration::ZERO)
     }
 
     /// This tick, so much earlier.
@@ -80,6 +97,15 @@ impl Ring {
         self.now = self.now.max(now);
     }
 
+    /// Places by tick, of those that are taken.
+    fn taken(&self) -> Vec<(u64, u32)> {
+        (1..=TICKS as u64)
+            .map(|step| Tick(self.now.0 + step))
+            .map(|tick| (tick.0, self.leaving[tick.index()]))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
     /// Places in use at the moment that was last moved on to.
     pub(super) fn used(&self) -> u32 {
         self.used
@@ -100,7 +126,7 @@ impl Ring {
 
     /// Frees the place that was taken until `tick`, if it is still taken.
     pub(super) fn leave(&mut self, tick: Tick) {
-        if self.is_taken(tick) {
+        if self.is_taken(tick) && self.leaving[tick.index()] > 0 {
             self.leaving[tick.index()] -= 1;
             self.used -= 1;
         }
@@ -115,8 +141,29 @@ impl Ring {
     }
 }
 
+/// As it is written down: the tick up to which places have become free, and those that are taken.
+impl Serialize for Ring {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (self.now, self.taken()).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ring {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (now, taken) = <(Tick, Vec<(u64, u32)>)>::deserialize(from)?;
+        let mut ring = Self { leaving: Box::new([0; TICKS]), now, used: 0 };
+        for (tick, count) in taken {
+            if ring.is_taken(Tick(tick)) {
+                ring.leaving[Tick(tick).index()] += count;
+                ring.used += count;
+            }
+        }
+        Ok(ring)
+    }
+}
+
 /// What an answer of the upstream said about the window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     /// Its own word on its limit.
     pub limit: Option<u32>,
@@ -129,7 +176,7 @@ pub struct Said {
 }
 
 /// The window of one key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Window {
     ring: Ring,
     /// Requests that others spend with the same key, as far as the upstream's headers told, and

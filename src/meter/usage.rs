@@ -1,5 +1,7 @@
 //! What a call cost, as far as its response said.
 
+use serde::{Deserialize, Serialize};
+
 use crate::credits::Credits;
 
 /// The figures of one `usage` object. A field the upstream did not send, or sent as something that
@@ -29,7 +31,7 @@ pub enum Figures {
 }
 
 /// How far what is told of has come, by its `status`. Pages disagree on how the words are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// `completed`.
     Completed,

@@ -1,9 +1,12 @@
 //! The table of routes. A new one is a row here, and its cases in `tests/routes/`, which fail without them.
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use http::Method;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::query::Parameter;
 use super::row::{Class, Cost, Ids, Learns, Own, Row};
@@ -251,6 +254,20 @@ static TABLE: [Row; 30] = [
 /// A route: its place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Route(u8);
+
+/// By its name: numbers are another release's.
+impl Serialize for Route {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.label())
+    }
+}
+
+impl<'de> Deserialize<'de> for Route {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = Cow::<'_, str>::deserialize(from)?;
+        Self::named(&name).ok_or_else(|| D::Error::custom(format_args!("there is no route {name}")))
+    }
+}
 
 impl Route {
     /// How many there are.

@@ -1,7 +1,9 @@
 //! What is made through the gateway and has an id: it belongs to the team that made it.
 
+use serde::{Deserialize, Serialize};
+
 /// What belongs to the team that made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Thing {
     /// An analysis of a video.
     Analysis,

@@ -1,5 +1,6 @@
 //! The desk by itself: what each rule promises, and, in [`pair`], all of them against a second telling.
 
+mod homes;
 mod pair;
 mod reference;
 mod window;
@@ -19,7 +20,7 @@ const NEVER: Moment = Duration::from_hours(24);
 
 fn settings(per_minute: u32) -> Settings {
     let per_minute = NonZeroU32::new(per_minute).unwrap();
-    Settings { per_minute, reserve: 0.1, waiting: 10_000, queues: true }
+    Settings { per_minute, reserve: 0.1, waiting: 10_000, queues: true, grace: Duration::ZERO }
 }
 
 fn desk(per_minute: u32) -> Desk {
@@ -34,6 +35,7 @@ fn patience(turn: u64, credits: u64) -> Patience {
 /// A call that costs nothing.
 fn free(team: &str, turn: u64) -> Ask {
     Ask {
+        owner: 0,
         team: team.into(),
         weight: NonZeroU32::MIN,
         key_id: team.into(),

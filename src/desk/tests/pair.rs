@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use proptest::prelude::*;
 
 use super::super::*;
+use super::homes::Homes;
 use super::reference::{Naive, Word};
 use super::{DAY, NEVER, patience, settings};
 use crate::credits::Credits;
@@ -65,7 +66,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 /// The desk and the reference beside it, asked the same, and everything that was given.
 struct Pair {
-    desk: Desk,
+    desk: Homes,
     naive: Naive,
     now: Moment,
     day: Date,
@@ -86,10 +87,11 @@ fn word(no: &No) -> Word {
 }
 
 impl Pair {
-    fn new() -> Self {
+    /// The desk has so many homes, of gateways that ask it in turn.
+    fn of(homes: usize) -> Self {
         let settings = Settings { waiting: 6, ..settings(6) };
         Self {
-            desk: Desk::new(settings, Moment::ZERO, DAY, NEVER),
+            desk: Homes::of(Desk::new(settings, Moment::ZERO, DAY, NEVER), homes),
             naive: Naive::new(settings, Moment::ZERO, DAY, NEVER),
             now: Moment::ZERO,
             day: DAY,
@@ -98,7 +100,7 @@ impl Pair {
         }
     }
 
-    fn ask(&mut self, ask: Ask, again: Option<(Ticket, Moment)>) {
+    fn ask(&mut self, ask: &Ask, again: Option<(Ticket, Moment)>) {
         let expected =
             self.naive.ask(ask.clone(), again.map(|(ticket, joined)| (ticket.0, joined)), self.now);
         let team = Arc::clone(&ask.team);
@@ -136,7 +138,7 @@ impl Pair {
             told.push((ticket.0, word));
         }
         assert_eq!(told, expected);
-        assert_eq!(self.desk.turns.waiting, self.waiting.len());
+        assert_eq!(self.desk.waiting(), self.waiting.len());
     }
 
     /// Time passes, and the desk is asked whenever it said so.
@@ -164,7 +166,7 @@ impl Pair {
                 let budget = |credits, period| Budget { credits: Credits::whole(credits), period };
                 // The dear ones are of a route of their own.
                 let route = key + 2 * usize::from(cost > 5);
-                let of_route = Whose::Route { team: Arc::clone(&name), number: route, label: "dear" };
+                let of_route = Whose::Route { team: Arc::clone(&name), number: route, label: "dear".into() };
                 let budgets = [
                     (Whose::Organisation, budget(80, Period::Month)),
                     (Whose::Team(Arc::clone(&name)), budget(30, Period::Week)),
@@ -174,7 +176,8 @@ impl Pair {
                 let bound = if team == 3 { 0 } else { 4 - 2 * key };
                 let most = if credits == 7 { Duration::from_secs(3) } else { Duration::MAX };
                 self.ask(
-                    Ask {
+                    &Ask {
+                        owner: 0,
                         team: name,
                         weight: NonZeroU32::new([1, 2, 4, 1][team]).unwrap(),
                         key_id,
@@ -217,7 +220,7 @@ impl Pair {
             Event::Answer(n) => {
                 let Some(at) = self.held(n, |given| given.1) else { return };
                 let granted = &self.given[at].0;
-                self.desk.answered(&granted.ask.team, granted.tick, self.now);
+                self.desk.answered(&granted.ask.team, granted.tick, self.now, self.now);
                 let to = self.now + Duration::from_millis(60_100);
                 if to.as_millis() / 100 < tick(granted.tick) {
                     self.naive.move_place(&granted.ask.team, tick(granted.tick), Some(to), self.now);
@@ -238,7 +241,7 @@ impl Pair {
                 let nth = (0..self.given.len()).filter(|at| self.given[*at].2).position(|other| other == at);
                 self.end(nth.unwrap(), Credits::ZERO);
                 self.given[at].1 = false;
-                self.ask(granted.ask, Some((granted.ticket, granted.joined)));
+                self.ask(&granted.ask, Some((granted.ticket, granted.joined)));
             }
             Event::Heed(said) => {
                 self.desk.heed(said, self.now);
@@ -258,7 +261,7 @@ impl Pair {
                     taken_back: credits % 7 == 0,
                 };
                 let grants = vec![grant("organisation", credits), grant("a", credits / 2)];
-                self.desk.set_grants(grants.clone());
+                self.desk.set_grants(&grants);
                 self.naive.set_grants(grants);
             }
             Event::Day => {
@@ -283,7 +286,7 @@ impl Pair {
         let granted = &self.given[at].0;
         let spent = spent.min(granted.ask.reserve);
         if granted.ask.costs {
-            self.desk.end(&granted.ask, granted.day, spent);
+            self.desk.end(granted.day, granted.ask.booked_on(), granted.ask.reserve, spent);
             self.naive.end(&granted.ask, granted.day, spent);
         }
         if granted.ask.cap.is_some() {
@@ -310,19 +313,33 @@ fn tick(tick: Tick) -> u128 {
     u128::from(tick.number())
 }
 
+fn decides_as_the_reference(homes: usize, events: &[Event]) {
+    let mut pair = Pair::of(homes);
+    for event in events {
+        pair.run(event);
+        pair.turn();
+        pair.check();
+    }
+    // Everybody is told in the end.
+    pair.pass(Duration::from_mins(10));
+    assert!(pair.waiting.is_empty() && !pair.desk.has_waiting());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_desk_decides_as_the_rules_written_down_a_second_time(events in events()) {
-        let mut pair = Pair::new();
-        for event in &events {
-            pair.run(event);
-            pair.turn();
-            pair.check();
-        }
-        // Everybody is told in the end.
-        pair.pass(Duration::from_mins(10));
-        prop_assert!(pair.waiting.is_empty() && !pair.desk.has_waiting());
+        decides_as_the_reference(1, &events);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Each event at another gateway than the one before, the others told of it: as with one.
+    #[test]
+    fn one_desk_of_three_gateways_decides_as_one_of_one(events in events()) {
+        decides_as_the_reference(3, &events);
     }
 }

@@ -21,7 +21,7 @@ fn take(desk: &mut Desk, now: Moment) -> Option<Tick> {
 
 fn answer(desk: &mut Desk, tick: Tick, now: Moment) {
     let tick = desk.send("a", tick, now).unwrap();
-    desk.answered("a", tick, now);
+    desk.answered("a", tick, now, now);
 }
 
 /// From when a full window says that it has a place.
@@ -55,7 +55,7 @@ fn no_sixty_seconds_ever_hold_more_than_the_limit() {
             arrivals.push(now);
             let tick = desk.send("a", tick, now).unwrap();
             now += Duration::from_millis(step % 7 * 30);
-            desk.answered("a", tick, now);
+            desk.answered("a", tick, now, now);
         }
     }
     for pair in arrivals.windows(21) {
