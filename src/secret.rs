@@ -72,6 +72,15 @@ impl SecretSource {
     }
 }
 
+/// The URL of the ledger's database, with the password in it. Only `ledger::postgres::connect`, which opens connections by it,
+/// may read it.
+///
+/// # Errors
+/// Where it was looked for in vain; never what was found.
+pub fn database_url(source: &SecretSource) -> Result<Zeroizing<String>, SecretError> {
+    source.read()
+}
+
 /// Why a secret could not be read. Says where it was looked for and never quotes what was found.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {

@@ -8,17 +8,19 @@ mod team_route;
 pub mod file;
 pub mod problem;
 pub mod identity;
+mod ledger;
 mod schema;
 pub mod team;
 pub mod valid;
 mod validate;
 
 pub use self::file::{Durability, LogLevel, OnDisconnect};
+pub use self::ledger::{Ledger, LedgerFile, Postgres};
 pub use self::schema::schema;
 pub use self::team::{Analyses, CallerKey, Limits, OfRoute, Team};
 pub use self::valid::{
-    Admin, Bodies, Config, Credits, Expiry, Keys, Ledger, Oddity, Proxies, Queue, Reserve, Retries, Server,
-    Timeouts, TlsFiles, Tracing, Upstream,
+    Admin, Bodies, Config, Credits, Expiry, Keys, Oddity, Proxies, Queue, Reserve, Retries, Server, Timeouts,
+    TlsFiles, Tracing, Upstream,
 };
 pub use self::validate::{is_reserved, is_team_name, parse};
 

@@ -11,8 +11,9 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::file::{Durability, LogLevel, OnDisconnect};
+use super::file::{LogLevel, OnDisconnect};
 use super::identity::{Identity, Member};
+use super::ledger::Ledger;
 use super::team::{CallerKey, Team};
 use crate::credits::Credits as Amount;
 use crate::credits::budget::Budget;
@@ -259,15 +260,6 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the request to the last byte.
     pub total: Duration,
-}
-
-/// Where every credit is booked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ledger {
-    /// The SQLite file.
-    pub path: PathBuf,
-    /// What a hold survives.
-    pub durability: Durability,
 }
 
 /// Holds and the organisation's budget.

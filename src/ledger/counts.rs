@@ -214,7 +214,12 @@ impl Counts {
         closed
     }
 
-    pub(super) fn set_closed(&self, closed: bool) {
+    /// So many holds are open, of all gateways that write the ledger.
+    pub(crate) fn set_open(&self, holds: usize) {
+        self.open_holds.set(i64::try_from(holds).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn set_closed(&self, closed: bool) {
         self.fails.store(closed, Ordering::Relaxed);
         self.closed.set(i64::from(closed));
     }

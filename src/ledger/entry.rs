@@ -284,7 +284,7 @@ pub(super) fn day_of(days: i64) -> Date {
 }
 
 /// An amount as it is written.
-pub(super) fn signed(credits: Credits) -> i64 {
+pub(crate) fn signed(credits: Credits) -> i64 {
     i64::try_from(credits.millionths()).unwrap_or(i64::MAX)
 }
 

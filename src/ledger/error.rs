@@ -61,6 +61,55 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+    /// The database refused, or cannot be reached.
+    #[error("the ledger in {place}: {what}")]
+    Database {
+        /// Which, without a password.
+        place: String,
+        /// What it said.
+        what: String,
+    },
+    /// Nothing is in it yet.
+    #[error("there is no ledger in {place} yet: `mavera-gateway ledger migrate` makes it")]
+    DatabaseEmpty {
+        /// Which.
+        place: String,
+    },
+    /// Its tables are of an older version.
+    #[error(
+        "the ledger in {place} has version {has}, and this program needs {needs}: run `mavera-gateway ledger migrate`; gateways of the version before go on meanwhile"
+    )]
+    DatabaseOlder {
+        /// Which.
+        place: String,
+        /// Its version.
+        has: i64,
+        /// The one that is needed.
+        needs: i64,
+    },
+    /// Its tables are of a version that this program knows nothing of.
+    #[error("the ledger in {place} has version {has}, and this program knows {knows}: upgrade the program")]
+    DatabaseNewer {
+        /// Which.
+        place: String,
+        /// Its version.
+        has: i64,
+        /// The last one that is known.
+        knows: i64,
+    },
+    /// What gateways say to each other in it cannot be read.
+    #[error(
+        "the gateways of this ledger write in a form that this program does not know: run the release that they run"
+    )]
+    UnknownForm,
+    /// It is no file that could be copied.
+    #[error(
+        "the ledger is in PostgreSQL: back it up with the database's own means, like `pg_dump --schema={schema}`"
+    )]
+    NotInAFile {
+        /// Its schema.
+        schema: String,
+    },
     /// What was to be written elsewhere could not be.
     #[error(transparent)]
     Output(#[from] std::io::Error),

@@ -15,7 +15,7 @@ use crate::route::{Route, Thing};
 pub type CallId = i64;
 
 /// Whom a call is booked on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Name of the team.
     pub team: Arc<str>,
@@ -103,7 +103,7 @@ pub enum Ending {
 }
 
 /// What a settled figure rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Basis {
     /// The upstream's own figure.
     Final,
@@ -276,6 +276,14 @@ impl OpenHold {
         account.route?.row().job()?;
         let event = JobEvent::Begun { upstream_id: None, day: self.day, reserve: self.reserve };
         Some(NewJob { call: self.call, account, at: self.at, event })
+    }
+
+    /// Its ending where another gateway has given its own up as lost.
+    #[must_use]
+    pub fn lost(&self, at: Timestamp) -> NewEnding {
+        let ending =
+            Ending::Settled { credits: self.reserve, basis: Basis::Estimated, reason: "replica_lost" };
+        NewEnding { ending, ..self.ending(at) }
     }
 
     fn account(&self) -> Account {

@@ -1,10 +1,12 @@
 //! What a call has come to, for whoever makes it again: said by its ending, and the same whether that is known from memory
 //! or read from the ledger after a restart.
 
+use serde::{Deserialize, Serialize};
+
 use super::facts::{Basis, Ending};
 
 /// What a call has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fate {
     /// Nothing was done: it can be made again.
     Free,

@@ -22,14 +22,17 @@ pub mod reads;
 pub mod answers;
 pub mod keys;
 pub mod entry;
+pub mod turns;
 pub mod journal;
 pub mod file;
+pub mod postgres;
+pub mod home;
 
 pub use self::answers::Answers;
 pub use self::error::LedgerError;
 pub use self::facts::{
-    Account, Adjustment, Basis, CallId, Command, Ending, JobEvent, NewEnding, NewHold, NewJob, NewSaving,
-    NewThing, OpenHold, Retry,
+    Account, Adjustment, Basis, Booked, CallId, Command, Ending, JobEvent, NewEnding, NewHold, NewJob,
+    NewSaving, NewThing, OpenHold, Retry,
 };
 pub use self::fate::Fate;
 pub use self::keys::{CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey};
@@ -39,4 +42,5 @@ pub use self::reading::{
     Upkeep,
 };
 pub use self::reads::Reads;
+pub use self::turns::{Correction, Gateway, Kept, Look, NewTurn, Said, Standbys, Turn, Turns};
 pub use self::write::{Ledger, Note, Receipt, Unavailable};

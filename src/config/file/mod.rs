@@ -3,6 +3,7 @@
 //! JSON Schema that `mavera-gateway schema` prints.
 
 pub(super) mod identity;
+mod ledger;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,8 +12,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::identity::{Identity, Member};
+pub use self::ledger::{Durability, Ledger, Postgres};
 use super::team_route::TeamRoute;
-use super::values::{Budget, CreditsText, DurationText, Leaf, ReserveText, SizeText, TimestampText};
+pub(super) use super::values::Leaf;
+use super::values::{Budget, CreditsText, DurationText, ReserveText, SizeText, TimestampText};
 
 /// Configuration of mavera-gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -184,28 +187,6 @@ pub struct Limits {
     pub(super) concurrency: Leaf<u32>,
     /// Largest request body. Default "1MiB".
     pub(super) max_body: Leaf<SizeText>,
-}
-
-/// Where every credit is booked.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(deny_unknown_fields)]
-pub struct Ledger {
-    /// The SQLite file. Default "data/ledger.db"; its folder is made. Read at start only.
-    pub(super) path: Leaf<PathBuf>,
-    /// "fsync": nothing is sent before its hold is on disk. "os": holds survive the process, but not a
-    /// power cut. Default "fsync". Read at start only.
-    pub(super) durability: Leaf<Durability>,
-}
-
-/// What a hold survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// A power cut.
-    Fsync,
-    /// The end of the process, however it comes.
-    Os,
 }
 
 /// Holds and the organisation's budget.

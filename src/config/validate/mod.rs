@@ -1,6 +1,7 @@
 //! From what the file says to what is valid: one pass over every value, collecting all problems.
 
 mod validator;
+mod ledger;
 mod sections;
 mod routes;
 mod names;
@@ -16,9 +17,9 @@ use self::names::CallerIds;
 pub use self::names::{is_reserved, is_team_name};
 use self::sections::{ADDRESS, loopback};
 use self::validator::Validator;
-use super::file::{Durability, File, LogLevel};
+use super::file::{File, LogLevel};
 use super::problem::{Collector, Problems};
-use super::valid::{Admin, Config, Ledger};
+use super::valid::{Admin, Config};
 
 /// Reads a configuration from the text of `path`. Relative paths in it are relative to the working
 /// directory, as the shell that starts the gateway would have them.
@@ -126,10 +127,7 @@ impl Validator<'_, '_> {
                 operators: self.operators(admin.operators, &identities, &mut ids),
             },
             upstream: self.upstream(upstream),
-            ledger: Ledger {
-                path: self.value("ledger.path", ledger.path, "data/ledger.db".into(), ""),
-                durability: self.value("ledger.durability", ledger.durability, Durability::Fsync, ""),
-            },
+            ledger: self.ledger(ledger),
             credits: self.credits(credits),
             queue: self.queue(queue),
             retries: self.retries(retries),

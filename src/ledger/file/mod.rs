@@ -15,8 +15,12 @@ mod keys;
 mod identity;
 pub mod writer;
 mod open;
+mod dump;
+mod load;
 
+pub use self::dump::{Cell, Contents, Dump, Rows, Summed, Sums, Table};
 pub use self::identity::{Lock, lock};
+pub use self::load::Load;
 pub use self::open::{
     answers, backup, catch_up, keys, open, reading, reads, registered_keys, try_out, upkeep,
 };

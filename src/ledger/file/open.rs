@@ -16,7 +16,7 @@ use super::recent;
 use super::store::{Store, last_call};
 use super::writer::SqliteLedger;
 use crate::clock::Clock;
-use crate::config::{Durability, Ledger as Settings};
+use crate::config::{Durability, LedgerFile as Settings};
 use crate::ledger::answers::Answers;
 use crate::ledger::counts::Counts;
 use crate::ledger::entry::{Entry, days_since_epoch};

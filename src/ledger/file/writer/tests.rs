@@ -107,7 +107,7 @@ fn callers_on_many_threads_lose_no_entry() {
             }
         });
         ledger.flush();
-        let settings = crate::config::Ledger { path: folder.path().join("ledger.db"), durability };
+        let settings = crate::config::LedgerFile { path: folder.path().join("ledger.db"), durability };
         let reader = file::reads(&settings).open().unwrap();
         assert_eq!(reader.verify().unwrap(), Vec::<String>::new());
         let spends = reader.spends(Span::ALL).unwrap();

@@ -1,0 +1,162 @@
+//! The latest calls: those that match a search, when they were sent, and those that have a key.
+
+use jiff::Timestamp;
+use tokio_postgres::{Client, Error, Row};
+
+use super::columns::{BASIS, CORRECTED, credits, digest, limit, moment};
+use crate::credits::Credits;
+use crate::ledger::facts::{CallId, Retry};
+use crate::ledger::fate::Fate;
+use crate::ledger::opening::KnownCall;
+use crate::ledger::reading::{Call, Charge, Found, Search};
+use crate::route::Route;
+
+/// Calls that one search looks at: far more than a page of them, and milliseconds to read.
+const LOOKBACK: i64 = 100_000;
+
+/// Calls that are looked at for what they cost: enough to learn from, and less than a megabyte to read.
+const COSTS: i64 = 4096;
+
+/// More calls than the largest plan allows in a minute, which are 600.
+const MINUTE: i64 = 2048;
+
+/// The last call that was ever held.
+pub(super) async fn last_call(client: &Client) -> Result<CallId, Error> {
+    client.query_one("SELECT coalesce(max(call), 0) FROM bookings", &[]).await?.try_get(0)
+}
+
+/// When calls that are booked were sent upstream, between `since` and `until`: a time beyond is of a clock that was wrong.
+pub(super) async fn sent_between(
+    client: &Client,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<Timestamp>, Error> {
+    let floor = last_call(client).await?.saturating_sub(MINUTE);
+    // A call that was in flight when its gateway died had been sent when it was held, or not much later.
+    let rows = client
+        .query(
+            "SELECT sent FROM (SELECT CASE outcome WHEN 'crashed' THEN held_at ELSE sent_at END AS sent
+                               FROM bookings WHERE call > $1 AND ended_in IS NOT NULL) booked
+             WHERE sent BETWEEN $2 AND $3",
+            &[&floor, &since.as_microsecond(), &until.as_microsecond()],
+        )
+        .await?;
+    rows.iter().map(|row| moment(row, 0)).collect()
+}
+
+/// See [`crate::ledger::Opening::costs`]. Of the latest calls of all routes: of one that is seldom called there are few among them.
+pub(super) async fn costs(client: &Client, count: usize) -> Result<Vec<(Route, Vec<Credits>)>, Error> {
+    let floor = last_call(client).await?.saturating_sub(COSTS);
+    let sql = "SELECT route, credits FROM bookings WHERE call > $1 AND kind = 1 ORDER BY call";
+    let mut costs: Vec<_> = Route::all().map(|route| (route, Vec::new())).collect();
+    for row in client.query(sql, &[&floor]).await? {
+        if let Some(route) = Route::named(row.try_get(0)?) {
+            costs[route.index()].1.push(credits(&row, 1)?);
+        }
+    }
+    for (_, of_route) in &mut costs {
+        of_route.drain(..of_route.len().saturating_sub(count));
+    }
+    costs.retain(|(_, of_route)| !of_route.is_empty());
+    Ok(costs)
+}
+
+/// See [`crate::ledger::Opening::known`]. What another gateway has under way has come to nothing yet: nobody knows to what.
+pub(super) async fn known_since(client: &Client, since: Timestamp) -> Result<Vec<KnownCall>, Error> {
+    let rows = client
+        .query(
+            "SELECT call, held_at, retry_key, fingerprint, kind, coalesce(reason, ''), route FROM bookings
+             WHERE retry_key IS NOT NULL AND held_at >= $1 ORDER BY call",
+            &[&since.as_microsecond()],
+        )
+        .await?;
+    let known = |row: &Row| {
+        let requires_key = Route::named(row.try_get(6)?).is_some_and(|route| route.row().requires_key);
+        let fate = match row.try_get::<_, Option<i16>>(4)? {
+            Some(0) => Fate::Free,
+            Some(1 | 3) => Fate::Answered,
+            _ => Fate::of_estimate(row.try_get(5)?, requires_key),
+        };
+        Ok(KnownCall {
+            call: row.try_get(0)?,
+            at: moment(row, 1)?,
+            retry: Retry { key: digest(row, 2)?, fingerprint: digest(row, 3)? },
+            fate,
+        })
+    };
+    rows.iter().map(known).collect()
+}
+
+/// See [`crate::ledger::Reading::recent_charges`].
+pub(super) async fn charges(client: &Client, team: &str, count: usize) -> Result<Vec<Charge>, Error> {
+    let latest = format!(
+        "SELECT request_id, response_id, ended_at, key_id, route, {CORRECTED}, {BASIS}, reason FROM bookings b
+         WHERE ended_in IS NOT NULL AND team = $1 ORDER BY call DESC LIMIT $2"
+    );
+    let rows = client.query(&latest, &[&team, &limit(count)]).await?;
+    let charge = |row: &Row| {
+        let at = moment(row, 2)?;
+        Ok(Charge {
+            request_id: row.try_get(0)?,
+            response_id: row.try_get(1)?,
+            at: format!("{at:.3}"),
+            key_id: row.try_get(3)?,
+            route: row.try_get(4)?,
+            credits: credits(row, 5)?,
+            basis: row.try_get(6)?,
+            reason: row.try_get(7)?,
+        })
+    };
+    rows.iter().map(charge).collect()
+}
+
+/// See [`crate::ledger::Reading::calls`].
+pub(super) async fn calls(client: &Client, search: &Search) -> Result<Found, Error> {
+    let ends = "SELECT coalesce(max(call), 0), coalesce(min(call), 1) FROM bookings";
+    let ends = client.query_one(ends, &[]).await?;
+    let (newest, oldest): (i64, i64) = (ends.try_get(0)?, ends.try_get(1)?);
+    let before = search.before.unwrap_or(newest + 1);
+    let floor = before.saturating_sub(LOOKBACK).max(oldest);
+    let latest = format!(
+        "SELECT call, ended_at, team, key_id, route, request_id, response_id, outcome, reserve, {CORRECTED}, {BASIS}, reason,
+                input_tokens, output_tokens
+         FROM bookings b
+         WHERE call >= $1 AND call < $2 AND ended_in IS NOT NULL
+           AND ($3::TEXT IS NULL OR team = $3) AND ($4::TEXT IS NULL OR outcome = $4)
+           AND ($5::TEXT IS NULL OR $5 IN (request_id, response_id, key_id))
+         ORDER BY call DESC LIMIT $6"
+    );
+    let Search { team, outcome, id, .. } = search;
+    let rows = client.query(&latest, &[&floor, &before, team, outcome, id, &limit(search.limit)]).await?;
+    let requests = rows.iter().map(call).collect::<Result<Vec<_>, _>>()?;
+    let full = requests.len() == search.limit;
+    let last = requests.last().map(|call| call.call);
+    Ok(Found {
+        searched: before - last.filter(|_| full).unwrap_or(floor),
+        complete: full || floor <= oldest,
+        next: if full { last } else { (floor > oldest).then_some(floor) },
+        requests,
+    })
+}
+
+fn call(row: &Row) -> Result<Call, Error> {
+    let tokens = |at: usize| {
+        row.try_get::<_, Option<i64>>(at).map(|count| count.and_then(|count| count.try_into().ok()))
+    };
+    Ok(Call {
+        call: row.try_get(0)?,
+        at: moment(row, 1)?,
+        team: row.try_get(2)?,
+        key_id: row.try_get(3)?,
+        route: row.try_get(4)?,
+        request_id: row.try_get(5)?,
+        response_id: row.try_get(6)?,
+        outcome: row.try_get(7)?,
+        reserved: credits(row, 8)?,
+        credits: credits(row, 9)?,
+        basis: row.try_get(10)?,
+        reason: row.try_get(11)?,
+        input_tokens: tokens(12)?,
+        output_tokens: tokens(13)?,
+    })
+}

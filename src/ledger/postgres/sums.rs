@@ -1,0 +1,175 @@
+//! Sums by day, and what is booked of single calls.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use tokio_postgres::{Client, Error, Row};
+
+use super::columns::{CORRECTED, IN_DOUBT, count, credits, day, limit};
+use crate::credits::Credits;
+use crate::ledger::entry::days_since_epoch;
+use crate::ledger::facts::Booked;
+use crate::ledger::keys::CallerUse;
+use crate::ledger::reading::{Saving, Span, Spend, TeamDay};
+
+/// See [`crate::ledger::Reading::spends`].
+pub(super) async fn spends(client: &Client, span: Span) -> Result<Vec<Spend>, Error> {
+    let [since, until] = days(span);
+    let rows = client
+        .query(
+            r#"SELECT day, team, key_id, route, outcome, sum(calls)::BIGINT, sum(final)::BIGINT, sum(estimated)::BIGINT,
+                      sum(input_tokens)::BIGINT, sum(output_tokens)::BIGINT
+               FROM day_sums WHERE day BETWEEN $1 AND $2 GROUP BY day, team, key_id, route, outcome
+               ORDER BY day, team COLLATE "C", key_id COLLATE "C", route COLLATE "C", outcome COLLATE "C""#,
+            &[&since, &until],
+        )
+        .await?;
+    let spend = |row: &Row| {
+        Ok(Spend {
+            day: day(row, 0)?,
+            team: row.try_get(1)?,
+            key_id: row.try_get(2)?,
+            route: row.try_get(3)?,
+            outcome: row.try_get(4)?,
+            calls: count(row, 5)?,
+            settled: credits(row, 6)?,
+            estimated: credits(row, 7)?,
+            input_tokens: count(row, 8)?,
+            output_tokens: count(row, 9)?,
+        })
+    };
+    rows.iter().map(spend).collect()
+}
+
+/// See [`crate::ledger::Reading::spend_by_day`].
+pub(super) async fn spend_by_day(client: &Client, span: Span) -> Result<Vec<TeamDay>, Error> {
+    let [since, until] = days(span);
+    let rows = client
+        .query(
+            r#"SELECT day, team, sum(final + estimated)::BIGINT, sum(estimated)::BIGINT FROM day_sums
+               WHERE day BETWEEN $1 AND $2 GROUP BY day, team ORDER BY day, team COLLATE "C""#,
+            &[&since, &until],
+        )
+        .await?;
+    let team_day = |row: &Row| {
+        Ok(TeamDay {
+            day: day(row, 0)?,
+            team: row.try_get(1)?,
+            credits: credits(row, 2)?,
+            in_doubt: credits(row, 3)?,
+        })
+    };
+    rows.iter().map(team_day).collect()
+}
+
+/// See [`crate::ledger::Reading::savings`].
+pub(super) async fn savings(client: &Client, span: Span) -> Result<Vec<Saving>, Error> {
+    let [since, until] = days(span);
+    let rows = client
+        .query(
+            r#"SELECT day, team, key_id, route, copies, credits FROM savings WHERE day BETWEEN $1 AND $2
+               ORDER BY day, team COLLATE "C", key_id COLLATE "C", route COLLATE "C""#,
+            &[&since, &until],
+        )
+        .await?;
+    let saving = |row: &Row| {
+        Ok(Saving {
+            day: day(row, 0)?,
+            team: row.try_get(1)?,
+            key_id: row.try_get(2)?,
+            route: row.try_get(3)?,
+            copies: count(row, 4)?,
+            credits: credits(row, 5)?,
+        })
+    };
+    rows.iter().map(saving).collect()
+}
+
+/// See [`crate::ledger::Reading::uses`].
+pub(super) async fn uses(client: &Client, since: Date) -> Result<Vec<CallerUse>, Error> {
+    let rows = client
+        .query(
+            "SELECT key_id, max(day), coalesce(sum(final + estimated) FILTER (WHERE day >= $1), 0)::BIGINT
+             FROM day_sums GROUP BY key_id",
+            &[&days_since_epoch(since)],
+        )
+        .await?;
+    let caller_use = |row: &Row| {
+        Ok(CallerUse { key_id: row.try_get(0)?, last_day: day(row, 1)?, spent: credits(row, 2)? })
+    };
+    rows.iter().map(caller_use).collect()
+}
+
+/// See [`crate::ledger::Reading::in_doubt`].
+pub(super) async fn in_doubt(client: &Client) -> Result<Credits, Error> {
+    let sum = "SELECT coalesce(sum(estimated), 0)::BIGINT FROM day_sums";
+    credits(&client.query_one(sum, &[]).await?, 0)
+}
+
+/// See [`crate::ledger::Reading::booked_between`].
+pub(super) async fn booked_between(
+    client: &Client,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<(Credits, Credits), Error> {
+    let sums = format!(
+        "SELECT coalesce(sum(amount) FILTER (WHERE NOT doubt), 0)::BIGINT, coalesce(sum(amount) FILTER (WHERE doubt), 0)::BIGINT
+         FROM (SELECT {CORRECTED} AS amount, {IN_DOUBT} AS doubt FROM bookings b
+               WHERE kind > 0 AND held_at >= $1 AND held_at < $2) booked"
+    );
+    let row = client.query_one(&sums, &[&since.as_microsecond(), &until.as_microsecond()]).await?;
+    Ok((credits(&row, 0)?, credits(&row, 1)?))
+}
+
+/// What is booked under the upstream's ids of responses.
+pub(super) async fn answered(client: &Client) -> Result<Vec<Booked>, Error> {
+    let calls = format!(
+        "SELECT call, day, team, key_id, route, request_id, response_id, outcome, {CORRECTED}, {IN_DOUBT}
+         FROM bookings b WHERE kind > 0 AND response_id IS NOT NULL ORDER BY call"
+    );
+    client.query(&calls, &[]).await?.iter().map(booked).collect()
+}
+
+/// See [`crate::ledger::Reading::doubt`].
+pub(super) async fn doubt(
+    client: &Client,
+    request_id: Option<&str>,
+    count: usize,
+) -> Result<Vec<(Booked, String)>, Error> {
+    let calls = format!(
+        "SELECT call, day, team, key_id, route, request_id, response_id, outcome, {CORRECTED}, {IN_DOUBT}, reason
+         FROM bookings b WHERE {IN_DOUBT} AND ($1::TEXT IS NULL OR request_id = $1) ORDER BY call LIMIT $2"
+    );
+    let rows = client.query(&calls, &[&request_id, &limit(count)]).await?;
+    let doubtful = |row: &Row| Ok((booked(row)?, row.try_get::<_, Option<String>>(10)?.unwrap_or_default()));
+    rows.iter().map(doubtful).collect()
+}
+
+/// How calls are booked, by their numbers.
+pub(super) async fn booked_of(client: &Client, calls: &[i64]) -> Result<Vec<Booked>, Error> {
+    let sql = format!(
+        "SELECT call, day, team, key_id, route, request_id, response_id, coalesce(outcome, ''), coalesce({CORRECTED}, 0),
+                coalesce({IN_DOUBT}, false)
+         FROM bookings b WHERE call = ANY($1)"
+    );
+    client.query(&sql, &[&calls]).await?.iter().map(booked).collect()
+}
+
+/// A call as it is booked, from the columns that such questions begin with.
+fn booked(row: &Row) -> Result<Booked, Error> {
+    Ok(Booked {
+        call: row.try_get(0)?,
+        day: day(row, 1)?,
+        team: row.try_get(2)?,
+        key_id: row.try_get(3)?,
+        route: row.try_get(4)?,
+        request_id: row.try_get(5)?,
+        response_id: row.try_get::<_, Option<String>>(6)?.unwrap_or_default(),
+        outcome: row.try_get(7)?,
+        credits: credits(row, 8)?,
+        in_doubt: row.try_get(9)?,
+    })
+}
+
+fn days(span: Span) -> [i32; 2] {
+    [days_since_epoch(span.since), days_since_epoch(span.until)]
+}
