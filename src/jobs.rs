@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::books::job::Told;
 use crate::books::jobs::Unwatched;
-use crate::books::local::LocalDesk;
+use crate::books::keeper::Keeper;
 use crate::inject;
 use crate::live::{Live, Snapshot};
 use crate::meter::{Figures, Meter};
@@ -20,13 +20,13 @@ const LOOK: Duration = Duration::from_secs(5);
 const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), bytes: 16 << 20 };
 
 /// Looks again and again. Never returns.
-pub async fn watch<C: Connect>(connect: C, live: Arc<Live>, desk: Arc<LocalDesk>) {
+pub async fn watch<C: Connect>(connect: C, live: Arc<Live>, desk: Arc<Keeper>) {
     loop {
         tokio::time::sleep(LOOK).await;
         desk.expire_jobs();
         while let Some(unwatched) = desk.unwatched_job() {
             // It counts against the window like any call; callers come first.
-            let Some(mut place) = desk.spare_place() else { break };
+            let Some(mut place) = desk.spare_place().await else { break };
             if place.sent().is_err() {
                 break;
             }
@@ -43,7 +43,7 @@ fn path_of(thing: Thing, id: &str) -> Option<String> {
     Some(row.template.strip_prefix("/api/v1")?.replace("{id}", id))
 }
 
-async fn look<C: Connect>(connect: &C, snapshot: &Snapshot, desk: &LocalDesk, job: &Unwatched) {
+async fn look<C: Connect>(connect: &C, snapshot: &Snapshot, desk: &Arc<Keeper>, job: &Unwatched) {
     let request = path_of(job.thing, &job.id).and_then(|path| inject::own_request(snapshot, &path));
     let Some(request) = request else { return };
     let answer = match ask(connect, &snapshot.origin, request, BOUNDS).await {

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use prometheus::{Gauge, GaugeVec};
 use serde::Deserialize;
 
-use crate::books::local::LocalDesk;
+use crate::books::keeper::Keeper;
 use crate::credits::Credits;
 use crate::credits::period::{Period, day_of};
 use crate::inject;
@@ -266,7 +266,7 @@ pub async fn watch<C: Connect>(
     live: Arc<Live>,
     reads: Reads,
     bill: Arc<Bill>,
-    desk: Arc<LocalDesk>,
+    desk: Arc<Keeper>,
 ) {
     loop {
         let snapshot = live.current();
@@ -276,7 +276,7 @@ pub async fn watch<C: Connect>(
             continue;
         }
         // It counts against the window like any call; callers come first.
-        let place = desk.spare_place();
+        let place = desk.spare_place().await;
         if place.is_some_and(|mut place| place.sent().is_ok()) {
             let marks = desk.marks();
             match compare_with(&connect, &snapshot, &reads).await {

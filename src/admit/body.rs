@@ -12,15 +12,14 @@ use http_body_util::BodyExt;
 
 use super::concurrency::Permitted;
 use crate::arrival::{Arrival, Refused};
-use crate::books::local::LocalDesk;
-use crate::books::owners::Owners;
+use crate::books::keeper::Keeper;
 use crate::identify::{Identified, may_name};
 use crate::limit::in_flight::Permit;
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
 use crate::record::Exchange;
 use crate::refuse::Refusal;
-use crate::route::{Target, schema};
+use crate::route::{Target, Thing, schema};
 use crate::routing::Routed;
 use crate::stage::Wait;
 
@@ -50,7 +49,7 @@ pub struct Judged {
 #[derive(Clone, Debug)]
 pub struct ReadBody {
     /// Who knows whose things are.
-    pub(crate) desk: Arc<LocalDesk>,
+    pub(crate) desk: Arc<Keeper>,
 }
 
 impl<B> Wait<Permitted<B>> for ReadBody
@@ -61,12 +60,12 @@ where
     type Out = Box<Judged>;
 
     async fn wait(&self, permitted: Permitted<B>) -> Result<Box<Judged>, Refused> {
-        judge(permitted, &self.desk.owners).await
+        judge(permitted, &self.desk).await
     }
 }
 
 /// Cancel-safe: dropped while it waits, it ends the record and gives the permit back.
-async fn judge<B>(permitted: Permitted<B>, owners: &Owners) -> Result<Box<Judged>, Refused>
+async fn judge<B>(permitted: Permitted<B>, desk: &Keeper) -> Result<Box<Judged>, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -76,14 +75,20 @@ where
     let body = match target.route.row().body {
         Some(rules) => {
             let read = upload(&mut exchange, &snapshot, &head, body, &caller).await;
-            let judged = read.and_then(|body| {
-                let asked = schema::judge(rules, &body)?;
-                asked
-                    .names
-                    .iter()
-                    .try_for_each(|(thing, id)| may_name(&caller, owners, *thing, id))
-                    .map(|()| body)
-            });
+            let judged = read.and_then(|body| Ok((schema::judge(rules, &body)?.names, body)));
+            let may = |names: &[(Thing, String)]| {
+                names.iter().try_for_each(|(thing, id)| may_name(&caller, &desk.owners, *thing, id))
+            };
+            let judged = match judged {
+                Ok((names, body)) => {
+                    if may(&names).is_err() {
+                        // Another gateway may have made it a moment ago.
+                        desk.catch_up().await;
+                    }
+                    may(&names).map(|()| body)
+                }
+                Err(refusal) => Err(refusal),
+            };
             match judged {
                 Ok(body) => body,
                 Err(refusal) => return Err(Refused::new(exchange, refusal)),

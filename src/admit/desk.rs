@@ -13,7 +13,7 @@ use super::credits_max::within_max;
 use super::patience::patience;
 use crate::arrival::Refused;
 use crate::books::admission::{Admission, Asked, Denied};
-use crate::books::local::LocalDesk;
+use crate::books::keeper::Keeper;
 use crate::books::place::{Came, Place};
 use crate::credits::budget::Budgets;
 use crate::desk::{Ask, Cap};
@@ -46,7 +46,7 @@ impl From<Refused> for Declined {
 
 /// The layer of the desk.
 #[derive(Clone, Debug)]
-pub struct DeskLayer(pub Arc<LocalDesk>);
+pub struct DeskLayer(pub Arc<Keeper>);
 
 impl<S> Layer<S> for DeskLayer {
     type Service = AtDesk<S>;
@@ -59,7 +59,7 @@ impl<S> Layer<S> for DeskLayer {
 /// A service behind the desk. Cloned for every request.
 #[derive(Clone, Debug)]
 pub struct AtDesk<S> {
-    desk: Arc<LocalDesk>,
+    desk: Arc<Keeper>,
     inner: S,
 }
 
@@ -93,9 +93,9 @@ where
     }
 }
 
-/// Cancel-safe: see [`LocalDesk::admit`].
+/// Cancel-safe: see [`Keeper::admit`].
 async fn admit(
-    desk: &Arc<LocalDesk>,
+    desk: &Arc<Keeper>,
     mut judged: Box<Judged>,
     again: Option<Came>,
 ) -> Result<Admitted, Refused> {
@@ -108,7 +108,7 @@ async fn admit(
     };
     judged.exchange.queues();
     let (request_id, retry) = (judged.exchange.id().as_str(), judged.exchange.retry());
-    match desk.admit(Asked { ask, route, request_id, retry }, again).await {
+    match desk.admit(Asked { ask, request_id, retry }, again).await {
         Ok(Admission { place, hold, queued }) => {
             judged.exchange.queued(queued);
             if let Some(hold) = hold {
@@ -125,7 +125,7 @@ async fn admit(
 
 /// What a caller's call of a route asks the desk for.
 pub(crate) fn ask(
-    desk: &LocalDesk,
+    desk: &Keeper,
     snapshot: &Snapshot,
     caller: &Caller,
     route: Route,
@@ -135,6 +135,7 @@ pub(crate) fn ask(
     let special = caller.team.of_route(route);
     let reserve = special.and_then(|of_route| of_route.reserve);
     Ok(Ask {
+        owner: 0,
         team: Arc::clone(&caller.who.team),
         weight: caller.team.weight,
         key_id: Arc::clone(&caller.who.key_id),

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::common::Given;
 use super::hold::Hold;
-use super::local::LocalDesk;
+use super::home::Home;
+use super::keeper::Keeper;
 use super::place::{Came, Place, RoutePermit};
 use super::queue_counts::Waited;
-use super::state::{Given, Told};
+use super::shared::Shared;
+use super::state::Told;
 use crate::desk::{Ask, No, Refused, Ticket, Verdict};
 use crate::ledger::{Receipt, Retry};
 use crate::refuse::Refusal;
@@ -18,13 +21,11 @@ use crate::route::Route;
 /// The longest that a call waits for its hold to be written. A disk that works needs a tenth of it.
 const LONGEST_WRITE: Duration = Duration::from_secs(5);
 
-/// What a call asks for, and for which route.
+/// What a call asks for.
 #[derive(Clone, Debug)]
 pub struct Asked<'r> {
     /// What it asks for.
     pub ask: Ask,
-    /// For what.
-    pub route: Route,
     /// The id that the caller sees.
     pub request_id: &'r str,
     /// What tells its retries from other calls.
@@ -51,7 +52,7 @@ pub struct Admission {
     pub queued: Duration,
 }
 
-impl LocalDesk {
+impl Keeper {
     /// Asks for all that a call needs, at once or when it is its turn. What it costs is durably in the ledger before this
     /// returns. Where others hold the credits it needs, or the period is about to end, it waits for that too; and who waits has
     /// nothing that others could use. A call that was put back stands where it stood.
@@ -61,9 +62,13 @@ impl LocalDesk {
     /// # Errors
     /// Whose limit is in the way and for how long, or that the ledger cannot write.
     pub async fn admit(self: &Arc<Self>, asked: Asked<'_>, again: Option<Came>) -> Result<Admission, Denied> {
-        let Asked { ask, route, request_id, retry } = asked;
+        let Asked { ask, request_id, retry } = asked;
         let began = self.clock.now();
-        let (given, queued) = match self.ask(ask, route, again) {
+        let asking = match &self.home {
+            Home::Local(_) => self.ask(ask, again),
+            Home::Shared(shared) => self.ask_shared(shared, ask, request_id, retry.as_deref(), again),
+        };
+        let (given, queued) = match asking {
             Asking::Given(given) => (given, Duration::ZERO),
             Asking::Waits(waiter) => {
                 let told = waiter.told().await;
@@ -72,7 +77,7 @@ impl LocalDesk {
             }
             Asking::Refused(refusal) => return Err(Denied { refusal, queued: Duration::ZERO }),
         };
-        let mut admission = self.admission(given, route, queued);
+        let mut admission = self.admission(given, queued);
         if again.is_some() {
             admission.place.came = None;
         }
@@ -91,60 +96,102 @@ impl LocalDesk {
     }
 
     /// A place for a request of our own, which costs nothing, if nobody waits for it.
-    #[must_use]
-    pub fn spare_place(self: &Arc<Self>) -> Option<Place> {
-        let sent_at = self.clock.since_origin();
-        let tick = self.state().desk.spare_place(sent_at)?;
-        Some(Place { desk: Arc::clone(self), team: "".into(), tick, sent: false, sent_at, came: None })
+    pub async fn spare_place(self: &Arc<Self>) -> Option<Place> {
+        let sent_at = self.moment();
+        let (tick, good_until) = match &self.home {
+            Home::Local(_) => (self.state().common.desk.spare_place(sent_at)?, None),
+            Home::Shared(shared) => shared.spare_place().await?,
+        };
+        let desk = Arc::clone(self);
+        Some(Place { desk, team: "".into(), tick, sent: false, good_until, sent_at, came: None })
     }
 
-    fn ask(self: &Arc<Self>, ask: Ask, route: Route, again: Option<Came>) -> Asking {
+    /// Where several gateways ask one desk, what it says is told in the next turn.
+    fn ask_shared(
+        self: &Arc<Self>,
+        shared: &Shared,
+        ask: Ask,
+        request_id: &str,
+        retry: Option<&Retry>,
+        again: Option<Came>,
+    ) -> Asking {
+        let team = Arc::clone(&ask.team);
+        let came = again.map(|came| (came.ticket, came.joined_at));
+        let told = shared.ask(ask, came, request_id, retry.copied());
+        Asking::Waits(Waiter { desk: Arc::clone(self), team, ticket: None, told, is_done: false })
+    }
+
+    fn ask(self: &Arc<Self>, ask: Ask, again: Option<Came>) -> Asking {
         let mut state = self.state();
-        let now = state.roll();
+        let now = self.look_at(&mut state);
         let team = Arc::clone(&ask.team);
         let verdict = match again {
-            Some(came) => {
-                state.desk.put_back(ask, (came.ticket, self.clock.since_origin_of(came.joined)), now)
-            }
-            None => state.desk.ask(ask, now),
+            Some(came) => state.common.desk.put_back(ask, (came.ticket, came.joined_at), now),
+            None => state.common.desk.ask(ask, now),
         };
         match verdict {
-            Verdict::Granted(granted) => Asking::Given(state.give(granted)),
+            Verdict::Granted(granted) => Asking::Given(state.common.give(granted)),
             Verdict::Waits(ticket) if state.closing => {
-                state.desk.leave(&team, ticket, now);
+                state.common.desk.leave(&team, ticket, now);
                 Asking::Refused(Refusal::Draining)
             }
             Verdict::Waits(ticket) => {
                 let told = self.wait(&mut state, ticket);
-                Asking::Waits(Waiter { desk: Arc::clone(self), team, ticket, route, told })
+                Asking::Waits(Waiter {
+                    desk: Arc::clone(self),
+                    team,
+                    ticket: Some(ticket),
+                    told,
+                    is_done: false,
+                })
             }
             Verdict::Refused(refused) => {
                 let Refused { ask, no } = *refused;
-                match no {
-                    No::QueueFull { .. } => self.counts.waited(&team, Waited::Full, Duration::ZERO),
-                    No::Short { .. } | No::Upstream { .. } => {}
-                    _ => self.counts.waited(&team, Waited::Hopeless, Duration::ZERO),
-                }
+                self.count_refused(&team, &no);
                 Asking::Refused(state.refusal(no, &ask, Duration::ZERO, now))
             }
         }
     }
 
+    /// A call that cannot go at once is not served.
+    pub(super) fn count_refused(&self, team: &str, no: &No) {
+        match no {
+            No::QueueFull { .. } => self.counts.waited(team, Waited::Full, Duration::ZERO),
+            No::Short { .. } | No::Upstream { .. } => {}
+            _ => self.counts.waited(team, Waited::Hopeless, Duration::ZERO),
+        }
+    }
+
     /// What was given, each in a guard of its own.
-    fn admission(self: &Arc<Self>, given: Given, route: Route, queued: Duration) -> Admission {
-        let granted = &given.granted;
-        let joined = self.clock.after_origin(granted.joined);
-        let came = Came { ticket: granted.ticket, joined, until: joined + granted.ask.patience.turn };
-        let (team, tick) = (Arc::clone(&granted.ask.team), granted.tick);
-        let sent_at = self.clock.since_origin();
-        let place = Place { desk: Arc::clone(self), team, tick, sent: false, sent_at, came: Some(came) };
-        let permit = granted.ask.cap.map(|_| RoutePermit {
-            desk: Arc::clone(self),
-            team: Arc::clone(&granted.ask.team),
-            route: granted.ask.route,
+    fn admission(self: &Arc<Self>, given: Given, queued: Duration) -> Admission {
+        let Given { granted, call, good_until } = &given;
+        let (joined, route) = (self.instant(granted.joined), granted.ask.route);
+        let until = joined + granted.ask.patience.turn;
+        let came = Some(Came { ticket: granted.ticket, joined_at: granted.joined, until });
+        let (team, tick, sent_at) = (Arc::clone(&granted.ask.team), granted.tick, self.moment());
+        let good_until = *good_until;
+        let place = Place { desk: Arc::clone(self), team, tick, sent: false, good_until, sent_at, came };
+        // By number, and of this program's own table.
+        let hold = Route::all().nth(route).filter(|_| granted.ask.costs).map(|route| {
+            let permit = granted.ask.cap.map(|_| RoutePermit {
+                desk: Arc::clone(self),
+                call: *call,
+                team: Arc::clone(&granted.ask.team),
+                route,
+            });
+            (route, permit)
         });
-        let hold = granted.ask.costs.then(|| Hold::new(Arc::clone(self), given, route, permit));
+        let hold = hold.map(|(route, permit)| Hold::new(Arc::clone(self), given, route, permit));
         Admission { place, hold, queued }
+    }
+
+    /// Gives back what a call was given that has left at this moment.
+    pub(super) fn give_back(self: &Arc<Self>, given: Given) {
+        let Admission { hold, .. } = self.admission(given, Duration::ZERO);
+        // Where it is written together with being given, it ends as one that was never sent.
+        if let (Some(hold), Home::Local(_)) = (hold, &self.home) {
+            hold.not_written();
+        }
     }
 }
 
@@ -157,37 +204,49 @@ enum Asking {
 
 /// A call that waits. Dropped, it leaves.
 struct Waiter {
-    desk: Arc<LocalDesk>,
+    desk: Arc<Keeper>,
     team: Arc<str>,
-    ticket: Ticket,
-    route: Route,
+    /// Where it is known at once.
+    ticket: Option<Ticket>,
     told: oneshot::Receiver<Told>,
+    /// It was told.
+    is_done: bool,
 }
 
 impl Waiter {
     async fn told(mut self) -> Told {
         // Whoever tells is there as long as the call is among the callers.
-        (&mut self.told).await.unwrap_or(Err(Refusal::Draining))
+        let told = (&mut self.told).await.unwrap_or(Err(Refusal::Draining));
+        self.is_done = true;
+        told
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut state = self.desk.state();
-        let now = self.desk.clock.since_origin();
-        if let Some(joined) = state.leave(&self.team, self.ticket, now) {
-            self.desk.counts.waited(&self.team, Waited::Left, now.saturating_sub(joined));
-            // Whoever stood behind it may go.
-            self.desk.turn(&mut state);
+        if self.is_done {
             return;
         }
-        drop(state);
+        match &self.desk.home {
+            Home::Local(_) => {
+                let mut state = self.desk.state();
+                let now = self.desk.moment();
+                if let Some(joined) = self.ticket.and_then(|ticket| state.leave(&self.team, ticket, now)) {
+                    self.desk.counts.waited(&self.team, Waited::Left, now.saturating_sub(joined));
+                    // Whoever stood behind it may go.
+                    self.desk.turn(&mut state);
+                    return;
+                }
+            }
+            Home::Shared(shared) => {
+                // From here on it is not told anything; what it is told already is given back below.
+                self.told.close();
+                shared.left();
+            }
+        }
         // It was given something at the very moment it left: the guards give it back.
         if let Ok(Ok(given)) = self.told.try_recv() {
-            let Admission { hold, .. } = self.desk.admission(given, self.route, Duration::ZERO);
-            if let Some(hold) = hold {
-                hold.not_written();
-            }
+            self.desk.give_back(given);
         }
     }
 }

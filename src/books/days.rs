@@ -57,17 +57,34 @@ impl Days {
         }
     }
 
-    /// When today is over, as the desk knows time.
-    pub(super) fn end(&self) -> Moment {
-        let left = self.ends.duration_since(self.clock.wall());
-        // A little more, so that the day is over by the wall's clock too.
-        self.clock.since_origin() + Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1)
+    /// Another day is booked on.
+    pub(super) fn follow(&mut self, today: Date) {
+        (self.ends, self.wrong_before) = bounds(today, &self.zone);
     }
 
-    /// Moves a desk on to the clock's day. Back only where the clock is more than two days behind: then it was wrong before, and a
-    /// start would follow it too. Returns the time as the desk knows it.
+    /// How long today lasts yet, when it is `wall`; a little more, so that the day is over by the wall's clock too.
+    pub(super) fn left(&self, wall: Timestamp) -> Duration {
+        let left = self.ends.duration_since(wall);
+        Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1)
+    }
+
+    /// When today is over, as a desk knows time that goes by this clock.
+    pub(super) fn end(&self) -> Moment {
+        self.clock.since_origin() + self.left(self.clock.wall())
+    }
+
+    /// Moves a desk on to the clock's day. Returns the time as the desk knows it.
     pub(super) fn roll(&mut self, desk: &mut Desk) -> Moment {
         let (wall, now) = (self.clock.wall(), self.clock.now());
+        if let Some(today) = self.next((wall, now), desk.today()) {
+            desk.roll(today, self.end());
+        }
+        self.clock.since_origin_of(now)
+    }
+
+    /// The day to book on from now on, if it is another: the wall's. Back only where the wall is more than two days behind: then
+    /// it was wrong before, and a start would follow it too.
+    pub(super) fn next(&mut self, (wall, now): (Timestamp, Instant), booked_on: Date) -> Option<Date> {
         let passed = now.saturating_duration_since(self.looked.1);
         let expected = self.looked.0.saturating_add(passed).unwrap_or(wall);
         let leap = Duration::try_from(wall.duration_since(expected).abs()).unwrap_or_default();
@@ -76,15 +93,15 @@ impl Days {
             tracing::warn!(%wall, %expected, "the wall clock has leapt; budget periods follow it forwards, and back by more than two days");
         }
         let was_wrong = wall < self.wrong_before;
-        if wall >= self.ends || was_wrong {
-            let day = day_of(wall, &self.zone);
-            let today = if was_wrong { day } else { day.max(desk.today()) };
-            if was_wrong {
-                tracing::warn!(booked_on = %desk.today(), %today, "the day that was booked on is not yet to come: the clock was wrong, and is followed back");
-            }
-            (self.ends, self.wrong_before) = bounds(today, &self.zone);
-            desk.roll(today, self.end());
+        if wall < self.ends && !was_wrong {
+            return None;
         }
-        self.clock.since_origin_of(now)
+        let day = day_of(wall, &self.zone);
+        let today = if was_wrong { day } else { day.max(booked_on) };
+        if was_wrong {
+            tracing::warn!(%booked_on, %today, "the day that was booked on is not yet to come: the clock was wrong, and is followed back");
+        }
+        self.follow(today);
+        Some(today)
     }
 }

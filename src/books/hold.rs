@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::common::Given;
 use super::job::Told;
-use super::local::LocalDesk;
+use super::keeper::Keeper;
 use super::place::RoutePermit;
-use super::state::Given;
+use super::saying::Saying;
+use super::step::{Ended, Step};
 use crate::credits::Credits;
 use crate::desk::Granted;
-use crate::ledger::{Account, Basis, CallId, Ending, NewEnding, NewHold, Retry};
+use crate::ledger::{Account, Basis, CallId, Ending, Fate, NewEnding, NewHold, Retry};
 use crate::meter::Usage;
 use crate::route::Route;
 use crate::route::query::is_word;
@@ -39,7 +41,7 @@ pub struct Closing {
 /// Credits held for one call. Ends once: by [`Hold::end`], or, if it is simply dropped, by rule.
 #[derive(Debug)]
 pub struct Hold {
-    desk: Arc<LocalDesk>,
+    desk: Arc<Keeper>,
     given: Given,
     route: Route,
     sent: bool,
@@ -49,7 +51,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    pub(super) fn new(desk: Arc<LocalDesk>, given: Given, route: Route, permit: Option<RoutePermit>) -> Self {
+    pub(super) fn new(desk: Arc<Keeper>, given: Given, route: Route, permit: Option<RoutePermit>) -> Self {
         Self { desk, given, route, sent: false, ended: false, _permit: permit }
     }
 
@@ -104,7 +106,7 @@ impl Hold {
     /// The ledger could not write it: it is not there, so there is nothing to end but what is held in memory.
     pub(super) fn not_written(mut self) {
         self.ended = true;
-        self.release(Credits::ZERO, None);
+        self.release(Saying::new(&self.desk), Credits::ZERO, false, Fate::Free);
     }
 
     fn close(&mut self, closing: Closing) {
@@ -112,12 +114,17 @@ impl Hold {
             return;
         }
         let Closing { ending, outcome, response_id, usage, at, sent_at, copies, job } = closing;
+        // No text of a database has it.
+        let response_id = response_id.filter(|id| !id.contains('\0'));
+        let (call, account, reserve) = (self.given.call, self.account(), self.reserve());
+        let mut saying = Saying::new(&self.desk);
         let begins = self.route.row().job().is_some() && !matches!(ending, Ending::Voided { .. });
         if begins {
-            let Granted { ask, day, .. } = &*self.given.granted;
+            let day = self.given.granted.day;
             let id = response_id.as_deref().filter(|id| is_word(id));
-            self.desk.begin_job((self.given.call, self.account()), id, (*day, ask.reserve));
+            Keeper::begin_job(&mut saying, (call, account.clone()), id, (day, reserve), at);
         }
+        let fate = Fate::of(&ending, self.route.row().requires_key);
         let (spent, final_cost) = match ending {
             Ending::Settled { credits, basis: Basis::Final, .. } => (credits, Some(credits)),
             Ending::Settled { credits, .. } => (credits, None),
@@ -125,41 +132,26 @@ impl Hold {
         };
         // The ledger first: whoever is admitted on what this frees stands behind it there, so that no prefix of the
         // entries, and no crash between two of them, shows more taken than a budget has.
-        let (call, account, reserve) = (self.given.call, self.account(), self.reserve());
-        if let Some(cost) = final_cost.filter(|_| copies > 0) {
-            self.desk.saved(account.clone(), copies, cost);
+        if let Some(cost) = final_cost.filter(|_| copies > 0)
+            && let Some(would_cost) = self.desk.saving(account.clone(), copies, cost)
+        {
+            saying.saved(would_cost);
         }
-        self.desk.ledger.end(NewEnding {
-            call,
-            account,
-            reserve,
-            at,
-            sent_at,
-            outcome,
-            response_id,
-            usage,
-            ending,
-        });
+        let ended = NewEnding { call, account, reserve, at, sent_at, outcome, response_id, usage, ending };
+        saying.end(ended);
         if begins {
-            self.desk.told_at_its_beginning(call, Told { figure: final_cost, ..job });
+            let told = Told { figure: final_cost, ..job };
+            saying.say(Step::JobTold { call, told, basis: Basis::Final });
         }
-        self.release(spent, final_cost);
+        self.release(saying, spent, final_cost.is_some(), fate);
     }
 
     /// What was held is spent or free.
-    fn release(&self, spent: Credits, final_cost: Option<Credits>) {
+    fn release(&self, saying: Saying<'_>, spent: Credits, is_final: bool, fate: Fate) {
         let Granted { ask, day, .. } = &*self.given.granted;
-        let mut state = self.desk.state();
-        state.desk.end(ask, *day, spent);
-        state.open = state.open.saturating_sub(1);
-        if let Some(cost) = final_cost {
-            state.learned.cost(self.route, cost);
-            state.marks.settled += cost;
-        } else if spent > Credits::ZERO && self.route.row().job().is_none() {
-            state.marks.doubts += 1;
-        }
-        state.notice_thresholds(&ask.budgets);
-        self.desk.turn(&mut state);
+        let (call, account, reserve) = (self.given.call, self.account(), ask.reserve);
+        saying.ended(Ended { call, account, day: *day, reserve, spent, is_final, fate });
+        self.desk.state().notice_thresholds(&ask.budgets);
     }
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
-use crate::credits::Credits;
+use crate::credits::{Credits, millionths};
 use crate::desk::Moment;
 use crate::ledger::{Account, Basis, CallId, JobEvent, KnownJob, KnownStage, NewJob};
 use crate::meter::{Reading, Status};
@@ -25,12 +26,13 @@ const UNSEEN: Duration = Duration::from_mins(1);
 const ASKED_EVERY: Duration = Duration::from_secs(30);
 
 /// One job.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) call: CallId,
     pub(super) account: Account,
     pub(super) upstream_id: Option<Box<str>>,
     pub(super) day: Date,
+    #[serde(with = "millionths")]
     pub(super) reserve: Credits,
     expires: Moment,
     pub(super) stage: Stage,
@@ -43,7 +45,7 @@ pub(super) struct Job {
 }
 
 /// How far a job has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// It goes on, or may.
     GoesOn,
@@ -73,6 +75,11 @@ impl Turn {
         Self { job: job.clone(), frees: false, is_late: false, events: Vec::new(), figure: None }
     }
 
+    /// Nobody has seen its end in time.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.frees && self.job.stage == Stage::GivenUp
+    }
+
     /// What is to be written of it.
     pub(super) fn notes(&self, at: jiff::Timestamp) -> impl Iterator<Item = NewJob> {
         let Job { call, account, .. } = &self.job;
@@ -86,7 +93,7 @@ impl Turn {
 }
 
 /// All jobs that are known.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Jobs {
     by_call: BTreeMap<CallId, Job>,
     by_id: HashMap<(Thing, Box<str>), CallId>,
@@ -94,11 +101,12 @@ pub(super) struct Jobs {
 }
 
 /// What a call's answer, or a later one, says of a job.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Told {
     /// How far it has come.
     pub status: Option<Status>,
     /// What it cost.
+    #[serde(with = "millionths::option")]
     pub figure: Option<Credits>,
     /// The upstream knows it no more.
     pub gone: bool,
@@ -146,6 +154,20 @@ impl Jobs {
             asks,
             number,
         });
+    }
+
+    /// Whether a job of this call is known.
+    pub(super) fn knows(&self, call: CallId) -> bool {
+        self.by_call.contains_key(&call)
+    }
+
+    /// What the upstream calls a job that is known.
+    pub(super) fn named(&mut self, call: CallId, upstream_id: Option<Box<str>>) {
+        let Some(job) = self.by_call.get_mut(&call).filter(|job| job.upstream_id.is_none()) else { return };
+        if let (Some(thing), Some(id)) = (thing(&job.account), &upstream_id) {
+            self.by_id.insert((thing, id.clone()), call);
+        }
+        job.upstream_id = upstream_id;
     }
 
     /// Takes up one that another process began, so long ago.
@@ -243,6 +265,11 @@ impl Jobs {
         Some(turn)
     }
 
+    /// Whether there are any whose end nobody has seen in time.
+    pub(super) fn any_expired(&self, now: Moment) -> bool {
+        self.by_call.values().any(|job| job.stage == Stage::GoesOn && now >= job.expires)
+    }
+
     /// Gives up those whose end nobody has seen in time.
     pub(super) fn expire(&mut self, now: Moment) -> Vec<Turn> {
         let late = |job: &&mut Job| job.stage == Stage::GoesOn && now >= job.expires;
@@ -301,6 +328,18 @@ impl Jobs {
             of_route().filter(|job| job.stage != Stage::GoesOn && !job.is_settled).count(),
         ]
     }
+}
+
+/// Tells of a job that was given up.
+pub(super) fn tell_of_given_up(turn: &Turn) {
+    let Job { call, upstream_id, account, .. } = &turn.job;
+    tracing::warn!(
+        call,
+        upstream_id,
+        team = &*account.team,
+        route = account.route_label(),
+        "nobody has seen the end of a job; its place is free, and it stays booked at what was held for it"
+    );
 }
 
 #[cfg(test)]

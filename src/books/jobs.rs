@@ -1,15 +1,18 @@
 //! What the desk's keeper does about jobs: their places, their corrections, and what is written of them.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::bill::{Between, Marks};
-use super::job::{Job, Stage, Told, Turn};
-use super::local::LocalDesk;
+use super::job::{Job, Stage, Told};
+use super::keeper::Keeper;
+use super::saying::Saying;
 use super::state::State;
+use super::step::Step;
 use crate::credits::Credits;
-use crate::desk::BookedOn;
-use crate::ledger::{Account, Basis, CallId, JobEvent, KnownJob, KnownStage, NewJob, Note};
+use crate::ledger::{Account, Basis, CallId, JobEvent, KnownJob, NewJob, Note};
 use crate::route::{Route, Thing};
 
 /// A job that the gateway is to ask about.
@@ -37,158 +40,80 @@ pub struct OfRoute {
     pub waiting: usize,
 }
 
-impl LocalDesk {
+impl Keeper {
     /// A call that begins a job has ended, and nothing proves that it has not begun one. Before its ending is written.
     pub(super) fn begin_job(
-        &self,
+        saying: &mut Saying<'_>,
         (call, account): (CallId, Account),
         upstream_id: Option<&str>,
         (day, reserve): (Date, Credits),
+        at: Timestamp,
     ) {
-        let now = self.clock.since_origin();
         let upstream_id: Option<Box<str>> = upstream_id.map(Into::into);
-        {
-            let mut state = self.state();
-            let State { desk, jobs, .. } = &mut *state;
-            if let Some(route) = account.route {
-                desk.take_route(route.index(), &account.team, now);
-            }
-            jobs.begin(call, account.clone(), upstream_id.clone(), (day, reserve), now);
-        }
-        let (at, event) = (self.clock.wall(), JobEvent::Begun { upstream_id, day, reserve });
-        self.ledger.note(Note::Job(NewJob { call, account, at, event }));
-    }
-
-    /// The answer that began a job said this of it. Behind its call's ending, which has a figure of its own in it already.
-    pub(super) fn told_at_its_beginning(&self, call: CallId, told: Told) {
-        let now = self.clock.since_origin();
-        let turn = self.state().jobs.told(call, told, Basis::Final, now);
-        if let Some(turn) = turn {
-            self.take_turn(&Turn { figure: None, ..turn });
-        }
+        let (of_job, id) = (account.clone(), upstream_id.clone());
+        saying.say(Step::JobBegun { call, account: of_job, upstream_id: id, day, reserve });
+        let event = JobEvent::Begun { upstream_id, day, reserve };
+        saying.note(Note::Job(NewJob { call, account, at, event }));
     }
 
     /// An answer that went by said this of a job.
-    pub fn told_of_job(&self, thing: Thing, id: &str, told: Told) {
-        let now = self.clock.since_origin();
-        let turn = self.state().jobs.told_by_id(thing, id, told, now);
-        if let Some(turn) = turn {
-            self.take_turn(&turn);
-        }
-    }
-
-    /// Writes what has come about of a job, books it, and gives its place back.
-    fn take_turn(&self, turn: &Turn) {
-        for note in turn.notes(self.clock.wall()) {
-            self.ledger.note(Note::Job(note));
-        }
-        let Job { account, day, reserve, .. } = &turn.job;
-        if !turn.frees && turn.figure.is_none() {
-            return;
-        }
-        let mut state = self.state();
-        let now = state.roll();
-        if let Some(figure) = turn.figure {
-            let route = account.route.map(Route::index);
-            let on = BookedOn { team: &account.team, key_id: &account.key_id, route };
-            let signed = |credits: Credits| i64::try_from(credits.millionths()).unwrap_or(i64::MAX);
-            state.desk.adjust(*day, on, signed(figure) - signed(*reserve));
-            state.marks.settled += figure;
-            // The difference of two readings is then not what was settled between them.
-            state.marks.doubts += u64::from(turn.is_late);
-        }
-        if let (true, Some(route)) = (turn.frees, account.route) {
-            state.desk.free_route(route.index(), &account.team, now);
-        }
-        self.turn(&mut state);
+    pub fn told_of_job(self: &Arc<Self>, thing: Thing, id: &str, told: Told) {
+        self.say(Step::ThingTold { thing, id: id.into(), told });
     }
 
     /// What a call cost was corrected by hand, which may be one that began a job.
-    pub fn job_corrected(&self, call: CallId) {
-        let turn = {
-            let mut state = self.state();
-            let turn = state.jobs.corrected(call);
-            // In the bill, and in no sum of what was settled.
-            state.marks.doubts += u64::from(turn.is_some());
-            turn
-        };
-        if let Some(turn) = turn {
-            self.take_turn(&turn);
-        }
+    pub fn job_corrected(self: &Arc<Self>, call: CallId) {
+        self.say(Step::Corrected(call));
     }
 
     /// Gives up jobs whose end nobody has seen in time.
-    pub fn expire_jobs(&self) {
-        let now = self.clock.since_origin();
-        let turns = {
-            let mut state = self.state();
-            let turns = state.jobs.expire(now);
-            state.marks.given_up += turns.len() as u64;
-            turns
-        };
-        for turn in turns {
-            let Job { call, upstream_id, account, .. } = &turn.job;
-            tracing::warn!(
-                call,
-                upstream_id,
-                team = &*account.team,
-                route = account.route_label(),
-                "nobody has seen the end of a job; its place is free, and it stays booked at what was held for it"
-            );
-            self.take_turn(&turn);
+    pub fn expire_jobs(self: &Arc<Self>) {
+        let now = self.moment();
+        if self.state().common.jobs.any_expired(now) {
+            self.say(Step::JobsExpire);
         }
     }
 
     /// The job that the gateway is to ask about next, because nobody else has for a while.
     #[must_use]
     pub fn unwatched_job(&self) -> Option<Unwatched> {
-        let now = self.clock.since_origin();
-        let (call, thing, id) = self.state().jobs.unwatched(now)?;
+        let now = self.moment();
+        let (call, thing, id) = self.state().common.jobs.unwatched(now)?;
         Some(Unwatched { call, thing, id })
     }
 
     /// The gateway asks about it.
-    pub fn asked_about(&self, unwatched: &Unwatched) {
-        let now = self.clock.since_origin();
-        self.state().jobs.asked(unwatched.call, now);
+    pub fn asked_about(self: &Arc<Self>, unwatched: &Unwatched) {
+        self.say(Step::JobAsked(unwatched.call));
     }
 
     /// Jobs of a route, and what stands around them.
     #[must_use]
     pub fn jobs(&self, route: Route) -> OfRoute {
         let state = self.state();
-        let [running, unknown, in_doubt] = state.jobs.count(route);
-        let (taken, waiting) = state.desk.of_route(route.index());
+        let [running, unknown, in_doubt] = state.common.jobs.count(route);
+        let (taken, waiting) = state.common.desk.of_route(route.index());
         OfRoute { running, unknown, in_doubt, taken, waiting }
     }
 
     /// Takes up jobs that earlier processes began.
     pub(super) fn take_up_jobs(&self, known: impl IntoIterator<Item = KnownJob>) {
-        let (wall, now) = (self.clock.wall(), self.clock.since_origin());
-        let mut state = self.state();
-        let State { desk, jobs, .. } = &mut *state;
-        for job in known {
-            if let (KnownStage::GoesOn, Some(route)) = (job.stage, job.account.route) {
-                desk.take_route(route.index(), &job.account.team, now);
-            }
-            let age = wall.duration_since(job.began).try_into().unwrap_or_default();
-            jobs.take_up(job, age, now);
-        }
+        let now = self.moment();
+        self.state().common.take_up_jobs(known, self.clock.wall(), now);
     }
 
     /// How the books stand, for a reading of the bill that is about to be made.
     #[must_use]
     pub fn marks(&self) -> Marks {
-        self.state().marks()
+        self.state().common.marks()
     }
 
     /// The upstream has billed so much in the period that began at `start`, as it said when it was asked; then the books stood as
     /// `before` has it. What follows from it for one job is booked.
-    pub fn billed(&self, before: Marks, start: Timestamp, billed: Credits) {
-        let now = self.clock.since_origin();
-        let turn = {
+    pub fn billed(self: &Arc<Self>, before: Marks, start: Timestamp, billed: Credits) {
+        let (call, credits) = {
             let mut state = self.state();
-            let marks = state.marks();
+            let marks = state.common.marks();
             let Some(between) = state.bills.read(before, marks, start, billed) else { return };
             let Some(call) = state.the_one_job(between) else {
                 if between.rest < state.least_of(between) {
@@ -197,27 +122,19 @@ impl LocalDesk {
                 return;
             };
             state.bills.derived(between.rest);
-            let told = Told { figure: Some(between.rest), ..Told::default() };
-            state.jobs.told(call, told, Basis::Derived, now)
+            (call, between.rest)
         };
-        if let Some(turn) = turn {
-            let (call, credits) = (turn.job.call, turn.figure);
-            tracing::info!(call, ?credits, "what a job cost follows from the upstream's bill");
-            self.take_turn(&turn);
-        }
+        tracing::info!(call, %credits, "what a job cost follows from the upstream's bill");
+        let told = Told { figure: Some(credits), ..Told::default() };
+        self.say(Step::JobTold { call, told, basis: Basis::Derived });
     }
 }
 
 impl State {
-    pub(super) fn marks(&self) -> Marks {
-        let going = self.jobs.all().filter(|job| job.stage == Stage::GoesOn).count();
-        Marks { open: self.open + going, begun: self.jobs.begun(), ..self.marks }
-    }
-
     /// Jobs that began between two readings, and whose cost is not known.
     fn unsettled(&self, between: Between) -> impl Iterator<Item = &Job> {
         let (from, to) = between.begun;
-        self.jobs.all().filter(move |job| !job.is_settled && job.number > from && job.number <= to)
+        self.common.jobs.all().filter(move |job| !job.is_settled && job.number > from && job.number <= to)
     }
 
     /// What they cost at the least.

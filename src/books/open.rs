@@ -4,19 +4,24 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
+use tokio::runtime::Handle;
 
+use super::keeper::Keeper;
 use super::learned::LEARNED_FROM;
-use super::local::LocalDesk;
 use super::queue_counts::QueueCounts;
+use super::shared::Health;
+use super::turns::start::{Start, join};
 use super::{job, owners};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Ledger as LedgerSettings, Postgres};
 use crate::credits::period::day_of;
-use crate::desk::{ARRIVAL, BookedOn, GRANT_DAYS, KEPT_DAYS, WINDOW};
+use crate::desk::{ARRIVAL, GRANT_DAYS, KEPT_DAYS, WINDOW};
 use crate::ledger::counts::Counts;
 use crate::ledger::{
-    Adjusted, Answers, Changes, KnownCall, Ledger, LedgerError, LookBack, Opening, Reading, Reads, file,
+    Account, Adjusted, Answers, Changes, KnownCall, Ledger, LedgerError, LookBack, Opening, Reading, Reads,
+    file, home, postgres,
 };
+use crate::metrics::Metrics;
 use crate::route::{Route, Thing};
 
 /// How often grants and corrections of the command line are looked for.
@@ -26,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Books {
     /// Who may send what, and when.
-    pub desk: Arc<LocalDesk>,
+    pub desk: Arc<Keeper>,
     /// For reports of the running gateway.
     pub reads: Reads,
     /// Answers at rest.
@@ -58,7 +63,7 @@ pub fn look_back(config: &Config, clock: Clock) -> LookBack {
 }
 
 impl Books {
-    /// Opens the ledger that a configuration names.
+    /// Opens the ledger that a configuration names. It may take its time: not for an event loop, but with a runtime at hand.
     ///
     /// # Errors
     /// In words for the operator.
@@ -66,10 +71,23 @@ impl Books {
         config: &Config,
         clock: Clock,
         counts: &Arc<Counts>,
-        queue: QueueCounts,
+        metrics: &Metrics,
     ) -> Result<Self, LedgerError> {
-        let (ledger, opening) = file::open(&config.ledger, clock, counts, look_back(config, clock))?;
-        Ok(Self::over(config, clock, counts, queue, ledger, opening))
+        let (queue, back) = (QueueCounts::new(metrics), look_back(config, clock));
+        match &config.ledger {
+            LedgerSettings::File(settings) => {
+                let (ledger, opening) = file::open(settings, clock, counts, back)?;
+                Ok(Self::over(config, clock, counts, queue, ledger, opening))
+            }
+            LedgerSettings::Postgres(settings) => {
+                let Postgres { lease, journal, .. } = settings;
+                let (health, name) = (Health::new(metrics), gateway_name(config));
+                let lease = *lease;
+                let start = Start { config, clock, counts, queue, health, name, lease, journal, back };
+                let desk = Handle::current().block_on(join(start, postgres::turns(settings)?))?;
+                Ok(Self::of(config, counts, desk, Vec::new(), 0))
+            }
+        }
     }
 
     /// The books over a ledger, as it was when it was opened.
@@ -101,7 +119,7 @@ impl Books {
         for (team, credits) in saved {
             counts.continue_saved(&team, credits);
         }
-        let desk = LocalDesk::new(ledger, clock, config, queue, last_call, &spent);
+        let desk = Keeper::new(ledger, clock, config, queue, last_call, &spent);
         for (route, costs) in costs {
             desk.learn_from(route, costs);
         }
@@ -116,10 +134,20 @@ impl Books {
         let now = clock.wall();
         let age = |sent: &Timestamp| Duration::try_from(now.duration_since(*sent)).unwrap_or_default();
         desk.take_up(sent.iter().map(age));
+        Self::of(config, counts, desk, known, last_change)
+    }
+
+    fn of(
+        config: &Config,
+        counts: &Arc<Counts>,
+        desk: Arc<Keeper>,
+        known: Vec<KnownCall>,
+        last_change: i64,
+    ) -> Self {
         Self {
             desk,
-            reads: file::reads(&config.ledger),
-            answers: file::answers(&config.ledger),
+            reads: home::reads(&config.ledger),
+            answers: home::answers(&config.ledger),
             counts: Arc::clone(counts),
             known: Arc::new(Mutex::new(known)),
             last_change,
@@ -129,6 +157,10 @@ impl Books {
     /// Takes up grants and corrections that the command line has written. Never returns. Reads on a connection and a
     /// thread of its own, so that nobody waits for it.
     pub async fn watch_entries(&self, clock: Clock) {
+        if self.desk.shared().is_some() {
+            // Each turn sees them.
+            return std::future::pending().await;
+        }
         let start = |last| Watch { reads: self.reads.clone(), reading: None, seen: None, last };
         let mut watch = start(self.last_change);
         loop {
@@ -151,6 +183,12 @@ impl Books {
     }
 }
 
+/// How a gateway calls itself beside others: its machine, and where it listens.
+fn gateway_name(config: &Config) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}/{}", config.server.listen)
+}
+
 /// How far the entries of others have been read.
 struct Watch {
     reads: Reads,
@@ -160,7 +198,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn look(&mut self, desk: &LocalDesk, now: Timestamp) -> Result<(), LedgerError> {
+    fn look(&mut self, desk: &Arc<Keeper>, now: Timestamp) -> Result<(), LedgerError> {
         let reading = match &mut self.reading {
             Some(reading) => reading,
             none => {
@@ -178,9 +216,8 @@ impl Watch {
         let Changes { grants, adjusted } = reading.changes(since, self.last)?;
         desk.set_grants(grants);
         for Adjusted { seq, call, day, team, key_id, route, millionths } in adjusted {
-            let (team, key_id) = (team.into(), key_id.into());
-            let route = Route::named(&route).map(Route::index);
-            desk.adjust(day, BookedOn { team: &team, key_id: &key_id, route }, millionths);
+            let (team, key_id, route) = (team.into(), key_id.into(), Route::named(&route));
+            desk.adjust(day, Account { team, key_id, route }, millionths);
             desk.job_corrected(call);
             self.last = seq;
         }
@@ -195,7 +232,6 @@ mod tests {
 
     use super::*;
     use crate::config::parse;
-    use crate::metrics::Metrics;
 
     #[tokio::test]
     async fn a_look_for_new_entries_that_panics_is_not_the_last() {
@@ -206,13 +242,13 @@ mod tests {
         );
         let config = parse(std::path::Path::new("gateway.toml"), &text).unwrap();
         let (clock, metrics) = (Clock::system(), Metrics::new());
-        let (counts, queue) = (Arc::new(Counts::new(&metrics)), QueueCounts::new(&metrics));
-        let mut books = Books::open(&config, clock, &counts, queue).unwrap();
+        let counts = Arc::new(Counts::new(&metrics));
+        let mut books = Books::open(&config, clock, &counts, &metrics).unwrap();
         let looks = Arc::new(AtomicUsize::new(0));
         let (counted, settings) = (Arc::clone(&looks), config.ledger.clone());
         books.reads = Reads::new(move || {
             assert!(counted.fetch_add(1, Ordering::Relaxed) > 0, "the first look fails, on purpose");
-            file::reads(&settings).open()
+            home::reads(&settings).open()
         });
         let watched = books.clone();
         let watch = tokio::spawn(async move { watched.watch_entries(clock).await });

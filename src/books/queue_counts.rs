@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use prometheus::{Counter, HistogramVec, IntCounterVec};
 
+use crate::desk::No;
 use crate::metrics::Metrics;
 
 /// Seconds that calls wait.
@@ -38,6 +39,15 @@ impl Waited {
         Self::Unfunded,
         Self::Dismissed,
     ];
+
+    /// That a call which waited is not served, for this.
+    pub(super) const fn of(no: &No) -> Self {
+        match no {
+            No::Short { .. } => Self::Unfunded,
+            No::Upstream { .. } => Self::Dismissed,
+            _ => Self::Expired,
+        }
+    }
 
     const fn label(self) -> &'static str {
         match self {

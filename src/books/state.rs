@@ -1,22 +1,18 @@
-//! What is behind the desk's lock: the desk, the calendar beside it, and who waits for a word.
+//! What is behind a keeper's lock: what all gateways of the ledger have in common, the calendar beside it, and who waits here
+//! for a word.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio::sync::oneshot;
 
-use super::bill::{Bills, Marks};
+use super::bill::Bills;
+use super::common::{Common, Given};
 use super::days::Days;
-use super::job::Jobs;
-use super::learned::Learned;
 use crate::credits::budget::{Budget, Budgets, Standing, Tally, Whose};
 use crate::credits::period::written;
-use crate::desk::{
-    Ask, Change, Desk, Granted, Moment, No, NoPlace, Seen, State as UpstreamState, Ticket, Trouble,
-};
-use crate::ledger::CallId;
+use crate::desk::{Ask, Change, Moment, No, NoPlace, State as UpstreamState, Ticket, Trouble};
 use crate::refuse::Refusal;
 use crate::route::Route;
 
@@ -24,16 +20,11 @@ use crate::route::Route;
 pub(super) struct State {
     /// Those that are configured.
     pub(super) teams: Vec<String>,
-    pub(super) desk: Desk,
+    /// What all gateways of the ledger have in common.
+    pub(super) common: Common,
     pub(super) days: Days,
-    pub(super) learned: Learned,
-    pub(super) jobs: Jobs,
-    /// What happened since the process began, for readings of the bill, and those.
-    pub(super) marks: Marks,
+    /// Readings of the bill.
     pub(super) bills: Bills,
-    pub(super) next_call: CallId,
-    /// Calls that hold credits and have not ended.
-    pub(super) open: usize,
     /// The highest threshold each budget was seen past, by the first day of its period.
     pub(super) passed: HashMap<Whose, (Date, u64)>,
     /// Calls that wait, by what they are told with.
@@ -42,48 +33,24 @@ pub(super) struct State {
     pub(super) alarm: Option<Moment>,
     /// Nobody waits any more.
     pub(super) closing: bool,
-    /// When the upstream's pool is filled again, as its usage says.
-    pub(super) pool_resets: Option<Timestamp>,
 }
 
 /// What a call that waited is told.
 pub(super) type Told = Result<Given, Refusal>;
 
-/// What a call was given, and the number it is booked by.
-#[derive(Debug)]
-pub(super) struct Given {
-    pub(super) granted: Box<Granted>,
-    pub(super) call: CallId,
-}
-
 impl State {
-    /// Moves on to the clock's day. Returns the time as the desk knows it.
-    pub(super) fn roll(&mut self) -> Moment {
-        self.days.roll(&mut self.desk)
-    }
-
-    /// Books what the desk gave.
-    pub(super) fn give(&mut self, granted: Box<Granted>) -> Given {
-        let call = self.next_call;
-        if granted.ask.costs {
-            self.next_call += 1;
-            self.open += 1;
-        }
-        Given { granted, call }
-    }
-
     /// A caller that waits leaves. Returns when it had come, if it was still waiting.
     pub(super) fn leave(&mut self, team: &str, ticket: Ticket, now: Moment) -> Option<Moment> {
         self.callers.remove(&ticket)?;
-        self.desk.leave(team, ticket, now)
+        self.common.desk.leave(team, ticket, now)
     }
 
     pub(super) fn standing(&self, whose: &Whose, budget: Budget) -> Standing {
-        self.stands(whose, budget, self.desk.tally(whose, budget))
+        self.stands(whose, budget, self.common.desk.tally(whose, budget))
     }
 
     fn stands(&self, whose: &Whose, budget: Budget, tally: Tally) -> Standing {
-        let resets = budget.period.resets(self.desk.today(), self.days.zone());
+        let resets = budget.period.resets(self.common.desk.today(), self.days.zone());
         Standing { whose: whose.clone(), budget, tally, resets }
     }
 
@@ -116,7 +83,7 @@ impl State {
     fn troubled(&self, trouble: Trouble, look: Duration) -> Refusal {
         match trouble {
             Trouble::PoolEmpty => {
-                let resets = self.pool_resets.map(|at| written(at, self.days.zone()));
+                let resets = self.common.pool_resets.map(|at| written(at, self.days.zone()));
                 Refusal::UpstreamCreditsExhausted { resets }
             }
             Trouble::WorkspaceLimit => Refusal::UpstreamWorkspaceLimit,
@@ -126,38 +93,15 @@ impl State {
         }
     }
 
-    /// Takes up what was seen of the upstream, and tells of it: a line when a state begins, one a minute while it goes on, and
-    /// one when it is over.
-    pub(super) fn see(&mut self, seen: Seen, sent: Moment, now: Moment) {
-        match self.desk.see(seen, sent, now) {
-            None => {}
-            Some(Change::Began(state)) => {
-                tracing::error!(state = state.as_str(), "{}", advice(state));
-            }
-            Some(Change::GoesOn(state, refused)) => {
-                tracing::warn!(state = state.as_str(), refused, "the upstream's state goes on");
-            }
-            Some(Change::Ended(state, refused, lasted)) => {
-                let seconds = lasted.as_secs();
-                tracing::info!(
-                    state = state.as_str(),
-                    refused,
-                    seconds,
-                    "the upstream's state is over: calls flow again"
-                );
-            }
-        }
-    }
-
     /// Says, once per period, that a budget has passed a threshold.
     pub(super) fn notice_thresholds(&mut self, budgets: &Budgets) {
         for (whose, budget) in &*budgets.0 {
-            let threshold = self.desk.tally(whose, *budget).threshold();
+            let threshold = self.common.desk.tally(whose, *budget).threshold();
             if threshold == 0 {
                 continue;
             }
             let standing = self.standing(whose, *budget);
-            let first = budget.period.first(self.desk.today());
+            let first = budget.period.first(self.common.desk.today());
             let before = self.passed.get(whose).filter(|(period, _)| *period == first);
             if before.is_some_and(|(_, passed)| *passed >= threshold) {
                 continue;
@@ -180,6 +124,27 @@ pub(super) fn refusal_of(no_place: NoPlace, waited: Duration, can_wait: Duration
         NoPlace::Full { per_minute, position, from } => {
             let retry_after = until(from);
             Refusal::UpstreamWindowFull { per_minute, position, waited, can_wait, retry_after }
+        }
+    }
+}
+
+/// Tells of a state of the upstream's: a line when it begins, one a minute while it goes on, and one when it is over.
+pub(super) fn tell_of(change: Change) {
+    match change {
+        Change::Began(state) => {
+            tracing::error!(state = state.as_str(), "{}", advice(state));
+        }
+        Change::GoesOn(state, refused) => {
+            tracing::warn!(state = state.as_str(), refused, "the upstream's state goes on");
+        }
+        Change::Ended(state, refused, lasted) => {
+            let seconds = lasted.as_secs();
+            tracing::info!(
+                state = state.as_str(),
+                refused,
+                seconds,
+                "the upstream's state is over: calls flow again"
+            );
         }
     }
 }

@@ -122,6 +122,10 @@ pub(super) async fn fly<C: Connect>(
     if let Some(bound) = cargo.judged.target.route.row().first_byte {
         timeouts.first_byte = timeouts.first_byte.min(bound);
     }
+    if let Some(came) = cargo.place.too_late() {
+        cargo.judged.exchange.put_back();
+        return Err(Flown::PutBack(cargo.judged, came));
+    }
     if let Err(refusal) = cargo.place.sent() {
         return Err(Flown::Refused(Refused::new(cargo.judged.exchange, refusal)));
     }

@@ -6,14 +6,14 @@ use http::StatusCode;
 
 use crate::admit::body::Judged;
 use crate::books::job::Told;
-use crate::books::local::LocalDesk;
+use crate::books::keeper::Keeper;
 use crate::meter::{Figures, Reading};
 use crate::route::query::is_word;
 use crate::route::{Ids, Thing};
 
 /// What is to be noted when an answer is over.
 pub(super) struct Noted {
-    desk: Arc<LocalDesk>,
+    desk: Arc<Keeper>,
     what: What,
 }
 
@@ -26,7 +26,7 @@ enum What {
 
 impl Noted {
     /// Of a call that was answered with this status; nothing where its answer tells nothing more.
-    pub(super) fn of(desk: &Arc<LocalDesk>, judged: &Judged, status: StatusCode) -> Option<Self> {
+    pub(super) fn of(desk: &Arc<Keeper>, judged: &Judged, status: StatusCode) -> Option<Self> {
         let row = judged.target.route.row();
         let what = match (row.makes, row.ids, &judged.target.id) {
             (Some(thing), ..) if status.is_success() => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::books::local::LocalDesk;
+use crate::books::keeper::Keeper;
 use crate::desk::{Seen, Trouble};
 
 /// Bytes of a refusal that are looked at.
@@ -24,12 +24,12 @@ pub(super) fn seen(status: StatusCode, costs: bool) -> Option<Seen> {
 
 /// A 402 that goes by, looked at for its reason.
 pub(super) struct Why {
-    desk: Arc<LocalDesk>,
+    desk: Arc<Keeper>,
     body: Vec<u8>,
 }
 
 impl Why {
-    pub(super) fn new(desk: &Arc<LocalDesk>) -> Self {
+    pub(super) fn new(desk: &Arc<Keeper>) -> Self {
         Self { desk: Arc::clone(desk), body: Vec::new() }
     }
 

@@ -19,7 +19,7 @@ use self::credential::{Shown, shown};
 pub(crate) use self::may::{may_ask, may_name};
 use self::token::{Among, Unproven};
 use crate::arrival::{Arrival, Refused};
-use crate::books::local::LocalDesk;
+use crate::books::keeper::Keeper;
 use crate::head;
 use crate::head::fields::X_GATEWAY_TEAM;
 use crate::identity::Came;
@@ -45,7 +45,7 @@ pub struct Identified<B> {
 #[derive(Clone, Debug)]
 pub struct IdentifyLayer {
     /// Who knows whose things are.
-    pub(crate) desk: Arc<LocalDesk>,
+    pub(crate) desk: Arc<Keeper>,
 }
 
 impl<S> Layer<S> for IdentifyLayer {
@@ -59,7 +59,7 @@ impl<S> Layer<S> for IdentifyLayer {
 /// The stage that turns a credential into a caller. It waits only where a token names a key that is being fetched.
 #[derive(Clone, Debug)]
 pub struct Identify<S> {
-    desk: Arc<LocalDesk>,
+    desk: Arc<Keeper>,
     inner: S,
 }
 
@@ -88,6 +88,15 @@ where
 
     fn call(&mut self, mut routed: Routed<B>) -> Self::Future {
         match find(&mut routed.arrival, true) {
+            Verdict::Now(Ok(caller)) if may_be_elsewhere(&self.desk, &caller, &routed) => {
+                let next = self.inner.clone();
+                let (mut inner, desk) = (std::mem::replace(&mut self.inner, next), Arc::clone(&self.desk));
+                let future = Box::pin(async move {
+                    desk.catch_up().await;
+                    inner.call(allowed(&desk, routed, Ok(caller))?).await
+                });
+                Fork::Here { future }
+            }
             Verdict::Now(found) => match allowed(&self.desk, routed, found) {
                 Ok(identified) => Fork::Onward { future: self.inner.call(identified) },
                 Err(refused) => Fork::Here { future: Box::pin(std::future::ready(Err(refused))) },
@@ -109,6 +118,11 @@ where
                         Verdict::Now(found) => found,
                         Verdict::Later(_) => Err(UNAVAILABLE),
                     };
+                    if let Ok(caller) = &found
+                        && may_be_elsewhere(&desk, caller, &routed)
+                    {
+                        desk.catch_up().await;
+                    }
                     inner.call(allowed(&desk, routed, found)?).await
                 });
                 Fork::Here { future }
@@ -120,9 +134,14 @@ where
 /// How long a caller should wait for the keys of an issuer: so often they are looked for where there are none.
 const UNAVAILABLE: Refusal = Refusal::IdentityUnavailable { retry_after: Duration::from_secs(5) };
 
+/// Whether what a caller asks about is nobody's as far as is known here, and another gateway may have made it a moment ago.
+fn may_be_elsewhere<B>(desk: &Keeper, caller: &Caller, routed: &Routed<B>) -> bool {
+    desk.shared().is_some() && may_ask(caller, &routed.target, &desk.owners).is_err()
+}
+
 /// A caller that was found may go on, if its team may ask for that.
 fn allowed<B>(
-    desk: &LocalDesk,
+    desk: &Keeper,
     mut routed: Routed<B>,
     found: Result<Caller, Refusal>,
 ) -> Result<Identified<B>, Refused> {

@@ -239,7 +239,7 @@ impl Directory {
         let budgets: Vec<_> = budgets.collect();
         let of_routes = team.of_routes.iter().filter_map(|of_route| {
             let (route, own) = (of_route.route, of_route.budget?);
-            let (number, label) = (route.index(), route.label());
+            let (number, label) = (route.index(), route.label().into());
             let whose = Whose::Route { team: Arc::clone(&team.name), number, label };
             Some((route, Budgets(budgets.iter().cloned().chain([(whose, own)]).collect())))
         });

@@ -20,7 +20,8 @@ use super::recording::{Keeping, Making, Recording, Standing};
 use super::room::Room;
 use super::seal::Seal;
 use crate::admit::body::Judged;
-use crate::books::local::LocalDesk;
+use crate::books::calls::Elsewhere;
+use crate::books::keeper::Keeper;
 use crate::books::open::Books;
 use crate::clock::Clock;
 use crate::config::{Bodies, Retries as Settings};
@@ -45,7 +46,7 @@ const SHARE: usize = 4;
 pub struct Retries {
     clock: Clock,
     drain: Drain,
-    desk: Arc<LocalDesk>,
+    desk: Arc<Keeper>,
     archive: Arc<Archive>,
     live: Arc<Live>,
     pub(super) reads: Reads,
@@ -190,16 +191,25 @@ impl Retries {
         make: impl FnOnce(Arc<Course>) -> Making,
     ) -> Known {
         let Named { retry, seal } = named;
-        let found = {
+        let mut found = self.state().keys.find(&retry, self.clock.now());
+        if let (Found::Nothing, Some(elsewhere)) = (&found, self.elsewhere(&retry).await) {
+            found = elsewhere;
+        }
+        if let Found::Nothing = found {
             let mut state = self.state();
-            match state.keys.find(&retry, self.clock.now()) {
+            found = match state.keys.find(&retry, self.clock.now()) {
                 Found::Nothing => return self.record(&mut state, (retry, seal), team, id, settings, make),
+                // Another copy has come meanwhile.
                 found => found,
-            }
-        };
+            };
+        }
         let Found::Ended(call, fate) = found else { return Known::found(&found) };
         match self.archive.tell(call, fate, &retry, seal.as_ref()).await {
-            Past::Free => {}
+            Past::Free => {
+                if let Some(call) = call {
+                    self.desk.comes_to_nothing(&retry, call);
+                }
+            }
             Past::Kept(kept, gone) => return self.restore(&retry, *kept, team, &settings.bodies, gone),
             Past::Refused(refusal, repeat) => return Known::Refused(refusal, repeat),
         }
@@ -216,6 +226,15 @@ impl Retries {
                 Known::found(&found)
             }
         }
+    }
+
+    /// What is known of a call that another gateway has made.
+    async fn elsewhere(&self, retry: &Retry) -> Option<Found> {
+        Some(match self.desk.elsewhere(retry).await? {
+            Elsewhere::Another => Found::Another,
+            Elsewhere::UnderWay => Found::Unreadable,
+            Elsewhere::Ended(call, fate) => Found::Ended(Some(call), fate),
+        })
     }
 
     /// Gives a copy what was kept at rest, and those that come after it too, as far as there is room.
