@@ -27,7 +27,7 @@ use self::answers::{Denied, document, text};
 use self::board::Board;
 use self::keys::Asked;
 use self::query::Query;
-use crate::ledger::{LedgerError, Reading, Reads, file};
+use crate::ledger::{LedgerError, Reading, Reads, home};
 
 /// Whatever answers operators.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ impl Desk {
     /// Answers from what the board shows.
     #[must_use]
     pub fn new(board: Board) -> Self {
-        Self { reads: file::reads(&board.live.current().config.ledger), board }
+        Self { reads: home::reads(&board.live.current().config.ledger), board }
     }
 
     /// The answer to a request from `peer`.

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::board::Board;
 use crate::books::jobs::OfRoute;
-use crate::books::local::LocalDesk;
+use crate::books::keeper::Keeper;
+use crate::books::shared::Replica;
 use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Standing as Account, Tally, Whose};
 use crate::credits::period::Period;
@@ -37,6 +38,8 @@ pub(super) struct Overview {
     window: Window,
     in_flight: InFlight,
     jobs: Vec<Jobs>,
+    /// Where several gateways share the ledger.
+    replicas: Option<Vec<Replica>>,
     refusals: Vec<Refusals>,
 }
 
@@ -113,7 +116,7 @@ struct Jobs {
 }
 
 impl Jobs {
-    fn of(desk: &LocalDesk, route: Route) -> Option<Self> {
+    fn of(desk: &Keeper, route: Route) -> Option<Self> {
         let (row, stand) = (route.row(), desk.jobs(route));
         let OfRoute { unknown, in_doubt, taken, waiting, .. } = stand;
         let (cap, goes_on) = (row.cap?.get(), row.job().is_some());
@@ -160,6 +163,7 @@ pub(super) fn of(board: &Board) -> Overview {
         usage_interval_seconds: config.upstream.usage_interval.as_secs(),
         window: Window { used: desk.window_used(), limit: config.upstream.requests_per_minute.get() },
         jobs: Route::all().filter_map(|route| Jobs::of(desk, route)).collect(),
+        replicas: desk.shared().map(|shared| shared.health().replicas()),
         in_flight: InFlight {
             requests: calls.in_flight(),
             draining: board.drain.count(),
@@ -175,7 +179,7 @@ fn refusals<'m>((team, counts): (&'m str, &'m TeamCounts)) -> impl Iterator<Item
 }
 
 impl Standing {
-    fn of(desk: &LocalDesk, whose: Whose, budget: Option<Budget>, now: Timestamp) -> Self {
+    fn of(desk: &Keeper, whose: Whose, budget: Option<Budget>, now: Timestamp) -> Self {
         let pace = desk.pace(&whose);
         // What is spent without a budget is told by the month, as it is billed.
         let counted = budget.unwrap_or(Budget { credits: Credits::ZERO, period: Period::Month });
@@ -197,7 +201,7 @@ impl Standing {
 }
 
 impl Upstream {
-    fn of(reading: &UpstreamReading, desk: &LocalDesk, now: Timestamp) -> Self {
+    fn of(reading: &UpstreamReading, desk: &Keeper, now: Timestamp) -> Self {
         let UpstreamReading { at, comparison } = *reading;
         let Comparison { theirs, settled, in_doubt } = comparison;
         let pace = desk.pace(&Whose::Organisation);

@@ -8,7 +8,7 @@ use super::failure::{Failure, count, say};
 use crate::clock::Clock;
 use crate::config::{Config, Oddity};
 use crate::keyring::{self, Listed, State};
-use crate::ledger::{LedgerError, file};
+use crate::ledger::{LedgerError, home};
 use crate::live::Live;
 use crate::metrics::Metrics;
 
@@ -19,8 +19,9 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let live = Live::load(config, &Metrics::new(), Clock::system())?;
     let snapshot = live.current();
     let keys: usize = snapshot.config.teams.iter().map(|team| team.keys.len()).sum();
-    let tried = file::try_out(&snapshot.config.ledger);
-    let is_there = tried.map_err(|error| Failure::Usage(format!("ledger.path: {error}")))?;
+    let tried = home::try_out(&snapshot.config.ledger);
+    let key = if snapshot.config.ledger.file().is_some() { "ledger.path" } else { "ledger.postgres" };
+    let is_there = tried.map_err(|error| Failure::Usage(format!("{key}: {error}")))?;
     say!(
         "{}: fine. {} with {}, upstream {}, listening on {} and {}.",
         config.display(),
@@ -30,8 +31,11 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
         snapshot.config.server.listen,
         snapshot.config.admin.listen,
     )?;
-    let ledger = std::path::absolute(&snapshot.config.ledger.path)?;
-    say!("The ledger is {}{}.", ledger.display(), if is_there { "" } else { ", which is not there yet" })?;
+    say!(
+        "The ledger is {}{}.",
+        snapshot.config.ledger,
+        if is_there { "" } else { ", which is not there yet" }
+    )?;
     for Oddity { key, message } in snapshot.config.oddities() {
         say!("Warning: {key}: {message}.")?;
     }
@@ -73,7 +77,7 @@ fn is_in_file(config: &Config, id: &str) -> bool {
 
 /// All keys, those of the ledger among them if there is one that can be read as it is.
 fn listed(config: &Config) -> Result<Vec<Listed>, Failure> {
-    let registered = match file::registered_keys(&config.ledger) {
+    let registered = match home::registered_keys(&config.ledger) {
         Ok(keys) => keys,
         Err(LedgerError::Missing { .. } | LedgerError::Older { .. }) => Vec::new(),
         Err(error) => return Err(error.into()),

@@ -12,7 +12,6 @@ use super::failure::{Failure, say};
 use super::serve;
 use super::traffic::talk;
 use crate::books::open::Books;
-use crate::books::queue_counts::QueueCounts;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
@@ -72,7 +71,7 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         let live = Live::load(&folder.path("gateway.toml"), &metrics, clock)?;
         let log = Log::start(fs::File::create(folder.path("gateway.log"))?, &metrics)?;
         serve::diagnostics(&log, LogLevel::Info);
-        let books = Books::open(&live.current().config, clock, live.ledger(), QueueCounts::new(&metrics))?;
+        let books = Books::open(&live.current().config, clock, live.ledger(), &metrics)?;
         let recorder = Recorder::new(clock, Arc::clone(live.calls()), log.clone());
         let gateway = Gateway::new(metrics, live, Arc::new(recorder), books);
         let listeners = Listeners::bind(&gateway, Inherited::default())?;

@@ -11,7 +11,7 @@ use crate::config;
 use crate::config::values::DurationText;
 use crate::key::NewKey;
 use crate::keyring::{self, KeyError, Keyring, Listed, Made, Wanted};
-use crate::ledger::{Hand, KeyEvent, file};
+use crate::ledger::{Hand, KeyEvent, home};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum KeyCommand {
@@ -114,7 +114,7 @@ pub(super) fn run(command: &KeyCommand) -> Result<(), Failure> {
         }),
         KeyCommand::List { ledger: LedgerOf { config }, events: false } => {
             let config = read_config(config)?;
-            let registered = file::registered_keys(&config.ledger)?;
+            let registered = home::registered_keys(&config.ledger)?;
             list(&keyring::all(&config, &registered, Clock::system().wall()))
         }
         KeyCommand::List { ledger, events: true } => events(ledger),
@@ -149,7 +149,7 @@ fn with_keyring(
     let config = read_config(config)?;
     let by = format!("command line, user {}", rustix::process::getuid().as_raw());
     let hand = Hand { by: &by, at: Clock::system().wall() };
-    work(&mut Keyring::new(&config, file::keys(&config.ledger)?, hand))
+    work(&mut Keyring::new(&config, home::keys(&config.ledger)?, hand))
 }
 
 /// Shows a key that was made here.
@@ -176,7 +176,7 @@ fn list(keys: &[Listed]) -> Result<(), Failure> {
 fn events(LedgerOf { config }: &LedgerOf) -> Result<(), Failure> {
     const AT_ONCE: usize = 1000;
     let config = read_config(config)?;
-    let register = file::keys(&config.ledger)?;
+    let register = home::keys(&config.ledger)?;
     let mut last = 0;
     loop {
         let events = register.events_after(last, AT_ONCE)?;

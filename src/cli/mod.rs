@@ -6,6 +6,7 @@ mod check;
 mod credits;
 mod healthcheck;
 mod key;
+mod ledger;
 mod limits;
 mod manual;
 mod schema;
@@ -54,6 +55,9 @@ enum Command {
     /// Caller keys: made, registered, replaced and revoked.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// The ledger in PostgreSQL, where several gateways share one: its tables, its gateways, and the way there and back.
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// Tell which team and member a token or a key would be, and why it would be nobody's.
     ///
     /// Judges it as the gateway would, and fetches the key set of its issuer for that. Exits with 0 if it is a caller's, with 1
@@ -97,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Credits(command) => credits::run(&command),
         Command::Key(command) => key::run(&command),
+        Command::Ledger(command) => ledger::run(&command),
         Command::Whoami(arguments) => whoami::run(&arguments),
         Command::Schema => schema::run(),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),

@@ -11,12 +11,11 @@ use tracing_subscriber::filter::LevelFilter;
 use super::failure::{Failure, count};
 use super::limits;
 use crate::books::open::Books;
-use crate::books::queue_counts::QueueCounts;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
 use crate::keyring::watch::refresh;
-use crate::ledger::file;
+use crate::ledger::home;
 use crate::live::{Live, warn_of_oddities};
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -71,7 +70,7 @@ async fn run_until_told(
     let recorder = Recorder::new(clock, Arc::clone(live.calls()), log).with_tracer(tracer);
     let gateway = Gateway::new(metrics, live, Arc::new(recorder), books);
     let served = serve(&gateway, inherited, signals).await;
-    gateway.books.desk.flush();
+    gateway.books.desk.finish().await;
     served
 }
 
@@ -87,14 +86,14 @@ impl Opened {
         let live = Live::load(config, metrics, clock)?;
         let log = Log::start(std::io::stdout(), metrics)?;
         diagnostics(&log, live.current().config.log_level);
-        let books = Books::open(&live.current().config, clock, live.ledger(), QueueCounts::new(metrics));
+        let books = Books::open(&live.current().config, clock, live.ledger(), metrics);
         if books.is_err() {
             log.flush();
         }
         let books = books?;
         // Before anybody is served: one that was revoked is never let in.
         let settings = live.current().config.ledger.clone();
-        refresh(&live, &*file::keys(&settings)?)?;
+        refresh(&live, &*home::keys(&settings)?)?;
         Ok(Self { live, log, books })
     }
 }

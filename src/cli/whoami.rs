@@ -6,7 +6,7 @@ use super::failure::{Failure, say};
 use crate::clock::Clock;
 use crate::identify::token::{Among, Unproven};
 use crate::identity::fetch::fetch;
-use crate::ledger::{LedgerError, file};
+use crate::ledger::{LedgerError, home};
 use crate::live::Live;
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &WhoamiArguments) -> Result<(), Failure> {
     let clock = Clock::system();
     let live = Live::load(config, &Metrics::new(), clock)?;
     // What the ledger says of keys is in force too, if there is one yet.
-    match file::registered_keys(&live.current().config.ledger) {
+    match home::registered_keys(&live.current().config.ledger) {
         Ok(keys) => live.set_keys(1, keys),
         Err(LedgerError::Missing { .. } | LedgerError::Older { .. }) => {}
         Err(error) => return Err(error.into()),

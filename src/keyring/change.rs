@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::watch::refresh;
 use super::{KeyError, Keyring};
 use crate::clock::Clock;
-use crate::ledger::{Hand, file};
+use crate::ledger::{Hand, home};
 use crate::live::Live;
 
 /// Does something to keys by the configuration that is in force, and puts it in force here. Where that fails, it is seen a
@@ -25,7 +25,7 @@ pub async fn change<T: Send + 'static>(
         let snapshot = live.current();
         let config = &snapshot.config;
         let hand = Hand { by: &by, at: clock.wall() };
-        let mut keyring = Keyring::new(config, file::keys(&config.ledger)?, hand);
+        let mut keyring = Keyring::new(config, home::keys(&config.ledger)?, hand);
         let done = work(&mut keyring)?;
         if let Err(error) = refresh(&live, &*keyring.register) {
             tracing::warn!(%error, "a change of caller keys is not in force here yet");

@@ -8,7 +8,7 @@ use prometheus::Histogram;
 
 use crate::clock::Clock;
 use crate::config::Ledger;
-use crate::ledger::{KeyEvent, KeyRegister, LedgerError, file};
+use crate::ledger::{KeyEvent, KeyRegister, LedgerError, home};
 use crate::live::Live;
 use crate::metrics::Metrics;
 
@@ -86,7 +86,7 @@ pub async fn watch(live: Arc<Live>, settings: Ledger, clock: Clock, counts: Coun
             let look = |told: &mut Told| {
                 let register = match open {
                     Some(register) => register,
-                    None => file::keys(&settings)?,
+                    None => home::keys(&settings)?,
                 };
                 refresh(&live, &*register)?;
                 told.tell(&*register, clock).map(|()| register)

@@ -4,6 +4,7 @@ import { bar } from "./bar.js";
 import { field, fit, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
 import { renderJobs } from "./jobs.js";
+import { renderReplicas } from "./replicas.js";
 import { renderRefusals } from "./refusals.js";
 import { driftMeans } from "./words.js";
 
@@ -262,5 +263,6 @@ export function renderOverview(overview) {
   renderFlight(overview);
   renderTeams(overview);
   renderJobs(overview);
+  renderReplicas(overview);
   renderRefusals(overview);
 }

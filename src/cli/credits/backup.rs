@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &BackupArguments) -> Result<(), Failure> {
     let mut partial = file.clone().into_os_string();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    let entries = ledger::file::backup(&config.ledger, &partial).inspect_err(|_| {
+    let entries = ledger::home::backup(&config.ledger, &partial).inspect_err(|_| {
         // Of a copy that failed nothing is left.
         let _ = std::fs::remove_file(&partial);
     })?;

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
 use crate::credits::period::day_of;
-use crate::ledger::{EnteredGrant, file};
+use crate::ledger::{EnteredGrant, home};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct GrantArguments {
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &GrantArguments) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("{until} is past; today is {from} in the ledger's zone")));
     }
     let grant = Grant { team: team.clone(), credits: amount, from, until: *until, taken_back: false };
-    let number = file::upkeep(&config.ledger)?.grant(&grant, why, now)?;
+    let number = home::upkeep(&config.ledger)?.grant(&grant, why, now)?;
     say!(
         "{team} may spend {amount} credits more, once in all, until {until}. A running gateway knows within two seconds.\n\
          This is grant {number}: `credits revoke-grant {number} --why …` takes back what of it is not spent."
@@ -77,7 +77,7 @@ pub(super) fn revoke(arguments: &RevokeArguments) -> Result<(), Failure> {
     let config = read_config(&arguments.config)?;
     let now = Clock::system().wall();
     let today = day_of(now, &config.credits.zone);
-    let given = file::reading(&config.ledger)?.grants(today)?;
+    let given = home::reading(&config.ledger)?.grants(today)?;
     let Some(number) = arguments.number else { return list(&given) };
     let Some(EnteredGrant { grant: Grant { team, credits, until, .. }, .. }) =
         given.iter().find(|entered| entered.number == number)
@@ -87,7 +87,7 @@ pub(super) fn revoke(arguments: &RevokeArguments) -> Result<(), Failure> {
         )));
     };
     let why = arguments.why.as_deref().unwrap_or_default();
-    if !file::upkeep(&config.ledger)?.revoke_grant(number, why, (now, today))? {
+    if !home::upkeep(&config.ledger)?.revoke_grant(number, why, (now, today))? {
         return Err(Failure::Usage(format!("grant {number} was taken back already")));
     }
     say!(

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use crate::cli::failure::{Failure, read_config, say};
 use crate::clock::Clock;
 use crate::credits::period::day_of;
-use crate::ledger::file;
+use crate::ledger::home;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct PruneArguments {
@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &PruneArguments) -> Result<(), Failure> {
             arguments.before
         )));
     }
-    let mut store = file::upkeep(&config.ledger)?;
+    let mut store = home::upkeep(&config.ledger)?;
     let cannot = |error: std::io::Error| Failure::Usage(format!("{shown}: cannot be made: {error}"));
     if arguments.export.exists() {
         return Err(Failure::Usage(format!("{shown} is there already; name a file that is not")));

@@ -11,7 +11,7 @@ use crate::cli::failure::{Failure, count, read_config, say};
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::ledger::facts::Booked;
-use crate::ledger::{Adjustment, Span, file};
+use crate::ledger::{Adjustment, Span, home};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::outbound::connect::Tcp;
@@ -49,8 +49,8 @@ pub(super) fn run(arguments: &ReconcileArguments) -> Result<(), Failure> {
 fn by_usage(path: &Path) -> Result<(), Failure> {
     let live = Live::load(path, &Metrics::new(), Clock::system())?;
     let snapshot = live.current();
-    file::catch_up(&snapshot.config.ledger)?;
-    let reads = file::reads(&snapshot.config.ledger);
+    home::catch_up(&snapshot.config.ledger)?;
+    let reads = home::reads(&snapshot.config.ledger);
     let compared = event_loop()?.block_on(compare_with(&Tcp, &snapshot, &reads));
     let comparison = compared.map_err(|error| Failure::System(std::io::Error::other(error.to_string())))?;
     let Comparison { theirs, settled, in_doubt } = comparison;
@@ -71,7 +71,7 @@ fn by_usage(path: &Path) -> Result<(), Failure> {
 fn by_list(arguments: &ReconcileArguments, csv: &Path) -> Result<(), Failure> {
     let config = read_config(&arguments.config)?;
     let theirs = read_csv(csv)?;
-    let reader = file::reading(&config.ledger)?;
+    let reader = home::reading(&config.ledger)?;
     let ours = reader.booked_by_response()?;
     let span = span_of(arguments, &theirs, &ours)?;
     let credits_of = |millionths: &i64| Credits::from_millionths(millionths.unsigned_abs());
@@ -127,7 +127,7 @@ fn by_list(arguments: &ReconcileArguments, csv: &Path) -> Result<(), Failure> {
             reason: reason.clone(),
             at,
         }));
-        file::upkeep(&config.ledger)?.adjust(&adjustments)?;
+        home::upkeep(&config.ledger)?.adjust(&adjustments)?;
     }
     for line in lines {
         say!("{line}")?;

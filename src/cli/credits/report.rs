@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::failure::{Failure, read_config};
 use crate::credits::Credits;
-use crate::ledger::{Saving, Span, Spend, file};
+use crate::ledger::{Saving, Span, Spend, home};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ReportArguments {
@@ -108,7 +108,7 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), Failure> {
         since: arguments.since.unwrap_or(Span::ALL.since),
         until: arguments.until.unwrap_or(Span::ALL.until),
     };
-    let reading = file::reading(&config.ledger)?;
+    let reading = home::reading(&config.ledger)?;
     let (spends, savings) = (reading.spends(span)?, reading.savings(span)?);
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
     let mut total = Line::of("total".into());

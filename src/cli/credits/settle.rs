@@ -6,7 +6,7 @@ use crate::cli::failure::{Failure, count, read_config, say};
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::ledger::facts::Booked;
-use crate::ledger::{Adjustment, file};
+use crate::ledger::{Adjustment, home};
 
 /// Calls that are listed.
 const LISTED: usize = 1000;
@@ -29,7 +29,7 @@ pub(in crate::cli) struct SettleArguments {
 
 pub(super) fn run(arguments: &SettleArguments) -> Result<(), Failure> {
     let config = read_config(&arguments.config)?;
-    let reader = file::reading(&config.ledger)?;
+    let reader = home::reading(&config.ledger)?;
     let Some(request) = &arguments.request else {
         let doubt = reader.doubt(None, LISTED)?;
         for (Booked { day, team, route, request_id, credits, .. }, reason) in &doubt {
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &SettleArguments) -> Result<(), Failure> {
     let Booked { day, team, credits, .. } = booked.clone();
     let reason = arguments.why.clone().unwrap_or_default();
     let at = Clock::system().wall();
-    file::upkeep(&config.ledger)?.adjust(&[Adjustment { booked, figure, reason, at }])?;
+    home::upkeep(&config.ledger)?.adjust(&[Adjustment { booked, figure, reason, at }])?;
     say!(
         "Call {request} of team {team}, {day}, is settled at {figure} credits, where {credits} were booked in doubt. A running \
          gateway knows within two seconds."
