@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use mavera_gateway::books::admission::Asked;
 use mavera_gateway::books::hold::{Closing, Hold};
 use mavera_gateway::books::job::Told;
-use mavera_gateway::books::local::LocalDesk;
+use mavera_gateway::books::keeper::Keeper;
 use mavera_gateway::books::queue_counts::QueueCounts;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::{Credits as Settings, Reserve, parse};
@@ -76,11 +76,11 @@ pub fn asked(team: &str, budgets: &[(Whose, u64, Period)]) -> Asked<'static> {
 
 /// Holds credits, as a call under these settings would.
 pub async fn hold_for(
-    desk: &Arc<LocalDesk>,
+    desk: &Arc<Keeper>,
     mut asked: Asked<'_>,
     settings: &Settings,
 ) -> Result<Hold, Refusal> {
-    asked.ask.reserve = desk.reserve(settings, asked.route);
+    asked.ask.reserve = desk.reserve(settings, Route::all().nth(asked.ask.route).unwrap());
     asked.ask.patience.credits = settings.wait;
     let admission = desk.admit(asked, None).await.map_err(|denied| denied.refusal)?;
     Ok(admission.hold.expect("it costs"))
@@ -99,16 +99,16 @@ pub fn settle(hold: Hold, credits: u64) {
     });
 }
 
-pub fn accounts_at(wall: &str, pushed: &'static AtomicI64) -> (Arc<LocalDesk>, Arc<Counting>) {
+pub fn accounts_at(wall: &str, pushed: &'static AtomicI64) -> (Arc<Keeper>, Arc<Counting>) {
     let clock = Clock::starting_at(wall.parse().unwrap()).pushed_by(pushed);
     let ledger = Arc::new(Counting::default());
     let text = "[upstream]\nrequests_per_minute = 100000000\n[credits]\ntime_zone = \"Europe/Berlin\"\n";
     let config = parse(std::path::Path::new("gateway.toml"), text).unwrap();
     let counts = QueueCounts::new(&Metrics::new());
-    (LocalDesk::new(Arc::clone(&ledger) as _, clock, &config, counts, 0, &[]), ledger)
+    (Keeper::new(Arc::clone(&ledger) as _, clock, &config, counts, 0, &[]), ledger)
 }
 
-fn accounts() -> (Arc<LocalDesk>, Arc<Counting>) {
+fn accounts() -> (Arc<Keeper>, Arc<Counting>) {
     static STILL: AtomicI64 = AtomicI64::new(0);
     accounts_at("2030-01-15T12:00:00Z", &STILL)
 }

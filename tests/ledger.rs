@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mavera_gateway::books::open::Books;
-use mavera_gateway::books::queue_counts::QueueCounts;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::config::parse;
 use mavera_gateway::key::NewKey;
@@ -67,7 +66,7 @@ async fn settled(pair: &Pair) {
     ended(pair).await;
     let path = pair.config_path();
     let config = parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
-    tokio::task::block_in_place(|| mavera_gateway::ledger::file::catch_up(&config.ledger).unwrap());
+    tokio::task::block_in_place(|| mavera_gateway::ledger::home::catch_up(&config.ledger).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -804,8 +803,8 @@ fn a_start_reads_sums_and_not_five_million_entries() {
     let config = parse(&path, &std::fs::read_to_string(&path).unwrap()).unwrap();
     let open = || {
         let metrics = Metrics::new();
-        let (counts, queue) = (Arc::new(Counts::new(&metrics)), QueueCounts::new(&metrics));
-        Books::open(&config, Clock::system(), &counts, queue).unwrap()
+        let counts = Arc::new(Counts::new(&metrics));
+        Books::open(&config, Clock::system(), &counts, &metrics).unwrap()
     };
     drop(open());
     let before = bytes_read();

@@ -40,6 +40,7 @@ mod queue_traces;
 mod reads_shared;
 mod refusals;
 mod reload;
+mod replicas;
 mod reported;
 mod restart;
 mod retries;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use mavera_gateway::arrival::Call;
-use mavera_gateway::ledger::{Reads, file};
+use mavera_gateway::ledger::{Reads, home};
 use mavera_gateway::peer::Peer;
 
 use crate::support::chat_body;
@@ -125,7 +125,7 @@ async fn asking_the_ledger_keeps_no_other_call_of_the_worker_waiting() {
     rig.gateway.books.reads = Reads::new(move || {
         // As long as a disk that hangs.
         wait.lock().unwrap().recv().unwrap();
-        file::reads(&settings).open()
+        home::reads(&settings).open()
     });
     let mut asking = rig.connect().await;
     let asked = tokio::spawn(asking.send_request(rig.request(Method::GET, "/gateway/v1/me", "")));

@@ -44,7 +44,13 @@ fn the_desk_lets_the_same_calls_through_in_the_same_order_as_a_simulation_of_its
 
 /// Asks a desk what the trace asked, in the same steps of time. Returns when it let which call through.
 fn replay(trace: &Trace) -> Vec<(u64, usize)> {
-    let settings = Settings { per_minute: trace.limit, reserve: 0.1, waiting: 1000, queues: true };
+    let settings = Settings {
+        per_minute: trace.limit,
+        reserve: 0.1,
+        waiting: 1000,
+        queues: true,
+        grace: std::time::Duration::ZERO,
+    };
     let today = "2030-01-15".parse().unwrap();
     let mut desk = Desk::new(settings, Duration::ZERO, today, Duration::from_hours(24));
     let (mut asks, mut granted, mut tickets) = (trace.asks.iter().peekable(), Vec::new(), HashMap::new());

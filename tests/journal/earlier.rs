@@ -71,7 +71,7 @@ fn a_ledger_of_the_earlier_release_is_taken_up_and_reads_as_it_did() {
         assert!(expected["calls"]["rows"].as_array().unwrap().len() == 12, "{state}");
         assert_eq!(views(&place, &expected), expected, "{state}");
         assert_eq!(set_aside_count(place.path()), 0, "{state}");
-        let reading = mavera_gateway::ledger::file::reading(&place.config.ledger).unwrap();
+        let reading = mavera_gateway::ledger::home::reading(&place.config.ledger).unwrap();
         assert_eq!(reading.verify().unwrap(), Vec::<String>::new(), "{state}");
         // And once more, from what this release has made of it.
         place.take_up().unwrap();
@@ -134,7 +134,7 @@ fn a_correction_is_in_the_sums_or_comes_behind_them_and_never_both() {
     let mut store = place.store();
     let clock = mavera_gateway::clock::Clock::starting_at("2026-11-25T00:00:00Z".parse().unwrap());
     let opening = store.begin(mavera_gateway::books::open::look_back(&place.config, clock)).unwrap();
-    let reading = mavera_gateway::ledger::file::reading(&place.config.ledger).unwrap();
+    let reading = mavera_gateway::ledger::home::reading(&place.config.ledger).unwrap();
     let behind = |seq| reading.changes(jiff::civil::date(2026, 11, 20), seq).unwrap().adjusted;
     // One correction, by two credits less, is in the fixture.
     assert_eq!(behind(0).len(), 1);

@@ -30,13 +30,14 @@ fn team() -> String {
 fn write_until_killed(folder: &Path, durability: &str) {
     let config = configuration(folder, durability);
     catch(&config);
-    let store = Store::open(&config.ledger.path, config.ledger.durability).unwrap();
+    let store =
+        Store::open(&config.ledger.file().unwrap().path, config.ledger.file().unwrap().durability).unwrap();
     let mut call = store.last_call().unwrap();
-    let lock = lock(&config.ledger.path).unwrap();
+    let lock = lock(&config.ledger.file().unwrap().path).unwrap();
     let metrics = Arc::new(Metrics::new());
     let ledger = SqliteLedger::start(
         store,
-        config.ledger.durability,
+        config.ledger.file().unwrap().durability,
         lock,
         Clock::system(),
         Arc::new(Counts::new(&metrics)),
@@ -67,8 +68,8 @@ fn write_until_killed(folder: &Path, durability: &str) {
 }
 
 fn catch(config: &mavera_gateway::config::Config) {
-    Store::open(&config.ledger.path, config.ledger.durability).unwrap();
-    catch_up(&config.ledger).unwrap();
+    Store::open(&config.ledger.file().unwrap().path, config.ledger.file().unwrap().durability).unwrap();
+    catch_up(config.ledger.file().unwrap()).unwrap();
 }
 
 /// Kills a process after each of some numbers of acknowledged calls, and looks for them.

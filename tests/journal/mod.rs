@@ -72,7 +72,7 @@ impl Place {
     }
 
     fn path(&self) -> &Path {
-        &self.config.ledger.path
+        &self.config.ledger.file().unwrap().path
     }
 
     fn store(&self) -> Store {
@@ -93,7 +93,7 @@ impl Place {
     }
 
     fn take_up(&self) -> Result<(), LedgerError> {
-        catch_up(&self.config.ledger)
+        catch_up(self.config.ledger.file().unwrap())
     }
 
     /// Rows of a table.

@@ -15,7 +15,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mavera_gateway::credits::Credits;
-use mavera_gateway::ledger::{Adjustment, Span, file};
+use mavera_gateway::ledger::{Adjustment, Span, home};
 use serde_json::Value;
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
@@ -121,14 +121,14 @@ async fn saved(rig: &Rig) -> (f64, u64) {
 /// Corrects what a call was booked at, as `credits reconcile` does.
 fn correct(rig: &Rig, response_id: &str, credits: u64) {
     let settings = rig.gateway.live.current().config.ledger.clone();
-    let mut booked = file::reading(&settings).unwrap().booked_by_response().unwrap();
+    let mut booked = home::reading(&settings).unwrap().booked_by_response().unwrap();
     let adjustment = Adjustment {
         booked: booked.remove(response_id).unwrap(),
         figure: Credits::whole(credits),
         reason: "reconciled".into(),
         at: jiff::Timestamp::UNIX_EPOCH,
     };
-    file::upkeep(&settings).unwrap().adjust(&[adjustment]).unwrap();
+    home::upkeep(&settings).unwrap().adjust(&[adjustment]).unwrap();
 }
 
 /// How many calls came to this.

@@ -11,11 +11,13 @@ pub mod grammar;
 pub mod h2;
 pub mod http;
 pub mod issuer;
+pub mod postgres;
 pub mod process;
 pub mod queue;
 pub mod recorder;
 pub mod rig;
 pub mod script;
+pub mod wire;
 
 /// The organisation's key in every test. It may stand in the upstream's received head and nowhere
 /// else.

@@ -12,6 +12,7 @@ use mavera_gateway::route::Route;
 /// A call of a team that costs nothing and can wait for so long.
 pub fn asked(team: &str, turn: Duration) -> Asked<'static> {
     let ask = Ask {
+        owner: 0,
         team: team.into(),
         weight: NonZeroU32::MIN,
         key_id: "k7f3a9c2".into(),
@@ -22,7 +23,7 @@ pub fn asked(team: &str, turn: Duration) -> Asked<'static> {
         cap: None,
         patience: Patience { turn, credits: Duration::ZERO, most: Duration::MAX },
     };
-    Asked { ask, route: Route::explained(), request_id: "r", retry: None }
+    Asked { ask, request_id: "r", retry: None }
 }
 
 /// Jain's index of fairness: 1 where all have the same.

@@ -266,7 +266,7 @@ impl Rig {
         let sink = Sink::default();
         let log = Log::start(sink.clone(), &metrics).unwrap();
         let config = &live.current().config;
-        let mut store = Store::open(&config.ledger.path, Durability::Os).unwrap();
+        let mut store = Store::open(&config.ledger.file().unwrap().path, Durability::Os).unwrap();
         let opening = store.begin(look_back(config, clock)).unwrap();
         let ledger = Arc::new(Inline(Mutex::new(store), Arc::clone(live.ledger())));
         let books = Books::over(config, clock, live.ledger(), QueueCounts::new(&metrics), ledger, opening);

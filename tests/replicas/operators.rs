@@ -1,0 +1,135 @@
+//! What operators do to a ledger that several gateways write: it is in force at all of them, and the way from a file and back.
+
+use std::time::{Duration, Instant};
+
+use super::fleet::{Fleet, FleetSetup};
+use crate::support::chat_body;
+use crate::support::http::chat;
+use crate::support::postgres::run;
+use crate::support::process::{binary, get};
+
+async fn ask(fleet: &Fleet, n: usize, key: &str) -> u16 {
+    chat(fleet.address(n), key, chat_body(false, "")).await.unwrap().status
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_grants_and_corrections_are_in_force_at_every_gateway_within_a_second() {
+    let setup = FleetSetup {
+        teams: &[("growth", "budget = { credits = 5, period = \"month\" }\n")],
+        ..FleetSetup::default()
+    };
+    let fleet = Fleet::start(&setup);
+    let key = fleet.key("growth").to_owned();
+    assert_eq!(ask(&fleet, 0, &key).await, 200);
+    fleet.settled().await;
+    // One credit of five is spent, and a chat holds five.
+    assert_eq!(ask(&fleet, 1, &key).await, 402);
+    fleet.command(&[
+        "credits",
+        "grant",
+        "--team",
+        "growth",
+        "--credits",
+        "40",
+        "--until",
+        "2099-12-31",
+        "--why",
+        "a test",
+    ]);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for n in 0..3 {
+        assert_eq!(ask(&fleet, n, &key).await, 200, "the grant is in force at gateway {n}");
+    }
+    fleet.settled().await;
+    let id = key.split('_').nth(1).unwrap();
+    fleet.command(&["key", "revoke", id, "--why", "a test"]);
+    let revoked = Instant::now();
+    for n in 0..3 {
+        while ask(&fleet, n, &key).await != 401 {
+            assert!(revoked.elapsed() < Duration::from_secs(2), "gateway {n} takes a revoked key");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    fleet.settled().await;
+    fleet.assert_books();
+    // Who is idle looks once a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let (settled, doubt) = fleet.booked();
+    assert_eq!(fleet.spent(), vec![settled + doubt; 3]);
+    // Reports and the page read the same ledger, whichever is asked.
+    let report = fleet.command(&["credits", "report"]);
+    assert!(report.contains("growth"), "{report}");
+    let page = get(fleet.gateways[2].admin, "/credits/overview").1;
+    let overview: serde_json::Value = serde_json::from_str(&page).unwrap();
+    assert_eq!(overview["replicas"].as_array().unwrap().len(), 3, "{page}");
+    let status = fleet.command(&["ledger", "status"]);
+    assert!(status.contains("3 running"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_correction_is_taken_up_once_by_all_gateways_together() {
+    let fleet = Fleet::start(&FleetSetup::default());
+    let key = fleet.key("growth").to_owned();
+    let answer = chat(fleet.address(0), &key, chat_body(false, "usage=absent")).await.unwrap();
+    assert_eq!(answer.status, 200);
+    fleet.settled().await;
+    assert_eq!(fleet.booked(), (0, 5_000_000));
+    let id = fleet.server.ask("SELECT request_id FROM bookings");
+    fleet.command(&["credits", "settle", "--why", "a test", "--request", &id, "--credits", "1"]);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(fleet.booked(), (1_000_000, 0));
+    assert_eq!(fleet.spent(), vec![1_000_000; 3]);
+    fleet.assert_books();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_an_operator_puts_out_sends_nothing_more_under_its_number_and_begins_anew() {
+    let fleet = Fleet::start(&FleetSetup { gateways: 2, ..FleetSetup::default() });
+    let key = fleet.key("growth").to_owned();
+    let id = fleet.server.ask("SELECT min(id) FROM replicas");
+    let said = fleet.command(&["ledger", "fence", &id]);
+    assert!(!said.is_empty());
+    while fleet.server.number("SELECT count(*) FROM replicas WHERE gone_at IS NULL") != 2
+        || fleet.server.number(&format!("SELECT count(*) FROM replicas WHERE id = {id} AND gone_at IS NULL"))
+            != 0
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for n in 0..2 {
+        assert_eq!(ask(&fleet, n, &key).await, 200);
+    }
+    fleet.settled().await;
+    fleet.assert_books();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_files_ledger_of_a_million_bookings_comes_over_whole_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path();
+    let file = place.join("ledger.db");
+    super::million(&file);
+    let fleet = Fleet::start(&FleetSetup { gateways: 0, ..FleetSetup::default() });
+    let began = Instant::now();
+    let said = fleet.command(&["ledger", "import", file.to_str().unwrap()]);
+    let took = began.elapsed();
+    assert!(said.contains("1,000,000") || said.contains("1000000"), "{said}");
+    assert!(took < Duration::from_mins(1), "{took:?}");
+    let verified = fleet.command(&["credits", "verify"]);
+    assert!(verified.contains("fine"), "{verified}");
+    let back = place.join("back.db");
+    fleet.command(&["ledger", "export", back.to_str().unwrap()]);
+    let config = place.join("file.toml");
+    std::fs::write(&config, format!("[ledger]\npath = '{}'\n", back.display())).unwrap();
+    let report = |config: &std::path::Path| {
+        let output = run(binary()
+            .args(["credits", "report", "--since", "2000-01-01", "--format", "csv", "--config"])
+            .arg(config));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let original = place.join("original.toml");
+    std::fs::write(&original, format!("[ledger]\npath = '{}'\n", file.display())).unwrap();
+    assert_eq!(report(&config), report(&original), "the same on both sides of the way");
+    assert_eq!(report(&fleet.config(0)), report(&original));
+    let verified = run(binary().args(["credits", "verify", "--config"]).arg(&config));
+    assert!(String::from_utf8(verified.stdout).unwrap().contains("fine"));
+}
