@@ -29,12 +29,13 @@ deploy-check: released
 	deploy/check
 
 # CPU, latency, time to first byte, memory and allocations, against nginx and HAProxy in one interleaved run; writes
-# target/bench.json and target/bench-allocations.json. ARGS are the harness's, like ARGS='--lane "16 callers"'.
+# target/bench.json and target/bench-allocations.json; and what a hold costs in a file and in PostgreSQL. ARGS are the harness's, like ARGS='--lane "16 callers"'.
 bench:
 	scripts/setup bench
 	cargo build --release --workspace
 	target/release/bench $(ARGS)
 	target/release/allocations
+	target/release/turns
 
 # Every lane, 9,000 open streams among them, and more rounds.
 bench-full:

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mavera_gateway::books::open::Books;
-use mavera_gateway::books::queue_counts::QueueCounts;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::gateway::Gateway;
 use mavera_gateway::key::NewKey;
@@ -70,8 +69,7 @@ impl Rig {
         let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()));
         let live = Live::load(&path, &metrics, clock).map_err(|problems| problems.to_string())?;
         let log = Log::start(io::sink(), &metrics).map_err(|error| error.to_string())?;
-        let queue = QueueCounts::new(&metrics);
-        let books = Books::open(&live.current().config, clock, live.ledger(), queue);
+        let books = Books::open(&live.current().config, clock, live.ledger(), &metrics);
         let books = books.map_err(|error| error.to_string())?;
         let recorder = Arc::new(Recorder::new(clock, Arc::clone(live.calls()), log));
         let gateway = Gateway::new(metrics, live, recorder, books);
