@@ -61,7 +61,11 @@ impl Desk {
                     let Some(waiter) = self.turns.take(&name, index, now) else { return };
                     outcomes.push(Outcome::granted(self.grant(waiter, now)));
                 }
-                Ok(lack) => self.turns.lacks(&name, index, lack, now),
+                Ok(lack) => {
+                    // Whoever stands behind one that is in turn by now may not lack what it did.
+                    self.freed |= lack.is_none();
+                    self.turns.lacks(&name, index, lack, now);
+                }
                 Err(no) => self.turn_one_away(&name, index, no, now, outcomes),
             }
         }

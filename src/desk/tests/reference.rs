@@ -419,7 +419,7 @@ impl Naive {
         loop {
             let before = told.len();
             self.look_again(now, &mut told);
-            self.offer_routes(now, &mut told);
+            let stepped = self.offer_routes(now, &mut told);
             while self.due(now).is_some_and(|due| due <= now) {
                 let due = self.due(now).unwrap();
                 let Some(waiting) = self.first(now, &mut told) else { break };
@@ -439,7 +439,7 @@ impl Naive {
                 self.waiting.retain(|waiting| waiting.ticket != ticket);
                 told.push((ticket, word));
             }
-            if told.len() == before {
+            if told.len() == before && !stepped {
                 return told;
             }
         }
@@ -519,9 +519,10 @@ impl Naive {
         }
     }
 
-    /// What is free of each route goes to the team that has had the least of it, ties by name.
-    fn offer_routes(&mut self, now: Moment, told: &mut Vec<(u64, Word)>) {
-        let mut passed = Vec::new();
+    /// What is free of each route goes to the team that has had the least of it, ties by name. Returns whether somebody is in
+    /// turn by now.
+    fn offer_routes(&mut self, now: Moment, told: &mut Vec<(u64, Word)>) -> bool {
+        let (mut passed, mut stepped) = (Vec::new(), false);
         loop {
             let candidates = self.waiting.iter().filter(|waiting| {
                 waiting.lacks == Some(What::OfRoute)
@@ -538,7 +539,7 @@ impl Naive {
                     .then_with(|| by_weight(a, b).cmp(&by_weight(b, a)))
                     .then_with(|| (&a.ask.team, a.ticket).cmp(&(&b.ask.team, b.ticket)))
             };
-            let Some(waiting) = candidates.min_by(order).cloned() else { return };
+            let Some(waiting) = candidates.min_by(order).cloned() else { return stepped };
             let ticket = waiting.ticket;
             passed.push(ticket);
             let index = self.waiting.iter().position(|waiting| waiting.ticket == ticket).unwrap();
@@ -549,7 +550,10 @@ impl Naive {
                     self.grant(&waiting.ask, now);
                     told.push((ticket, Word::Granted(ticket)));
                 }
-                Ok(lacks) => self.set_lack(index, lacks, now),
+                Ok(lacks) => {
+                    stepped |= lacks.is_none();
+                    self.set_lack(index, lacks, now);
+                }
                 Err(whose) => {
                     self.waiting.remove(index);
                     told.push((ticket, Word::Short(whose)));
