@@ -140,7 +140,7 @@ pub(super) fn of(board: &Board) -> Overview {
     let known = snapshot.directory.teams().iter().map(|team| (&*team.name, &*team.counts));
     let teams = snapshot.directory.teams().iter().map(|team| Team {
         name: team.name.to_string(),
-        calls_in_flight: team.calls_in_flight(),
+        calls_in_flight: team.standing(desk).1,
         concurrency: team.limits.concurrency,
         waiting: desk.waiting(&team.name).0,
         saved: board.books.counts.saved(&team.name),

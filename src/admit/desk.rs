@@ -108,9 +108,17 @@ async fn admit(
     };
     judged.exchange.queues();
     let (request_id, retry) = (judged.exchange.id().as_str(), judged.exchange.retry());
-    match desk.admit(Asked { ask, request_id, retry }, again).await {
-        Ok(Admission { place, hold, queued }) => {
+    let limits = Some(judged.caller.team.limits.into());
+    let admitted = desk.admit(Asked { ask, request_id, retry, limits }, again).await;
+    if desk.shared().is_some() {
+        judged.exchange.rate(judged.caller.team.standing(desk).0);
+    }
+    match admitted {
+        Ok(Admission { place, hold, presence, queued }) => {
             judged.exchange.queued(queued);
+            if let Some(presence) = presence {
+                judged.permit.carry(presence);
+            }
             if let Some(hold) = hold {
                 judged.exchange.hold(hold);
             }

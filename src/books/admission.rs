@@ -9,7 +9,8 @@ use super::common::Given;
 use super::hold::Hold;
 use super::home::Home;
 use super::keeper::Keeper;
-use super::place::{Came, Place, RoutePermit};
+use super::limits::Limits;
+use super::place::{Came, Place, Presence, RoutePermit};
 use super::queue_counts::Waited;
 use super::shared::Shared;
 use super::state::Told;
@@ -30,6 +31,8 @@ pub struct Asked<'r> {
     pub request_id: &'r str,
     /// What tells its retries from other calls.
     pub retry: Option<Box<Retry>>,
+    /// What its team is held to, over all gateways where there are several.
+    pub limits: Option<Limits>,
 }
 
 /// A call that is not admitted.
@@ -48,6 +51,8 @@ pub struct Admission {
     pub place: Place,
     /// The credits it may cost, if it costs any, and its place of a route that is capped.
     pub hold: Option<Hold>,
+    /// That it counts among its team's calls at other gateways too.
+    pub presence: Option<Presence>,
     /// How long it waited.
     pub queued: Duration,
 }
@@ -62,11 +67,13 @@ impl Keeper {
     /// # Errors
     /// Whose limit is in the way and for how long, or that the ledger cannot write.
     pub async fn admit(self: &Arc<Self>, asked: Asked<'_>, again: Option<Came>) -> Result<Admission, Denied> {
-        let Asked { ask, request_id, retry } = asked;
+        let Asked { ask, request_id, retry, limits } = asked;
         let began = self.clock.now();
         let asking = match &self.home {
             Home::Local(_) => self.ask(ask, again),
-            Home::Shared(shared) => self.ask_shared(shared, ask, request_id, retry.as_deref(), again),
+            Home::Shared(shared) => {
+                self.ask_shared(shared, ask, (request_id, limits), retry.as_deref(), again)
+            }
         };
         let (given, queued) = match asking {
             Asking::Given(given) => (given, Duration::ZERO),
@@ -111,13 +118,13 @@ impl Keeper {
         self: &Arc<Self>,
         shared: &Shared,
         ask: Ask,
-        request_id: &str,
+        (request_id, limits): (&str, Option<Limits>),
         retry: Option<&Retry>,
         again: Option<Came>,
     ) -> Asking {
         let team = Arc::clone(&ask.team);
         let came = again.map(|came| (came.ticket, came.joined_at));
-        let told = shared.ask(ask, came, request_id, retry.copied());
+        let told = shared.ask(ask, came, (request_id, limits), retry.copied());
         Asking::Waits(Waiter { desk: Arc::clone(self), team, ticket: None, told, is_done: false })
     }
 
@@ -164,13 +171,15 @@ impl Keeper {
 
     /// What was given, each in a guard of its own.
     fn admission(self: &Arc<Self>, given: Given, queued: Duration) -> Admission {
-        let Given { granted, call, good_until } = &given;
+        let Given { granted, call, good_until, counts } = &given;
         let (joined, route) = (self.instant(granted.joined), granted.ask.route);
         let until = joined + granted.ask.patience.turn;
         let came = Some(Came { ticket: granted.ticket, joined_at: granted.joined, until });
         let (team, tick, sent_at) = (Arc::clone(&granted.ask.team), granted.tick, self.moment());
         let good_until = *good_until;
         let place = Place { desk: Arc::clone(self), team, tick, sent: false, good_until, sent_at, came };
+        let (desk, whose, owner) = (Arc::clone(self), &granted.ask.team, granted.ask.owner);
+        let presence = counts.then(|| Presence { desk, team: Arc::clone(whose), owner });
         // By number, and of this program's own table.
         let hold = Route::all().nth(route).filter(|_| granted.ask.costs).map(|route| {
             let permit = granted.ask.cap.map(|_| RoutePermit {
@@ -182,7 +191,7 @@ impl Keeper {
             (route, permit)
         });
         let hold = hold.map(|(route, permit)| Hold::new(Arc::clone(self), given, route, permit));
-        Admission { place, hold, queued }
+        Admission { place, hold, presence, queued }
     }
 
     /// Gives back what a call was given that has left at this moment.

@@ -1,12 +1,16 @@
 //! How things stand at a desk, for whoever asks and takes nothing.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
+use super::home::Home;
 use super::keeper::Keeper;
+use super::limits::Limits;
 use super::pace::Pace;
 use crate::credits::Credits;
 use crate::credits::budget::{Budgets, Standing, Whose};
 use crate::desk::{Ask, Look, State as UpstreamState};
+use crate::limit::rate;
 use crate::refuse::Refusal;
 
 impl Keeper {
@@ -73,5 +77,26 @@ impl Keeper {
         let state = self.state();
         let waiting = u32::try_from(state.common.desk.waiting(team)).unwrap_or(u32::MAX);
         (waiting, state.common.desk.lag(team, self.seen_at()))
+    }
+
+    /// What a team has left of its rate, and its calls at the same time: of this gateway, or of all that share its ledger
+    /// where that binds sooner.
+    #[must_use]
+    pub fn of_team(
+        &self,
+        team: &str,
+        limits: Limits,
+        here: (rate::Standing, usize),
+    ) -> (rate::Standing, usize) {
+        if matches!(self.home, Home::Local(_)) {
+            return here;
+        }
+        let now = self.seen_at();
+        let all = self.state().common.calls.as_ref().map(|calls| calls.teams.standing(team, limits, now));
+        all.map_or(here, |(rate, calls)| {
+            let tightness = |rate: &rate::Standing| (Reverse(rate.left), rate.one_more);
+            let binds = if tightness(&rate) > tightness(&here.0) { rate } else { here.0 };
+            (binds, calls.max(here.1))
+        })
     }
 }

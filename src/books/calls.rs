@@ -2,13 +2,15 @@
 //! open, and a call that is made at two of them is made once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::limits::{Limits, Teams};
 use crate::credits::{Credits, millionths};
-use crate::desk::{Granted, Moment, Ticket};
+use crate::desk::{Ask, Granted, Moment, Ticket};
 use crate::ledger::{Account, CallId, Fate, KnownCall, Retry};
 use crate::route::Route;
 
@@ -23,6 +25,8 @@ pub(super) struct Booking {
     pub(super) kept: Duration,
     /// The call of the same key that was found to have come to nothing.
     pub(super) after: Option<CallId>,
+    /// What its team is held to; nothing where it counts already, or is held to nothing.
+    pub(super) limits: Option<Limits>,
 }
 
 /// A call that holds credits.
@@ -65,37 +69,63 @@ pub enum Elsewhere {
     Ended(CallId, Fate),
 }
 
+/// A call that waits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Waiting {
+    booking: Booking,
+    team: Arc<str>,
+    owner: u32,
+    /// It counts among its team's calls.
+    counts: bool,
+}
+
 /// All of them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Calls {
-    waiting: BTreeMap<Ticket, Booking>,
+    waiting: BTreeMap<Ticket, Waiting>,
     open: BTreeMap<CallId, Open>,
     keys: HashMap<[u8; 32], Key>,
+    pub(super) teams: Teams,
 }
 
 impl Calls {
     /// A call asks; it waits until it is told something else.
-    pub(super) fn come(&mut self, ticket: Ticket, owner: u32, booking: Booking, now: Moment) {
+    pub(super) fn come(&mut self, ticket: Ticket, ask: &Ask, booking: Booking, now: Moment) {
+        let (team, owner) = (Arc::clone(&ask.team), ask.owner);
         if let Some(Retry { key, fingerprint }) = booking.retry {
             let until = now + booking.kept;
             self.keys.insert(key, Key { owner, fingerprint, call: 0, fate: None, until });
         }
-        self.waiting.insert(ticket, booking);
+        self.waiting.insert(ticket, Waiting { booking, team, owner, counts: false });
+    }
+
+    /// It was not refused at once: it counts among its team's calls from now on.
+    pub(super) fn count(&mut self, ticket: Ticket, now: Moment) {
+        let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
+        if let Some(limits) = waiting.booking.limits {
+            self.teams.come(&waiting.team, waiting.owner, limits, now);
+            waiting.counts = true;
+        }
     }
 
     /// One that waited is gone.
     pub(super) fn leave(&mut self, ticket: Ticket) {
-        if let Some(retry) = self.waiting.remove(&ticket).and_then(|booking| booking.retry) {
+        let Some(Waiting { booking, team, owner, counts }) = self.waiting.remove(&ticket) else { return };
+        if counts {
+            self.teams.go(&team, owner);
+        }
+        if let Some(retry) = booking.retry {
             self.keys.remove(&retry.key);
         }
     }
 
-    /// One was given what it asked for.
-    pub(super) fn give(&mut self, call: CallId, granted: &Granted) {
+    /// One was given what it asked for. Returns whether it counts among its team's calls until it is over.
+    pub(super) fn give(&mut self, call: CallId, granted: &Granted) -> bool {
         let Granted { ask, ticket, day, .. } = granted;
-        let Some(Booking { request_id, retry, .. }) = self.waiting.remove(ticket) else { return };
+        let Some(Waiting { booking, counts, .. }) = self.waiting.remove(ticket) else { return false };
+        let Booking { request_id, retry, .. } = booking;
         if !ask.costs {
-            return;
+            return counts;
         }
         if let Some(key) = retry.and_then(|retry| self.keys.get_mut(&retry.key)) {
             key.call = call;
@@ -117,11 +147,12 @@ impl Calls {
                 key: retry.map(|retry| retry.key),
             },
         );
+        counts
     }
 
     /// What is booked of a call that waits.
     pub(super) fn booking(&self, ticket: Ticket) -> Option<&Booking> {
-        self.waiting.get(&ticket)
+        self.waiting.get(&ticket).map(|waiting| &waiting.booking)
     }
 
     /// Whether a call is open.
@@ -168,6 +199,7 @@ impl Calls {
 
     /// A gateway is lost. Returns what it had open.
     pub(super) fn lose(&mut self, gateway: u32) -> Vec<(CallId, Open)> {
+        self.teams.lose(gateway);
         let lost: Vec<_> = self.open.extract_if(.., |_, open| open.owner == gateway).collect();
         for (_, open) in &lost {
             self.comes_to(open, Fate::Unknown);
@@ -195,6 +227,7 @@ impl Calls {
 
     /// Forgets keys that are past their time.
     pub(super) fn sweep(&mut self, now: Moment) {
+        self.teams.sweep(now);
         self.keys.retain(|_, key| key.fate.is_none() || now < key.until);
     }
 }

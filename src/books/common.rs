@@ -44,6 +44,8 @@ pub(super) struct Given {
     pub(super) call: CallId,
     /// Until when it may be used, where that is bounded.
     pub(super) good_until: Option<Instant>,
+    /// It counts among its team's calls at all gateways, until it is over.
+    pub(super) counts: bool,
 }
 
 /// What a step has come to, for whoever keeps the books.
@@ -109,10 +111,8 @@ impl Common {
             self.next_call += 1;
             self.open += 1;
         }
-        if let Some(calls) = &mut self.calls {
-            calls.give(call, &granted);
-        }
-        Given { granted, call, good_until: None }
+        let counts = self.calls.as_mut().is_some_and(|calls| calls.give(call, &granted));
+        Given { granted, call, good_until: None, counts }
     }
 
     /// Takes up a step.
@@ -139,6 +139,11 @@ impl Common {
             Step::Freed { call, route, team } => {
                 if self.calls.as_mut().is_none_or(|calls| calls.free(call)) {
                     self.desk.free_route(route.index(), &team, now);
+                }
+            }
+            Step::Over { team, owner } => {
+                if let Some(calls) = &mut self.calls {
+                    calls.teams.go(&team, owner);
                 }
             }
             Step::JobBegun { call, account, upstream_id, day, reserve } => {

@@ -10,6 +10,7 @@ mod bill;
 pub mod job;
 pub mod owners;
 mod step;
+pub mod limits;
 pub mod calls;
 mod kept;
 mod common;

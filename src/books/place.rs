@@ -117,6 +117,20 @@ impl Drop for Place {
     }
 }
 
+/// That a call counts among its team's calls at all gateways: until this is dropped.
+#[derive(Debug)]
+pub struct Presence {
+    pub(super) desk: Arc<Keeper>,
+    pub(super) team: Arc<str>,
+    pub(super) owner: u32,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.desk.say(Step::Over { team: Arc::clone(&self.team), owner: self.owner });
+    }
+}
+
 /// One call's permit of a route that is capped. Given back when dropped.
 #[derive(Debug)]
 pub struct RoutePermit {

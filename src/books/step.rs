@@ -77,6 +77,13 @@ pub(super) enum Step {
         /// Its team.
         team: Arc<str>,
     },
+    /// A call is over, its answer too: it counts among its team's no more.
+    Over {
+        /// Whose.
+        team: Arc<str>,
+        /// The gateway that it came to.
+        owner: u32,
+    },
     /// A call that begins a job has ended, and nothing proves that it has not begun one.
     JobBegun {
         /// The call.

@@ -156,7 +156,7 @@ fn allowed<B>(
             Ok(()) => Ok(caller),
             Err(refusal) => {
                 // Who is refused before its rate is asked is told how that stands all the same.
-                exchange.rate(caller.team.rate.standing());
+                exchange.rate(caller.team.standing(desk).0);
                 Err(refusal)
             }
         }

@@ -1,6 +1,7 @@
 //! Calls in flight: a permit that lives until the last byte of the answer, streams and exchanges that are read on after
 //! their caller has left included.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -20,7 +21,7 @@ impl InFlight {
         self.count
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |now| (now < limit).then_some(now + 1))
             .ok()
-            .map(|_| Permit { of: Arc::clone(self), writes: false })
+            .map(|_| Permit { of: Arc::clone(self), writes: false, carried: None })
     }
 
     /// Permits that are out.
@@ -41,6 +42,8 @@ impl InFlight {
 pub struct Permit {
     of: Arc<InFlight>,
     writes: bool,
+    /// What is given back with it.
+    carried: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Permit {
@@ -50,6 +53,11 @@ impl Permit {
         self.writes = true;
         self.wrote();
         self
+    }
+
+    /// Something else is given back when this is.
+    pub fn carry(&mut self, what: impl Any + Send + Sync) {
+        self.carried = Some(Box::new(what));
     }
 
     /// What the call may have written can be read from now on.

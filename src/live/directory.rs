@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 
 use super::in_force;
 use super::members::{Found, Members};
+use crate::books::keeper::Keeper;
 use crate::clock::Clock;
 use crate::config::identity::Member;
 use crate::config::{self, Analyses, Config};
@@ -19,7 +20,7 @@ use crate::identity::proven::{Proven, ProvenTokens};
 use crate::key::key_id;
 use crate::ledger::RegisteredKey;
 use crate::limit::in_flight::InFlight;
-use crate::limit::rate::TeamRate;
+use crate::limit::rate::{Standing, TeamRate};
 use crate::record::series::{CallerState, TeamCounts, Who};
 use crate::route::{Route, Routes};
 
@@ -90,10 +91,10 @@ impl Team {
         self.of_routes.iter().find(|of_route| of_route.route == route)
     }
 
-    /// Calls of the team that are in flight now.
+    /// What the team has left of its rate, and its calls in flight: see [`Keeper::of_team`].
     #[must_use]
-    pub fn calls_in_flight(&self) -> usize {
-        self.in_flight.count()
+    pub fn standing(&self, desk: &Keeper) -> (Standing, usize) {
+        desk.of_team(&self.name, self.limits.into(), (self.rate.standing(), self.in_flight.count()))
     }
 }
 

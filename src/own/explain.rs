@@ -43,9 +43,8 @@ pub(super) fn explain(
     if let Err(refusal) = may_ask(caller, &target, &books.desk.owners) {
         return json!({ "admitted": false, "route": route.label(), "refusals": [refused(&refusal)] });
     }
-    let rate = team.rate.standing();
+    let (rate, in_flight) = team.standing(&books.desk);
     let reserve = ask.reserve;
-    let in_flight = team.calls_in_flight();
     let window_limit = config.upstream.requests_per_minute.get();
     let (queue, full) = queue(books, ask);
     let standings = books.desk.standings(caller.budgets_of(route));

@@ -52,7 +52,7 @@ pub(super) async fn me(books: &Books, caller: &Caller, ask: &Ask) -> Value {
             "max_body_bytes": team.limits.max_body,
             "all_analyses": matches!(team.analyses, Analyses::All),
         },
-        "calls_in_flight": team.calls_in_flight(),
+        "calls_in_flight": team.standing(&books.desk).1,
         "routes": Route::all().filter(may).map(served).collect::<Vec<_>>(),
         "queue": queue(books, ask).0,
         "budgets": books.desk.standings(&caller.budgets).iter().chain(&of_routes).map(budget).collect::<Vec<_>>(),

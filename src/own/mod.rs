@@ -126,7 +126,7 @@ where
     let Routed { arrival: Arrival { mut exchange, snapshot, head, body, .. }, target } = routed;
     let config = &snapshot.config;
     let team = &caller.team;
-    exchange.rate(team.rate.standing());
+    exchange.rate(team.standing(&knows.books.desk).0);
     // What a question tells of, it must not use up: it has a rate of its own.
     let (rate, per_minute, burst, of) = match question {
         Question::RotateKey => {

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mavera_gateway::books::admission::Asked;
 use mavera_gateway::books::hold::Hold;
 use mavera_gateway::books::keeper::Keeper;
+use mavera_gateway::books::limits::Limits;
 use mavera_gateway::credits::budget::Whose;
 use mavera_gateway::credits::period::Period;
+use mavera_gateway::limit::rate::Standing;
 use mavera_gateway::refuse::Refusal;
 
 use super::desks;
@@ -95,4 +98,62 @@ async fn tables_that_grow_under_load_disturb_nobody_and_those_of_the_next_releas
     let refused = tokio::task::block_in_place(|| mavera_gateway::ledger::home::try_out(&config.ledger));
     let said = refused.unwrap_err().to_string();
     assert!(said.contains("has version 3") && said.contains("upgrade the program"), "{said}");
+}
+
+/// What a team is held to at one gateway it is held to at three together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_teams_rate_and_its_calls_at_the_same_time_are_bounded_over_three_gateways_together() {
+    let server = Postgres::start();
+    let folder = tempfile::tempdir().unwrap();
+    let desks = desks(&server, folder.path(), 3).await;
+    let come = async |team: &'static str, limits: Limits, calls: usize| {
+        let calls: Vec<_> = (0..calls)
+            .map(|n| {
+                let desk = Arc::clone(&desks[n % 3]);
+                let asked = Asked {
+                    limits: Some(limits),
+                    ..crate::support::queue::asked(team, Duration::from_secs(20))
+                };
+                tokio::spawn(async move { desk.admit(asked, None).await })
+            })
+            .collect();
+        let (mut admitted, mut refused) = (Vec::new(), Vec::new());
+        for call in calls {
+            match call.await.unwrap() {
+                Ok(admission) => admitted.push(admission),
+                Err(denied) => refused.push(denied.refusal),
+            }
+        }
+        (admitted, refused)
+    };
+    let slow = Limits { per_minute: 6, burst: 10, concurrency: 1000 };
+    let (admitted, refused) = come("slow", slow, 60).await;
+    assert_eq!((admitted.len(), refused.len()), (10, 50));
+    assert!(refused.iter().all(|refusal| matches!(refusal, Refusal::RateLimited { .. })), "{refused:?}");
+    // By the time that each has been told no once more, each knows of all that were admitted.
+    assert_eq!(come("slow", slow, 3).await.1.len(), 3);
+    for desk in &desks {
+        let fresh = Standing { most: 10, left: 10, one_more: Duration::ZERO };
+        let (rate, calls) = desk.of_team("slow", slow, (fresh, 0));
+        assert_eq!((rate.most, rate.left, calls), (10, 0, 10));
+        assert!(rate.one_more > Duration::ZERO);
+    }
+
+    let few = Limits { per_minute: 60_000, burst: 60_000, concurrency: 5 };
+    let (admitted, refused) = come("few", few, 60).await;
+    assert_eq!((admitted.len(), refused.len()), (5, 55));
+    assert!(
+        refused.iter().all(|refusal| matches!(refusal, Refusal::ConcurrencyLimited { .. })),
+        "{refused:?}"
+    );
+    drop(admitted);
+    // Whoever has not said that they are over yet does so in its next turn.
+    let mut admitted = Vec::new();
+    let again = async {
+        while admitted.len() < 5 {
+            admitted.extend(come("few", few, 3).await.0);
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), again).await.unwrap();
+    assert_eq!((admitted.len(), come("few", few, 60).await.0.len()), (5, 0));
 }

@@ -23,7 +23,7 @@ pub fn asked(team: &str, turn: Duration) -> Asked<'static> {
         cap: None,
         patience: Patience { turn, credits: Duration::ZERO, most: Duration::MAX },
     };
-    Asked { ask, request_id: "r", retry: None }
+    Asked { ask, request_id: "r", retry: None, limits: None }
 }
 
 /// Jain's index of fairness: 1 where all have the same.

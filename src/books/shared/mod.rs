@@ -18,6 +18,7 @@ use tokio::time::Instant;
 pub use self::health::{Health, Replica};
 use self::queue::{Pending, Queue};
 use super::calls::Booking;
+use super::limits::Limits;
 use super::state::Told;
 use super::step::Step;
 use crate::desk::{Ask, Desk, Moment, Settings, Tick, Ticket};
@@ -126,15 +127,17 @@ impl Shared {
         &self,
         ask: Ask,
         came: Option<(Ticket, Moment)>,
-        request_id: &str,
+        (request_id, limits): (&str, Option<Limits>),
         retry: Option<Retry>,
     ) -> oneshot::Receiver<Told> {
         let (told, waits) = oneshot::channel();
         let keep = *self.keep.lock().unwrap_or_else(PoisonError::into_inner);
         let after = retry
             .and_then(|retry| self.nothing.lock().unwrap_or_else(PoisonError::into_inner).remove(&retry.key));
+        // One that was put back counts already.
+        let limits = limits.filter(|_| came.is_none());
         // Until then from when it is said, which is not yet: a moment more.
-        let booking = Booking { request_id: request_id.into(), retry, kept: keep, after };
+        let booking = Booking { request_id: request_id.into(), retry, kept: keep, after, limits };
         self.queue.push_urgent(Pending::Ask { ask: Box::new(ask), came, booking, told });
         waits
     }

@@ -10,6 +10,7 @@ use crate::books::calls::{Booking, Calls, Elsewhere, Open};
 use crate::books::common::Given;
 use crate::books::job::tell_of_given_up;
 use crate::books::keeper::Keeper;
+use crate::books::limits::{Limits, TooMany};
 use crate::books::queue_counts::Waited;
 use crate::books::shared::queue::{KeptEnding, Pending, Spare};
 use crate::books::shared::{GRACE_OF_A_GRANT, Shared};
@@ -235,14 +236,15 @@ impl Batch {
         booking: &Booking,
     ) -> Result {
         let ask = Ask { owner: shared.id(), ..ask };
-        if let Some(refusal) = repeats(state, shared, booking) {
+        let refusal = repeats(state, shared, booking).or_else(|| too_many(state, &ask, booking, self.now));
+        if let Some(refusal) = refusal {
             return Result::Told(Err(refusal));
         }
         let asked = Box::new(ask.clone());
         let team = Arc::clone(&ask.team);
         let ticket = came.map_or_else(|| state.common.desk.next_ticket(), |(ticket, _)| ticket);
         if let Some(calls) = &mut state.common.calls {
-            calls.come(ticket, shared.id(), booking.clone(), self.now);
+            calls.come(ticket, &ask, booking.clone(), self.now);
         }
         let verdict = match came {
             Some(came) => state.common.desk.put_back(ask, came, self.now),
@@ -250,10 +252,14 @@ impl Batch {
         };
         let (told, result) = match verdict {
             Verdict::Granted(granted) => {
+                count(state, ticket, self.now);
                 let given = state.common.give(granted);
                 (Retold::Granted, Result::Told(Ok(self.given(given, Some(booking), true))))
             }
-            Verdict::Waits(ticket) => (Retold::Waits, Result::Waits(ticket)),
+            Verdict::Waits(ticket) => {
+                count(state, ticket, self.now);
+                (Retold::Waits, Result::Waits(ticket))
+            }
             Verdict::Refused(refused) => {
                 leave(state, ticket);
                 let Refused { ask, no } = *refused;
@@ -339,6 +345,26 @@ pub(super) fn leave(state: &mut State, ticket: Ticket) {
     if let Some(calls) = &mut state.common.calls {
         calls.leave(ticket);
     }
+}
+
+/// A call counts among its team's from now on.
+pub(super) fn count(state: &mut State, ticket: Ticket, now: Moment) {
+    if let Some(calls) = &mut state.common.calls {
+        calls.count(ticket, now);
+    }
+}
+
+/// Why a call is refused of which its team has too many, over all gateways.
+fn too_many(state: &State, ask: &Ask, booking: &Booking, now: Moment) -> Option<Refusal> {
+    let limits = booking.limits?;
+    let team = ask.team.to_string();
+    Some(match state.common.calls.as_ref()?.teams.refuse(&ask.team, limits, now)? {
+        TooMany::InAMinute(retry_after) => {
+            let Limits { per_minute, burst, .. } = limits;
+            Refusal::RateLimited { team, per_minute, burst, of: "requests", retry_after }
+        }
+        TooMany::AtOnce => Refusal::ConcurrencyLimited { team, limit: limits.concurrency, of: "calls" },
+    })
 }
 
 /// Why a call is refused that another gateway makes, or has made, with the same key.

@@ -37,7 +37,8 @@ impl Turner {
             What::Ask { ask, came, booking, told } => {
                 let ticket = came.map_or_else(|| state.common.desk.next_ticket(), |(ticket, _)| ticket);
                 if let (Some(calls), true) = (&mut state.common.calls, told != Retold::Refused) {
-                    calls.come(ticket, ask.owner, booking, now);
+                    calls.come(ticket, &ask, booking, now);
+                    calls.count(ticket, now);
                 }
                 if let Some(granted) = state.common.desk.retell(*ask, came, told, now) {
                     state.common.give(granted);

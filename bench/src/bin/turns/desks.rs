@@ -130,7 +130,8 @@ impl Home {
         };
         let desk = &self.desks[n % self.desks.len()];
         let began = Clock::system();
-        let asked = Asked { ask, request_id: "0197f3a0-0000-7000-8000-000000000000", retry: None };
+        let asked =
+            Asked { ask, request_id: "0197f3a0-0000-7000-8000-000000000000", retry: None, limits: None };
         let Ok(admission) = desk.admit(asked, None).await else {
             tokio::time::sleep(Duration::from_millis(1)).await;
             return None;
