@@ -20,7 +20,10 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let snapshot = live.current();
     let keys: usize = snapshot.config.teams.iter().map(|team| team.keys.len()).sum();
     let tried = home::try_out(&snapshot.config.ledger);
-    let key = if snapshot.config.ledger.file().is_some() { "ledger.path" } else { "ledger.postgres" };
+    let (key, not_yet) = match snapshot.config.ledger.file() {
+        Some(_) => ("ledger.path", ", which is not there yet"),
+        None => ("ledger.postgres", ". It has no tables yet: `mavera-gateway ledger migrate` makes them"),
+    };
     let is_there = tried.map_err(|error| Failure::Usage(format!("{key}: {error}")))?;
     say!(
         "{}: fine. {} with {}, upstream {}, listening on {} and {}.",
@@ -31,11 +34,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
         snapshot.config.server.listen,
         snapshot.config.admin.listen,
     )?;
-    say!(
-        "The ledger is {}{}.",
-        snapshot.config.ledger,
-        if is_there { "" } else { ", which is not there yet" }
-    )?;
+    say!("The ledger is {}{}.", snapshot.config.ledger, if is_there { "" } else { not_yet })?;
     for Oddity { key, message } in snapshot.config.oddities() {
         say!("Warning: {key}: {message}.")?;
     }

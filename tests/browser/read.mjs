@@ -69,6 +69,15 @@ export function read() {
         },
       ]),
     ),
+    replicas: {
+      summary: field("replicas.summary"),
+      rows: rows("table.replicas").map((row) => ({
+        name: one(".name", row),
+        ...Object.fromEntries(
+          ["own", "version", "since", "in_flight", "waiting", "lease"].map((name) => [name, cell(name, row)]),
+        ),
+      })),
+    },
     spend: {
       ...fields("spend", ["none", "problem", "shown", "span", "shown_total", "total"]),
       per: document.querySelector("[data-per][aria-pressed=true]").dataset.per,

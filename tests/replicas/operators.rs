@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::fleet::{Fleet, FleetSetup};
+use crate::support::browser::Page;
 use crate::support::chat_body;
 use crate::support::http::chat;
 use crate::support::postgres::run;
@@ -100,6 +103,38 @@ async fn one_that_an_operator_puts_out_sends_nothing_more_under_its_number_and_b
     }
     fleet.settled().await;
     fleet.assert_books();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_each_shows_all_of_them_and_what_they_have_under_way() {
+    let fleet = Fleet::start(&FleetSetup::default());
+    let admin = fleet.gateways[0].admin;
+    let mut page = Page::open(admin);
+    let shown = page.shows(&json!({ "replicas/summary": "3 gateways", "replicas/rows/2/in_flight": "0" }));
+    let rows = shown["replicas"]["rows"].as_array().unwrap();
+    // They were started one after the other, and are listed by number.
+    let own: Vec<_> = rows.iter().map(|row| row["own"].as_str().unwrap()).collect();
+    assert_eq!(own, ["no. 1, this one", "no. 2", "no. 3"]);
+    assert!(rows.iter().all(|row| row["version"] == env!("CARGO_PKG_VERSION")), "{rows:?}");
+
+    // What another has under way shows here, and counts among its team's.
+    let (address, key) = (fleet.address(1), fleet.key("growth").to_owned());
+    let call = tokio::spawn(async move { chat(address, &key, chat_body(true, "pace=2s")).await });
+    page.shows(&json!({ "replicas/rows/1/in_flight": "1", "teams/growth/flight": { "matches": "^1 " } }));
+    for width in [320, 1440] {
+        let overflow = page.does("overflow", json!({ "width": width, "height": 900 }));
+        assert_eq!(overflow["overflows"], false, "at {width} px: {overflow}");
+        let name = format!("gateways-{width}");
+        page.does("screenshot", json!({ "name": name, "width": width, "height": 900, "scheme": "light" }));
+        assert_eq!(page.does("audit", json!({})), json!([]), "at {width} px");
+    }
+    assert_eq!(call.await.unwrap().unwrap().status, 200);
+    page.shows(&json!({ "replicas/rows/1/in_flight": "0", "teams/growth/flight": { "matches": "^0 " } }));
+
+    // One that is silent for longer than its lease is not one of them any more.
+    fleet.gateways[2].process.signal("KILL");
+    page.shows(&json!({ "replicas/summary": "2 gateways", "replicas/rows/2": null }));
+    page.stayed_clean(admin, &[]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,7 +21,7 @@ function replicaRow({ name }) {
 
 function fillReplica(row, { id, version, started, in_flight, waiting, lease_seconds, own }, at) {
   const cell = (name) => row.querySelector(`[data-cell="${name}"]`);
-  say(cell("own"), own ? ` ${id}, this one` : ` ${id}`);
+  say(cell("own"), own ? ` no. ${id}, this one` : ` no. ${id}`);
   say(cell("version"), version);
   say(cell("since"), f.span(f.seconds(started, at)));
   say(cell("in_flight"), f.amount(in_flight));
