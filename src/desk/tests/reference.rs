@@ -82,6 +82,8 @@ pub(super) struct Naive {
     /// What the team that was served last had had of each route by then, by its weight.
     served: BTreeMap<usize, u128>,
     spaced: Option<Moment>,
+    /// A call that waits lacks something else than it did.
+    changed: bool,
     next: u64,
 }
 
@@ -114,6 +116,7 @@ impl Naive {
             lifts: BTreeMap::new(),
             served: BTreeMap::new(),
             spaced: None,
+            changed: false,
             next: 0,
         }
     }
@@ -418,8 +421,9 @@ impl Naive {
         let mut told = Vec::new();
         loop {
             let before = told.len();
+            self.changed = false;
             self.look_again(now, &mut told);
-            let stepped = self.offer_routes(now, &mut told);
+            self.offer_routes(now, &mut told);
             while self.due(now).is_some_and(|due| due <= now) {
                 let due = self.due(now).unwrap();
                 let Some(waiting) = self.first(now, &mut told) else { break };
@@ -439,7 +443,8 @@ impl Naive {
                 self.waiting.retain(|waiting| waiting.ticket != ticket);
                 told.push((ticket, word));
             }
-            if told.len() == before && !stepped {
+            // Whoever lacks something else by now may not stand in the way of others any more.
+            if told.len() == before && !self.changed {
                 return told;
             }
         }
@@ -484,6 +489,7 @@ impl Naive {
         }
         self.waited_until(&self.waiting[index].clone(), now);
         let waiting = &mut self.waiting[index];
+        self.changed |= waiting.lacks != lacks;
         waiting.lacks = lacks;
         if matches!(lacks, Some(What::Shared | What::OfKey | What::OfRoutesBudget)) {
             waiting.unfunded.get_or_insert(now);
@@ -519,10 +525,9 @@ impl Naive {
         }
     }
 
-    /// What is free of each route goes to the team that has had the least of it, ties by name. Returns whether somebody is in
-    /// turn by now.
-    fn offer_routes(&mut self, now: Moment, told: &mut Vec<(u64, Word)>) -> bool {
-        let (mut passed, mut stepped) = (Vec::new(), false);
+    /// What is free of each route goes to the team that has had the least of it, ties by name.
+    fn offer_routes(&mut self, now: Moment, told: &mut Vec<(u64, Word)>) {
+        let mut passed = Vec::new();
         loop {
             let candidates = self.waiting.iter().filter(|waiting| {
                 waiting.lacks == Some(What::OfRoute)
@@ -539,7 +544,7 @@ impl Naive {
                     .then_with(|| by_weight(a, b).cmp(&by_weight(b, a)))
                     .then_with(|| (&a.ask.team, a.ticket).cmp(&(&b.ask.team, b.ticket)))
             };
-            let Some(waiting) = candidates.min_by(order).cloned() else { return stepped };
+            let Some(waiting) = candidates.min_by(order).cloned() else { return };
             let ticket = waiting.ticket;
             passed.push(ticket);
             let index = self.waiting.iter().position(|waiting| waiting.ticket == ticket).unwrap();
@@ -550,10 +555,7 @@ impl Naive {
                     self.grant(&waiting.ask, now);
                     told.push((ticket, Word::Granted(ticket)));
                 }
-                Ok(lacks) => {
-                    stepped |= lacks.is_none();
-                    self.set_lack(index, lacks, now);
-                }
+                Ok(lacks) => self.set_lack(index, lacks, now),
                 Err(whose) => {
                     self.waiting.remove(index);
                     told.push((ticket, Word::Short(whose)));
