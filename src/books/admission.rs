@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::calls::Booking;
 use super::common::Given;
 use super::hold::Hold;
 use super::home::Home;
@@ -21,6 +22,9 @@ use crate::route::Route;
 
 /// The longest that a call waits for its hold to be written. A disk that works needs a tenth of it.
 const LONGEST_WRITE: Duration = Duration::from_secs(5);
+
+/// By when what another gateway had to say is told: it gathers for a fifth of it, and then takes its turn.
+const UNTIL_TOLD: Duration = Duration::from_millis(100);
 
 /// What a call asks for.
 #[derive(Clone, Debug)]
@@ -69,21 +73,21 @@ impl Keeper {
     pub async fn admit(self: &Arc<Self>, asked: Asked<'_>, again: Option<Came>) -> Result<Admission, Denied> {
         let Asked { ask, request_id, retry, limits } = asked;
         let began = self.clock.now();
-        let asking = match &self.home {
-            Home::Local(_) => self.ask(ask, again),
+        let (told, waited) = match &self.home {
+            Home::Local(_) => match self.ask(ask, again) {
+                Asking::Given(given) => (Ok(given), false),
+                Asking::Waits(waiter) => (waiter.told().await, true),
+                Asking::Refused(refusal) => (Err(refusal), false),
+            },
             Home::Shared(shared) => {
-                self.ask_shared(shared, ask, (request_id, limits), retry.as_deref(), again)
+                // One that was put back counts among its team's already.
+                let limits = limits.filter(|_| again.is_none());
+                let booking = shared.booking(request_id, retry.as_deref().copied(), limits);
+                (self.ask_shared(shared, &ask, &booking, again).await, true)
             }
         };
-        let (given, queued) = match asking {
-            Asking::Given(given) => (given, Duration::ZERO),
-            Asking::Waits(waiter) => {
-                let told = waiter.told().await;
-                let queued = self.clock.now().saturating_duration_since(began);
-                (told.map_err(|refusal| Denied { refusal, queued })?, queued)
-            }
-            Asking::Refused(refusal) => return Err(Denied { refusal, queued: Duration::ZERO }),
-        };
+        let queued = if waited { self.clock.now().saturating_duration_since(began) } else { Duration::ZERO };
+        let given = told.map_err(|refusal| Denied { refusal, queued })?;
         let mut admission = self.admission(given, queued);
         if again.is_some() {
             admission.place.came = None;
@@ -114,18 +118,31 @@ impl Keeper {
     }
 
     /// Where several gateways ask one desk, what it says is told in the next turn.
-    fn ask_shared(
+    ///
+    /// That a call is over is told then too, and the team's next may be at another gateway by that time: who is one too many
+    /// asks once more.
+    async fn ask_shared(
         self: &Arc<Self>,
         shared: &Shared,
-        ask: Ask,
-        (request_id, limits): (&str, Option<Limits>),
-        retry: Option<&Retry>,
+        ask: &Ask,
+        booking: &Booking,
         again: Option<Came>,
-    ) -> Asking {
-        let team = Arc::clone(&ask.team);
+    ) -> Told {
         let came = again.map(|came| (came.ticket, came.joined_at));
-        let told = shared.ask(ask, came, (request_id, limits), retry.copied());
-        Asking::Waits(Waiter { desk: Arc::clone(self), team, ticket: None, told, is_done: false })
+        let once = || Waiter {
+            desk: Arc::clone(self),
+            team: Arc::clone(&ask.team),
+            ticket: None,
+            told: shared.ask(ask.clone(), came, booking.clone()),
+            is_done: false,
+        };
+        match once().told().await {
+            Err(Refusal::ConcurrencyLimited { .. }) => {
+                tokio::time::sleep(UNTIL_TOLD).await;
+                once().told().await
+            }
+            told => told,
+        }
     }
 
     fn ask(self: &Arc<Self>, ask: Ask, again: Option<Came>) -> Asking {

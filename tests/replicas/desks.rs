@@ -156,4 +156,13 @@ async fn a_teams_rate_and_its_calls_at_the_same_time_are_bounded_over_three_gate
     };
     tokio::time::timeout(Duration::from_mins(1), again).await.unwrap();
     assert_eq!((admitted.len(), come("few", few, 60).await.0.len()), (5, 0));
+
+    // One call after the other, each at the next gateway: there is never more than one.
+    let alone = Limits { concurrency: 1, ..few };
+    for n in 0..60 {
+        let asked =
+            Asked { limits: Some(alone), ..crate::support::queue::asked("alone", Duration::from_secs(20)) };
+        let admission = desks[n % 3].admit(asked, None).await;
+        assert!(admission.is_ok(), "{n}: {:?}", admission.err());
+    }
 }

@@ -122,22 +122,23 @@ impl Shared {
         self.queue.push(Pending::Step(step));
     }
 
+    /// What is booked of a call that is about to ask.
+    pub(super) fn booking(&self, request_id: &str, retry: Option<Retry>, limits: Option<Limits>) -> Booking {
+        let keep = *self.keep.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = retry
+            .and_then(|retry| self.nothing.lock().unwrap_or_else(PoisonError::into_inner).remove(&retry.key));
+        // Until then from when it is said, which is not yet: a moment more.
+        Booking { request_id: request_id.into(), retry, kept: keep, after, limits }
+    }
+
     /// A call asks; it is told when a turn has said it.
     pub(super) fn ask(
         &self,
         ask: Ask,
         came: Option<(Ticket, Moment)>,
-        (request_id, limits): (&str, Option<Limits>),
-        retry: Option<Retry>,
+        booking: Booking,
     ) -> oneshot::Receiver<Told> {
         let (told, waits) = oneshot::channel();
-        let keep = *self.keep.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = retry
-            .and_then(|retry| self.nothing.lock().unwrap_or_else(PoisonError::into_inner).remove(&retry.key));
-        // One that was put back counts already.
-        let limits = limits.filter(|_| came.is_none());
-        // Until then from when it is said, which is not yet: a moment more.
-        let booking = Booking { request_id: request_id.into(), retry, kept: keep, after, limits };
         self.queue.push_urgent(Pending::Ask { ask: Box::new(ask), came, booking, told });
         waits
     }
