@@ -1,9 +1,9 @@
 //! The stage that holds a team to its calls in flight.
 
 use crate::arrival::Refused;
+use crate::books::limits::Limits;
 use crate::identify::Identified;
 use crate::limit::in_flight::Permit;
-use crate::refuse::Refusal;
 use crate::stage::Check;
 
 /// A request within its team's limits.
@@ -29,7 +29,7 @@ impl<B> Check<Identified<B>> for Concurrency {
             let permit = if is_read { permit } else { permit.to_write() };
             return Ok(Permitted { identified, permit });
         }
-        let refusal = Refusal::ConcurrencyLimited { team: team.name.to_string(), limit, of: "calls" };
+        let refusal = Limits::from(team.limits).concurrency_limited(&team.name);
         Err(Refused::new(identified.routed.arrival.exchange, refusal))
     }
 }

@@ -1,8 +1,8 @@
 //! The stage that holds a team to its requests per minute.
 
 use crate::arrival::Refused;
+use crate::books::limits::Limits;
 use crate::identify::Identified;
-use crate::refuse::Refusal;
 use crate::stage::Check;
 
 /// The stage that holds a team to its requests per minute.
@@ -19,13 +19,7 @@ impl<B> Check<Identified<B>> for Rate {
         match taken {
             Ok(()) => Ok(identified),
             Err(retry_after) => {
-                let refusal = Refusal::RateLimited {
-                    team: team.name.to_string(),
-                    per_minute: team.limits.requests_per_minute.get(),
-                    burst: team.limits.burst.get(),
-                    of: "requests",
-                    retry_after,
-                };
+                let refusal = Limits::from(team.limits).rate_limited(&team.name, retry_after);
                 Err(Refused::new(identified.routed.arrival.exchange, refusal))
             }
         }

@@ -69,14 +69,26 @@ pub enum Elsewhere {
     Ended(CallId, Fate),
 }
 
+/// Whom a call is booked on.
+pub(super) fn account_of(ask: &Ask) -> Account {
+    let (team, key_id) = (Arc::clone(&ask.team), Arc::clone(&ask.key_id));
+    // By number, and of this program's own table.
+    Account { team, key_id, route: Route::all().nth(ask.route) }
+}
+
 /// A call that waits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Waiting {
     booking: Booking,
     team: Arc<str>,
     owner: u32,
+}
+
+impl Waiting {
     /// It counts among its team's calls.
-    counts: bool,
+    fn counts(&self) -> bool {
+        self.booking.limits.is_some()
+    }
 }
 
 /// All of them.
@@ -89,32 +101,26 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// A call asks; it waits until it is told something else.
+    /// A call is there: it waits until it is told something else, and counts among its team's.
     pub(super) fn come(&mut self, ticket: Ticket, ask: &Ask, booking: Booking, now: Moment) {
         let (team, owner) = (Arc::clone(&ask.team), ask.owner);
         if let Some(Retry { key, fingerprint }) = booking.retry {
             let until = now + booking.kept;
             self.keys.insert(key, Key { owner, fingerprint, call: 0, fate: None, until });
         }
-        self.waiting.insert(ticket, Waiting { booking, team, owner, counts: false });
-    }
-
-    /// It was not refused at once: it counts among its team's calls from now on.
-    pub(super) fn count(&mut self, ticket: Ticket, now: Moment) {
-        let Some(waiting) = self.waiting.get_mut(&ticket) else { return };
-        if let Some(limits) = waiting.booking.limits {
-            self.teams.come(&waiting.team, waiting.owner, limits, now);
-            waiting.counts = true;
+        if let Some(limits) = booking.limits {
+            self.teams.come(&team, owner, limits, now);
         }
+        self.waiting.insert(ticket, Waiting { booking, team, owner });
     }
 
     /// One that waited is gone.
     pub(super) fn leave(&mut self, ticket: Ticket) {
-        let Some(Waiting { booking, team, owner, counts }) = self.waiting.remove(&ticket) else { return };
-        if counts {
-            self.teams.go(&team, owner);
+        let Some(waiting) = self.waiting.remove(&ticket) else { return };
+        if waiting.counts() {
+            self.teams.go(&waiting.team, waiting.owner);
         }
-        if let Some(retry) = booking.retry {
+        if let Some(retry) = waiting.booking.retry {
             self.keys.remove(&retry.key);
         }
     }
@@ -122,24 +128,20 @@ impl Calls {
     /// One was given what it asked for. Returns whether it counts among its team's calls until it is over.
     pub(super) fn give(&mut self, call: CallId, granted: &Granted) -> bool {
         let Granted { ask, ticket, day, .. } = granted;
-        let Some(Waiting { booking, counts, .. }) = self.waiting.remove(ticket) else { return false };
-        let Booking { request_id, retry, .. } = booking;
+        let Some(waiting) = self.waiting.remove(ticket) else { return false };
+        let counts = waiting.counts();
+        let Booking { request_id, retry, .. } = waiting.booking;
         if !ask.costs {
             return counts;
         }
         if let Some(key) = retry.and_then(|retry| self.keys.get_mut(&retry.key)) {
             key.call = call;
         }
-        let account = Account {
-            team: ask.team.clone(),
-            key_id: ask.key_id.clone(),
-            route: Route::all().nth(ask.route),
-        };
         self.open.insert(
             call,
             Open {
                 owner: ask.owner,
-                account,
+                account: account_of(ask),
                 request_id,
                 day: *day,
                 reserve: ask.reserve,

@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::bill::Marks;
-use super::calls::{Calls, Open};
+use super::calls::{Booking, Calls, Open, account_of};
 use super::job::{Jobs, Stage, Turn};
 use super::kept::{Keeping, Kept};
 use super::learned::Learned;
 use super::step::{Ended, Sight, Step};
 use crate::credits::Credits;
 use crate::credits::budget::Whose;
-use crate::desk::{BookedOn, Change, Desk, Granted, Moment, Ticket};
-use crate::ledger::{Account, Basis, CallId, KnownJob, KnownStage};
+use crate::desk::{Ask, BookedOn, Change, Desk, Granted, Moment, Ticket};
+use crate::ledger::{Account, Basis, CallId, KnownJob, KnownStage, NewHold, Retry};
 use crate::route::Route;
 
 #[derive(Debug)]
@@ -68,6 +68,22 @@ pub(super) struct Figures {
     held: u64,
 }
 
+impl Given {
+    /// For the ledger, as of `at`.
+    pub(super) fn entry(&self, request_id: &str, at: Timestamp, retry: Option<Box<Retry>>) -> NewHold {
+        let Granted { ask, day, .. } = &*self.granted;
+        NewHold {
+            call: self.call,
+            account: account_of(ask),
+            request_id: request_id.into(),
+            reserve: ask.reserve,
+            at,
+            day: *day,
+            retry,
+        }
+    }
+}
+
 /// Whose accounts something is booked on.
 pub(super) fn booked_on(account: &Account) -> BookedOn<'_> {
     let Account { team, key_id, route } = account;
@@ -104,6 +120,20 @@ impl Common {
         Some(Keeping { desk, calls, jobs, next_call: *next_call, last_change: *last_change }.write())
     }
 
+    /// A call has asked, or was put back, and was not refused: it is there under this ticket.
+    pub(super) fn comes(&mut self, ticket: Ticket, ask: &Ask, booking: Booking, now: Moment) {
+        if let Some(calls) = &mut self.calls {
+            calls.come(ticket, ask, booking, now);
+        }
+    }
+
+    /// It waits no more, and was given nothing.
+    pub(super) fn leaves(&mut self, ticket: Ticket) {
+        if let Some(calls) = &mut self.calls {
+            calls.leave(ticket);
+        }
+    }
+
     /// Books what the desk gave.
     pub(super) fn give(&mut self, granted: Box<Granted>) -> Given {
         let call = self.next_call;
@@ -122,9 +152,7 @@ impl Common {
             Step::Day { today, ends } => self.desk.roll(today, ends),
             Step::Left { team, ticket } => {
                 self.desk.leave(&team, ticket, now);
-                if let Some(calls) = &mut self.calls {
-                    calls.leave(ticket);
-                }
+                self.leaves(ticket);
             }
             Step::Sent { team, tick, at } => self.desk.sent(&team, tick, at, now),
             Step::Answered { team, tick, at, said, seen } => {

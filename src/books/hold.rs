@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::calls::account_of;
 use super::common::Given;
 use super::job::Told;
 use super::keeper::Keeper;
@@ -84,23 +85,12 @@ impl Hold {
     }
 
     fn account(&self) -> Account {
-        let ask = &self.given.granted.ask;
-        Account { team: Arc::clone(&ask.team), key_id: Arc::clone(&ask.key_id), route: Some(self.route) }
+        account_of(&self.given.granted.ask)
     }
 
     /// For the ledger.
     pub(super) fn entry(&self, request_id: &str, retry: Option<Box<Retry>>) -> NewHold {
-        let Granted { ask, day, .. } = &*self.given.granted;
-        let (account, at) = (self.account(), self.desk.clock.wall());
-        NewHold {
-            call: self.given.call,
-            account,
-            request_id: request_id.into(),
-            reserve: ask.reserve,
-            at,
-            day: *day,
-            retry,
-        }
+        self.given.entry(request_id, self.desk.clock.wall(), retry)
     }
 
     /// The ledger could not write it: it is not there, so there is nothing to end but what is held in memory.

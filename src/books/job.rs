@@ -330,8 +330,11 @@ impl Jobs {
     }
 }
 
-/// Tells of a job that was given up.
-pub(super) fn tell_of_given_up(turn: &Turn) {
+/// Tells of a job if it was given up.
+pub(super) fn tell_if_given_up(turn: &Turn) {
+    if !turn.is_given_up() {
+        return;
+    }
     let Job { call, upstream_id, account, .. } = &turn.job;
     tracing::warn!(
         call,

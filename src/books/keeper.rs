@@ -158,7 +158,7 @@ impl Keeper {
     pub(super) fn look_at(&self, state: &mut State) -> Moment {
         match &self.home {
             Home::Local(_) => state.days.roll(&mut state.common.desk),
-            Home::Shared(shared) => shared.time.surely(self.clock.since_origin()),
+            Home::Shared(_) => self.seen_at(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! the same time. Each gateway's own limits stand in front of these, so that a team in a loop does not come this far.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,26 +10,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::config;
 use crate::desk::Moment;
-use crate::limit::rate::Standing;
+use crate::limit::rate::{Standing, period};
+use crate::refuse::Refusal;
 
 /// What a team is held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Requests a minute.
-    pub per_minute: u32,
+    pub per_minute: NonZeroU32,
     /// Requests that may come at once.
-    pub burst: u32,
+    pub burst: NonZeroU32,
     /// Calls at the same time.
     pub concurrency: usize,
-}
-
-/// Why a call is one too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TooMany {
-    /// Of the requests in a minute; after so long it would not be.
-    InAMinute(Duration),
-    /// Of the calls at the same time.
-    AtOnce,
 }
 
 /// All teams.
@@ -46,47 +39,50 @@ struct OfTeam {
 impl From<config::Limits> for Limits {
     fn from(limits: config::Limits) -> Self {
         let config::Limits { requests_per_minute, burst, concurrency, .. } = limits;
-        Self { per_minute: requests_per_minute.get(), burst: burst.get(), concurrency }
+        Self { per_minute: requests_per_minute, burst, concurrency }
     }
 }
 
 impl Limits {
-    fn period(self) -> Duration {
-        Duration::from_mins(1) / self.per_minute.max(1)
+    /// That a team has had as many requests as it may, and has another after so long.
+    #[must_use]
+    pub fn rate_limited(self, team: &str, retry_after: Duration) -> Refusal {
+        let (per_minute, burst) = (self.per_minute.get(), self.burst.get());
+        Refusal::RateLimited { team: team.to_owned(), per_minute, burst, of: "requests", retry_after }
+    }
+
+    /// That a team has as many calls at the same time as it may.
+    #[must_use]
+    pub fn concurrency_limited(self, team: &str) -> Refusal {
+        Refusal::ConcurrencyLimited { team: team.to_owned(), limit: self.concurrency, of: "calls" }
     }
 }
 
 impl Teams {
     /// Why a call of a team that comes now is one too many, if it is.
-    pub(super) fn refuse(&self, team: &str, limits: Limits, now: Moment) -> Option<TooMany> {
+    pub(super) fn refuse(&self, team: &str, limits: Limits, now: Moment) -> Option<Refusal> {
         let of_team = self.0.get(team)?;
-        let most = limits.period() * limits.burst.saturating_sub(1);
+        let most = period(limits.per_minute) * (limits.burst.get() - 1);
         let over = of_team.full_at.saturating_sub(now).saturating_sub(most);
         if !over.is_zero() {
-            return Some(TooMany::InAMinute(over));
+            return Some(limits.rate_limited(team, over));
         }
-        (of_team.calls.values().sum::<usize>() >= limits.concurrency).then_some(TooMany::AtOnce)
+        let calls: usize = of_team.calls.values().sum();
+        (calls >= limits.concurrency).then(|| limits.concurrency_limited(team))
     }
 
     /// What a team has left of its rate, and its calls at the same time.
     pub(super) fn standing(&self, team: &str, limits: Limits, now: Moment) -> (Standing, usize) {
-        let most = limits.per_minute.max(limits.burst);
-        let Some(of_team) = self.0.get(team) else {
-            return (Standing { most, left: limits.burst, one_more: Duration::ZERO }, 0);
-        };
-        let (used, period) = (of_team.full_at.saturating_sub(now).as_nanos(), limits.period().as_nanos());
-        let taken = u32::try_from(used.div_ceil(period)).unwrap_or(u32::MAX);
-        // The last of the periods that are used is the one that is running.
-        let running = used.checked_sub(1).map_or(0, |used| used % period + 1);
-        let one_more = Duration::from_nanos(u64::try_from(running).unwrap_or(u64::MAX));
-        let left = limits.burst.saturating_sub(taken);
-        (Standing { most, left, one_more }, of_team.calls.values().sum())
+        let of_team = self.0.get(team);
+        let used = of_team.map_or(Duration::ZERO, |of_team| of_team.full_at.saturating_sub(now));
+        let rate = Standing::of(limits.per_minute, limits.burst, used);
+        (rate, of_team.map_or(0, |of_team| of_team.calls.values().sum()))
     }
 
     /// A call of a team has come.
     pub(super) fn come(&mut self, team: &Arc<str>, gateway: u32, limits: Limits, now: Moment) {
         let of_team = self.0.entry(Arc::clone(team)).or_default();
-        of_team.full_at = of_team.full_at.max(now) + limits.period();
+        of_team.full_at = of_team.full_at.max(now) + period(limits.per_minute);
         *of_team.calls.entry(gateway).or_default() += 1;
     }
 
@@ -118,7 +114,11 @@ impl Teams {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { per_minute: 60, burst: 3, concurrency: 4 };
+    const LIMITS: Limits = Limits {
+        per_minute: NonZeroU32::new(60).unwrap(),
+        burst: NonZeroU32::new(3).unwrap(),
+        concurrency: 4,
+    };
 
     fn at(milliseconds: u64) -> Moment {
         Duration::from_millis(milliseconds)
@@ -131,7 +131,7 @@ mod tests {
             assert_eq!(teams.refuse(&team, LIMITS, at(500)), None);
             teams.come(&team, gateway, LIMITS, at(500));
         }
-        assert_eq!(teams.refuse(&team, LIMITS, at(500)), Some(TooMany::InAMinute(at(1000))));
+        assert_eq!(teams.refuse(&team, LIMITS, at(500)), Some(LIMITS.rate_limited(&team, at(1000))));
         let told = |left, one_more| Standing { most: 60, left, one_more: at(one_more) };
         assert_eq!(teams.standing(&team, LIMITS, at(500)), (told(0, 1000), 3));
         assert_eq!(teams.standing(&team, LIMITS, at(1600)), (told(1, 900), 3));
@@ -146,7 +146,7 @@ mod tests {
         for (gateway, seconds) in [(1, 0), (1, 1), (2, 2), (3, 3)] {
             teams.come(&team, gateway, LIMITS, at(seconds * 1000));
         }
-        assert_eq!(teams.refuse(&team, LIMITS, at(9000)), Some(TooMany::AtOnce));
+        assert_eq!(teams.refuse(&team, LIMITS, at(9000)), Some(LIMITS.concurrency_limited(&team)));
         teams.go(&team, 2);
         teams.go(&team, 2);
         assert_eq!(teams.refuse(&team, LIMITS, at(9000)), None, "a call that is over twice is over once");

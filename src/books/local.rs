@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::home::{Alarm, Home};
-use super::job::tell_of_given_up;
+use super::job::tell_if_given_up;
 use super::keeper::Keeper;
 use super::queue_counts::Waited;
 use super::state::{State, Told, tell_of};
@@ -23,9 +23,7 @@ impl Keeper {
         let taken = state.common.take(step, now);
         let at = self.clock.wall();
         for turn in &taken.jobs {
-            if turn.is_given_up() {
-                tell_of_given_up(turn);
-            }
+            tell_if_given_up(turn);
             for note in turn.notes(at) {
                 self.ledger.note(Note::Job(note));
             }

@@ -22,7 +22,6 @@ use crate::ledger::{
     file, home, postgres,
 };
 use crate::metrics::Metrics;
-use crate::route::{Route, Thing};
 
 /// How often grants and corrections of the command line are looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -125,10 +124,7 @@ impl Books {
         }
         desk.set_grants(grants);
         desk.take_up_jobs(jobs);
-        desk.owners.take_up(things.into_iter().filter_map(|(kind, id, team)| {
-            // What this program does not know is nobody's here.
-            Some((Thing::named(&kind)?, id, team))
-        }));
+        desk.owners.take_up(things);
         // Calls that earlier processes sent within the last minute, as far as they are booked. Reads are not; what the
         // upstream has counted of those, its first answer tells.
         let now = clock.wall();
@@ -210,14 +206,10 @@ impl Watch {
         if self.seen == Some(version) {
             return Ok(());
         }
-        // Also those that have ended, with which earlier periods were paid; what of them is in force is decided at each call.
-        let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
-        let since = today.checked_sub(GRANT_DAYS.days()).unwrap_or(today);
-        let Changes { grants, adjusted } = reading.changes(since, self.last)?;
+        let Changes { grants, adjusted } = reading.changes(Changes::since(now), self.last)?;
         desk.set_grants(grants);
         for Adjusted { seq, call, day, team, key_id, route, millionths } in adjusted {
-            let (team, key_id, route) = (team.into(), key_id.into(), Route::named(&route));
-            desk.adjust(day, Account { team, key_id, route }, millionths);
+            desk.adjust(day, Account::of(&team, &key_id, &route), millionths);
             desk.job_corrected(call);
             self.last = seq;
         }

@@ -35,12 +35,20 @@ impl Owners {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes up what the ledger knows.
-    pub(super) fn take_up(&self, things: impl IntoIterator<Item = (Thing, String, String)>) {
+    /// Takes up what the ledger knows: kind, id and team of each.
+    pub(super) fn take_up(&self, things: impl IntoIterator<Item = (String, String, String)>) {
         let mut known = self.known();
-        for (thing, id, team) in things {
-            known.insert(thing, &id, &team.into());
+        for (kind, id, team) in things {
+            // What this program does not know is nobody's here.
+            if let Some(thing) = Thing::named(&kind) {
+                known.insert(thing, &id, &team.into());
+            }
         }
+    }
+
+    /// Takes up what another gateway has told of.
+    pub(super) fn take_up_told(&self, thing: Thing, id: &str, team: &Arc<str>) {
+        self.known().insert(thing, id, team);
     }
 
     /// Whether a thing was made by this team.

@@ -26,6 +26,12 @@ pub struct Account {
 }
 
 impl Account {
+    /// As a row has it.
+    #[must_use]
+    pub fn of(team: &str, key_id: &str, route: &str) -> Self {
+        Self { team: team.into(), key_id: key_id.into(), route: Route::named(route) }
+    }
+
     /// The route's name.
     #[must_use]
     pub fn route_label(&self) -> &'static str {

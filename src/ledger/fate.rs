@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Basis, Ending};
+use crate::route::Route;
 
 /// What a call has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,18 @@ impl Fate {
             Ending::Voided { .. } => Self::Free,
             Ending::Settled { basis: Basis::Final, .. } => Self::Answered,
             Ending::Settled { reason, .. } => Self::of_estimate(reason, requires_key),
+        }
+    }
+
+    /// By how it is booked: the number of its kind, none where it has not ended; why; and its route.
+    pub(super) fn of_booked(kind: Option<i64>, reason: &str, route: &str) -> Self {
+        match kind {
+            Some(0) => Self::Free,
+            Some(1 | 3) => Self::Answered,
+            _ => {
+                let requires_key = Route::named(route).is_some_and(|route| route.row().requires_key);
+                Self::of_estimate(reason, requires_key)
+            }
         }
     }
 

@@ -38,6 +38,19 @@ impl RegisteredKey {
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
     }
+
+    /// Whether a key that is registered is the one that is to be: then that was done before.
+    pub(super) fn is_same(&self, new: &Self) -> bool {
+        self.digest == new.digest && self.team == new.team && self.revoked.is_none()
+    }
+}
+
+/// How long a key that has expired by itself is remembered, so that whoever uses it is told apart from a stranger in the log.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Keys of the ledger's own that came to their end before this are forgotten.
+pub(super) fn forgotten_before(now: Timestamp) -> Timestamp {
+    now.saturating_sub(REMEMBERED).unwrap_or(now)
 }
 
 /// What was done to a key.

@@ -14,6 +14,7 @@ pub mod error;
 pub mod facts;
 pub mod fate;
 pub mod reading;
+mod latest;
 pub mod opening;
 mod disk;
 pub mod counts;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::Write;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
 use super::error::LedgerError;
@@ -13,6 +14,7 @@ use super::facts::{Adjustment, Booked, CallId};
 use super::keys::{CallerUse, RegisteredKey};
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
+use crate::desk::GRANT_DAYS;
 
 /// Reads a ledger. Every question is answered from one moment.
 pub trait Reading: Debug + Send {
@@ -227,6 +229,16 @@ pub struct Changes {
     pub grants: Vec<Grant>,
     /// New corrections.
     pub adjusted: Vec<Adjusted>,
+}
+
+impl Changes {
+    /// From which day on grants are looked for: also those that have ended, with which earlier periods were paid; what of them is
+    /// in force is decided at each call.
+    #[must_use]
+    pub fn since(now: Timestamp) -> Date {
+        let today = now.to_zoned(TimeZone::UTC).date();
+        today.checked_sub(GRANT_DAYS.days()).unwrap_or(today)
+    }
 }
 
 /// What copies of calls would have cost.

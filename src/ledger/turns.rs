@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::LedgerError;
-use super::facts::{Account, Booked, CallId};
+use super::facts::{Booked, CallId};
 use super::opening::{LookBack, Opening};
 use super::reading::Changes;
 
@@ -185,11 +185,11 @@ pub trait Turns: Debug + Send + Sync {
     /// As everywhere here.
     async fn opening(&mut self, back: &LookBack) -> Result<Opening, LedgerError>;
 
-    /// How calls are booked, corrections included, and whose they are; under the lock.
+    /// How calls are booked, corrections included; under the lock.
     ///
     /// # Errors
     /// As everywhere here.
-    async fn booked(&mut self, calls: &[CallId]) -> Result<Vec<(Booked, Account)>, LedgerError>;
+    async fn booked(&mut self, calls: &[CallId]) -> Result<Vec<Booked>, LedgerError>;
 
     /// Writes a turn, and frees the lock.
     ///

@@ -34,6 +34,26 @@ pub struct Standing {
     pub one_more: Duration,
 }
 
+impl Standing {
+    /// Of a rate whose whole burst is there again after `used`.
+    pub(crate) fn of(per_minute: NonZeroU32, burst: NonZeroU32, used: Duration) -> Self {
+        let (used, period) = (nanoseconds(used), nanoseconds(period(per_minute)));
+        // The last of the periods that are used is the one that is running.
+        let running = used.checked_sub(1).map_or(0, |used| used % period + 1);
+        let taken = u32::try_from(used.div_ceil(period)).unwrap_or(u32::MAX);
+        Self {
+            most: per_minute.max(burst).get(),
+            left: burst.get().saturating_sub(taken),
+            one_more: Duration::from_nanos(running),
+        }
+    }
+}
+
+/// How long until there is one more.
+pub(crate) fn period(per_minute: NonZeroU32) -> Duration {
+    (Duration::from_mins(1) / per_minute.get()).max(Duration::from_nanos(1))
+}
+
 impl TeamRate {
     /// A limiter for these limits. What `previous` had accrued is taken over: a reload gives nobody
     /// a fresh burst.
@@ -43,7 +63,7 @@ impl TeamRate {
         previous: Option<&Self>,
         clock: Clock,
     ) -> Self {
-        let period = (Duration::from_mins(1) / per_minute.get()).max(Duration::from_nanos(1));
+        let period = period(per_minute);
         let quota = Quota::with_period(period).expect("the period is not zero").allow_burst(burst);
         let limiter = RateLimiter::direct_with_clock(quota, clock).with_middleware();
         let full_at = AtomicU64::new(0);
@@ -68,16 +88,8 @@ impl TeamRate {
 
     /// How it stands. Takes nothing.
     pub(crate) fn standing(&self) -> Standing {
-        let period = nanoseconds(self.period);
         let used = self.full_at.load(Ordering::Relaxed).saturating_sub(self.now());
-        // The last of the periods that are used is the one that is running.
-        let running = used.checked_sub(1).map_or(0, |used| used % period + 1);
-        let taken = u32::try_from(used.div_ceil(period)).unwrap_or(u32::MAX);
-        Standing {
-            most: self.per_minute.max(self.burst).get(),
-            left: self.burst.get().saturating_sub(taken),
-            one_more: Duration::from_nanos(running),
-        }
+        Standing::of(self.per_minute, self.burst, Duration::from_nanos(used))
     }
 
     /// Takes one request, or says how long until there is one.

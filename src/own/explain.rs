@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::told::{budget, queue};
 use crate::admit::credits_max::within_max;
+use crate::books::limits::Limits;
 use crate::books::open::Books;
 use crate::clock::ceil_seconds;
 use crate::config::Config;
@@ -49,22 +50,13 @@ pub(super) fn explain(
     let (queue, full) = queue(books, ask);
     let standings = books.desk.standings(caller.budgets_of(route));
 
+    let limits = Limits::from(team.limits);
     let mut refusals = unfit(books, route, caller, head, body);
     if rate.left == 0 {
-        refusals.push(Refusal::RateLimited {
-            team: team.name.to_string(),
-            per_minute: team.limits.requests_per_minute.get(),
-            burst: team.limits.burst.get(),
-            of: "requests",
-            retry_after: rate.one_more,
-        });
+        refusals.push(limits.rate_limited(&team.name, rate.one_more));
     }
-    if in_flight >= team.limits.concurrency {
-        refusals.push(Refusal::ConcurrencyLimited {
-            team: team.name.to_string(),
-            limit: team.limits.concurrency,
-            of: "calls",
-        });
+    if in_flight >= limits.concurrency {
+        refusals.push(limits.concurrency_limited(&team.name));
     }
     refusals.extend(within_max(&head.headers, ask).err());
     refusals.extend(full);

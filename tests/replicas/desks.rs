@@ -1,5 +1,6 @@
 //! Desks beside each other, without what stands around them.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,7 +127,11 @@ async fn a_teams_rate_and_its_calls_at_the_same_time_are_bounded_over_three_gate
         }
         (admitted, refused)
     };
-    let slow = Limits { per_minute: 6, burst: 10, concurrency: 1000 };
+    let limits = |per_minute, burst, concurrency| {
+        let [per_minute, burst] = [per_minute, burst].map(|count| NonZeroU32::new(count).unwrap());
+        Limits { per_minute, burst, concurrency }
+    };
+    let slow = limits(6, 10, 1000);
     let (admitted, refused) = come("slow", slow, 60).await;
     assert_eq!((admitted.len(), refused.len()), (10, 50));
     assert!(refused.iter().all(|refusal| matches!(refusal, Refusal::RateLimited { .. })), "{refused:?}");
@@ -139,7 +144,7 @@ async fn a_teams_rate_and_its_calls_at_the_same_time_are_bounded_over_three_gate
         assert!(rate.one_more > Duration::ZERO);
     }
 
-    let few = Limits { per_minute: 60_000, burst: 60_000, concurrency: 5 };
+    let few = limits(60_000, 60_000, 5);
     let (admitted, refused) = come("few", few, 60).await;
     assert_eq!((admitted.len(), refused.len()), (5, 55));
     assert!(

@@ -8,9 +8,8 @@ use super::body::{Body, What, Word};
 use super::outbox::LateEnding;
 use crate::books::calls::{Booking, Calls, Elsewhere, Open};
 use crate::books::common::Given;
-use crate::books::job::tell_of_given_up;
+use crate::books::job::tell_if_given_up;
 use crate::books::keeper::Keeper;
-use crate::books::limits::{Limits, TooMany};
 use crate::books::queue_counts::Waited;
 use crate::books::shared::queue::{KeptEnding, Pending, Spare};
 use crate::books::shared::{GRACE_OF_A_GRANT, Shared};
@@ -18,9 +17,8 @@ use crate::books::state::{State, Told, tell_of};
 use crate::books::step::Step;
 use crate::desk::{Ask, Moment, Outcome, Refused, Retold, Ticket, Verdict};
 use crate::ledger::entry::{Entry, HoldEntry};
-use crate::ledger::{Account, CallId, Command, Correction, Look, NewHold, OpenHold, Said};
+use crate::ledger::{Account, CallId, Command, Correction, Look, OpenHold, Said};
 use crate::refuse::Refusal;
-use crate::route::Route;
 
 /// What one thing that was said has come to.
 #[derive(Debug)]
@@ -85,9 +83,7 @@ impl Batch {
     pub(super) fn step(&mut self, keeper: &Keeper, shared: &Shared, state: &mut State, step: Step) {
         let taken = state.common.take(step.clone(), self.now);
         for turn in &taken.jobs {
-            if turn.is_given_up() {
-                tell_of_given_up(turn);
-            }
+            tell_if_given_up(turn);
             for note in turn.notes(self.wall) {
                 self.command(Command::Job(note));
             }
@@ -157,7 +153,7 @@ impl Batch {
             }
             Err(refused) => {
                 let Refused { ask, no } = *refused;
-                leave(state, ticket);
+                state.common.leaves(ticket);
                 let how = Waited::of(&no);
                 let refusal = state.refusal(no, &ask, waited, self.now);
                 (ask.owner, Arc::clone(&ask.team), how, Err(refusal))
@@ -174,7 +170,8 @@ impl Batch {
         given.good_until = Some(self.good_until);
         let ask = &given.granted.ask;
         if let (true, Some(booking)) = (ask.costs, booking) {
-            let (hold, owner) = (hold(&given, booking, self.wall), ask.owner);
+            let (hold, owner) =
+                (given.entry(&booking.request_id, self.wall, booking.retry.map(Box::new)), ask.owner);
             self.book(&Entry::Hold(HoldEntry { replica: owner, ..(&hold).into() }));
             if is_own {
                 self.commands.push(Command::Hold(hold));
@@ -242,26 +239,21 @@ impl Batch {
         }
         let asked = Box::new(ask.clone());
         let team = Arc::clone(&ask.team);
-        let ticket = came.map_or_else(|| state.common.desk.next_ticket(), |(ticket, _)| ticket);
-        if let Some(calls) = &mut state.common.calls {
-            calls.come(ticket, &ask, booking.clone(), self.now);
-        }
         let verdict = match came {
             Some(came) => state.common.desk.put_back(ask, came, self.now),
             None => state.common.desk.ask(ask, self.now),
         };
         let (told, result) = match verdict {
             Verdict::Granted(granted) => {
-                count(state, ticket, self.now);
+                state.common.comes(granted.ticket, &asked, booking.clone(), self.now);
                 let given = state.common.give(granted);
                 (Retold::Granted, Result::Told(Ok(self.given(given, Some(booking), true))))
             }
             Verdict::Waits(ticket) => {
-                count(state, ticket, self.now);
+                state.common.comes(ticket, &asked, booking.clone(), self.now);
                 (Retold::Waits, Result::Waits(ticket))
             }
             Verdict::Refused(refused) => {
-                leave(state, ticket);
                 let Refused { ask, no } = *refused;
                 keeper.count_refused(&team, &no);
                 let refusal = state.refusal(no, &ask, std::time::Duration::ZERO, self.now);
@@ -340,31 +332,9 @@ impl Batch {
     }
 }
 
-/// A call that waited is gone.
-pub(super) fn leave(state: &mut State, ticket: Ticket) {
-    if let Some(calls) = &mut state.common.calls {
-        calls.leave(ticket);
-    }
-}
-
-/// A call counts among its team's from now on.
-pub(super) fn count(state: &mut State, ticket: Ticket, now: Moment) {
-    if let Some(calls) = &mut state.common.calls {
-        calls.count(ticket, now);
-    }
-}
-
 /// Why a call is refused of which its team has too many, over all gateways.
 fn too_many(state: &State, ask: &Ask, booking: &Booking, now: Moment) -> Option<Refusal> {
-    let limits = booking.limits?;
-    let team = ask.team.to_string();
-    Some(match state.common.calls.as_ref()?.teams.refuse(&ask.team, limits, now)? {
-        TooMany::InAMinute(retry_after) => {
-            let Limits { per_minute, burst, .. } = limits;
-            Refusal::RateLimited { team, per_minute, burst, of: "requests", retry_after }
-        }
-        TooMany::AtOnce => Refusal::ConcurrencyLimited { team, limit: limits.concurrency, of: "calls" },
-    })
+    state.common.calls.as_ref()?.teams.refuse(&ask.team, booking.limits?, now)
 }
 
 /// Why a call is refused that another gateway makes, or has made, with the same key.
@@ -376,24 +346,5 @@ fn repeats(state: &State, shared: &Shared, booking: &Booking) -> Option<Refusal>
         Elsewhere::Ended(call, _) if booking.after == Some(call) => None,
         // What it has come to is looked up for whoever asks again.
         Elsewhere::UnderWay | Elsewhere::Ended(..) => Some(Refusal::RetryInProgress),
-    }
-}
-
-/// What is held for a call, for the ledger.
-pub(super) fn hold(given: &Given, booking: &Booking, at: jiff::Timestamp) -> NewHold {
-    let ask = &given.granted.ask;
-    let account = Account {
-        team: Arc::clone(&ask.team),
-        key_id: Arc::clone(&ask.key_id),
-        route: Route::all().nth(ask.route),
-    };
-    NewHold {
-        call: given.call,
-        account,
-        request_id: booking.request_id.clone(),
-        reserve: ask.reserve,
-        at,
-        day: given.granted.day,
-        retry: booking.retry.map(Box::new),
     }
 }

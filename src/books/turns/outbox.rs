@@ -100,10 +100,15 @@ impl Outbox {
     pub(super) fn clear_if(&mut self, queue: &Queue) {
         if !self.kept.is_empty() && queue.look(|pending| endings_of(pending.iter()).is_empty()) {
             self.kept.clear();
-            if let Err(error) = fs::remove_file(&self.file) {
-                tracing::warn!(%error, file = %self.file.display(), "cannot remove a file of endings that are booked");
-            }
+            take_away(&self.file);
         }
+    }
+}
+
+/// Takes a file away, of which nothing waits any more.
+pub(super) fn take_away(file: &Path) {
+    if let Err(error) = fs::remove_file(file) {
+        tracing::warn!(%error, file = %file.display(), "cannot remove a file of endings that are booked");
     }
 }
 

@@ -1,6 +1,5 @@
 //! Turns of other gateways, taken up.
 
-use super::batch::{hold, leave};
 use super::body::{Body, Seen, What, Word};
 use super::turner::Turner;
 use crate::books::common::Given;
@@ -35,10 +34,9 @@ impl Turner {
         let now = turn.clock;
         match said {
             What::Ask { ask, came, booking, told } => {
-                let ticket = came.map_or_else(|| state.common.desk.next_ticket(), |(ticket, _)| ticket);
-                if let (Some(calls), true) = (&mut state.common.calls, told != Retold::Refused) {
-                    calls.come(ticket, &ask, booking, now);
-                    calls.count(ticket, now);
+                if told != Retold::Refused {
+                    let ticket = came.map_or_else(|| state.common.desk.next_ticket(), |(ticket, _)| ticket);
+                    state.common.comes(ticket, &ask, booking, now);
                 }
                 if let Some(granted) = state.common.desk.retell(*ask, came, told, now) {
                     state.common.give(granted);
@@ -47,7 +45,7 @@ impl Turner {
             What::Spare => state.common.desk.retell_spare(now),
             What::Step(step) => {
                 if let Step::Made { thing, id, team } = &step {
-                    self.keeper.owners.take_up([(*thing, id.to_string(), team.to_string())]);
+                    self.keeper.owners.take_up_told(*thing, id, team);
                 }
                 let taken = state.common.take(step, now);
                 taken.change.into_iter().for_each(tell_of);
@@ -70,7 +68,7 @@ impl Turner {
                 (owner, team, Waited::Granted, Ok(given))
             }
             Err(refused) => {
-                leave(state, ticket);
+                state.common.leaves(ticket);
                 let Refused { ask, no } = *refused;
                 let how = Waited::of(&no);
                 let refusal = state.refusal(no, &ask, waited, now);
@@ -84,7 +82,11 @@ impl Turner {
         if let (Ok(given), Some(booking)) = (&told, &booking)
             && given.granted.ask.costs
         {
-            self.counts.wrote(&Command::Hold(hold(given, booking, seen.wall)));
+            self.counts.wrote(&Command::Hold(given.entry(
+                &booking.request_id,
+                seen.wall,
+                booking.retry.map(Box::new),
+            )));
         }
         self.keeper.counts.waited(&team, how, waited);
         self.tell(state, ticket, told);

@@ -26,7 +26,6 @@ use crate::config::Config;
 use crate::desk::{GRACE, Moment};
 use crate::ledger::counts::Counts;
 use crate::ledger::{LedgerError, Look, LookBack, NewTurn, Opening, Turns};
-use crate::route::Thing;
 
 /// What a start is given.
 #[derive(Debug)]
@@ -91,10 +90,7 @@ pub async fn join(start: Start<'_>, mut turns: Box<dyn Turns>) -> Result<Arc<Kee
     for (route, costs) in costs {
         keeper.learn_from(route, costs);
     }
-    keeper.owners.take_up(things.into_iter().filter_map(|(kind, id, team)| {
-        // What this program does not know is nobody's here.
-        Some((Thing::named(&kind)?, id, team))
-    }));
+    keeper.owners.take_up(things);
     for (path, endings) in left {
         tracing::warn!(file = %path.display(), endings = endings.len(), "endings that waited for the database are booked now");
         endings.into_iter().map(Box::new).for_each(|ending| shared.queue.push(Pending::Kept(ending)));

@@ -11,7 +11,6 @@ use crate::books::state::State;
 use crate::books::step::Step;
 use crate::ledger::entry::signed;
 use crate::ledger::{Account, Booked, Changes, LedgerError, Look, NewTurn};
-use crate::route::Route;
 
 impl Turner {
     /// What is said beside what waits to be said.
@@ -53,11 +52,7 @@ impl Turner {
         {
             steps.push(Step::Grants(grants.clone()));
             for entry in adjusted.iter().filter(|entry| entry.seq > known) {
-                let account = Account {
-                    team: entry.team.as_str().into(),
-                    key_id: entry.key_id.as_str().into(),
-                    route: Route::named(&entry.route),
-                };
+                let account = Account::of(&entry.team, &entry.key_id, &entry.route);
                 steps.push(Step::Adjusted { day: entry.day, account, millionths: entry.millionths });
                 steps.push(Step::Corrected(entry.call));
             }
@@ -84,18 +79,17 @@ impl Turner {
         let Some(under_way) = &mut self.under_way else { return Ok(()) };
         let mut state = self.keeper.state();
         for ending in late {
-            let Some((Booked { day, credits, in_doubt, .. }, account)) =
-                booked.iter().find(|(booked, _)| booked.call == ending.call)
-            else {
+            let Some(booked) = booked.iter().find(|booked| booked.call == ending.call) else {
                 tracing::error!(call = ending.call, "a call has ended that the ledger knows nothing of");
                 continue;
             };
+            let Booked { day, team, key_id, route, credits, in_doubt, .. } = booked;
             if !in_doubt || !ending.says_anything() {
                 continue;
             }
             let correction = ending.correction(signed(*credits));
             self.shared.health.corrected();
-            let of = (*day, account.clone());
+            let of = (*day, Account::of(team, key_id, route));
             under_way.batch.correct(&self.keeper, &self.shared, &mut state, of, correction);
         }
         Ok(())

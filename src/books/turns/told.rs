@@ -1,6 +1,7 @@
 //! What a turn has come to, told to those who wait for it.
 
 use super::batch::{Batch, Result as Outcome};
+use super::outbox::take_away;
 use super::turner::Turner;
 use crate::books::shared::queue::Pending;
 use crate::books::step::Step;
@@ -13,6 +14,7 @@ impl Turner {
         for command in &commands {
             self.counts.wrote(command);
         }
+        let mut booked = Vec::new();
         let mut state = self.keeper.state();
         // Of all gateways: each ends calls of others too.
         self.counts.set_open(state.common.open);
@@ -36,16 +38,16 @@ impl Turner {
                     }
                 }
                 (Pending::CaughtUp(told), _) => drop(told.send(())),
-                (Pending::Booked(path), _) => {
-                    if let Err(error) = std::fs::remove_file(&path) {
-                        tracing::warn!(%error, file = %path.display(), "cannot remove a file of endings that are booked");
-                    }
-                }
+                (Pending::Booked(path), _) => booked.push(path),
                 _ => {}
             }
         }
         for (ticket, told) in outcomes {
             self.tell(&mut state, ticket, told);
+        }
+        drop(state);
+        for path in &booked {
+            take_away(path);
         }
     }
 

@@ -9,7 +9,6 @@ use super::names::Named;
 use crate::ledger::entry::{JobEntry, JobStep, ThingEntry, day_of};
 use crate::ledger::facts::Account;
 use crate::ledger::opening::{KnownJob, KnownStage};
-use crate::route::Route;
 
 impl Merge<'_, '_> {
     /// Writes what has become of a job.
@@ -116,10 +115,9 @@ pub(super) fn known(connection: &Connection, count: usize) -> rusqlite::Result<V
         Ok(KnownJob {
             call: row.get(0)?,
             upstream_id: row.get::<_, Option<String>>(1)?.map(Into::into),
-            account: Account {
-                team: row.get::<_, String>(2)?.into(),
-                key_id: row.get::<_, String>(3)?.into(),
-                route: Route::named(&row.get::<_, String>(4)?),
+            account: {
+                let [team, key_id, route]: [String; 3] = [row.get(2)?, row.get(3)?, row.get(4)?];
+                Account::of(&team, &key_id, &route)
             },
             day: day_of(row.get(5)?),
             reserve: credits(row, 6)?,

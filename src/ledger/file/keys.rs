@@ -9,11 +9,11 @@ use super::failure::failure;
 use super::store::Store;
 use crate::ledger::entry::{day_of, days_since_epoch};
 use crate::ledger::error::LedgerError;
-use crate::ledger::keys::{CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey};
+use crate::ledger::keys::{
+    CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey, forgotten_before,
+};
 
 const COLUMNS: &str = "id, team, sha256, lineage, added_at, expires_at, revoked_at, in_file, made_for";
-/// How long a key that has expired by itself is remembered, so that whoever uses it is told apart from a stranger in the log.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 fn moment(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or_default()
@@ -114,14 +114,9 @@ fn event(
 
 /// Keys of the ledger's own that have come to their end long ago. Those that were revoked stay.
 fn forget(change: &Transaction<'_>, now: Timestamp) -> rusqlite::Result<()> {
-    let long_ago = now.saturating_sub(REMEMBERED).unwrap_or(now);
+    let long_ago = forgotten_before(now);
     let sql = "DELETE FROM caller_keys WHERE NOT in_file AND revoked_at IS NULL AND expires_at < ?1";
     change.execute(sql, [long_ago.as_microsecond()]).map(drop)
-}
-
-/// Whether a key that is registered is the one that is to be: then that was done before.
-fn is_same(known: &RegisteredKey, new: &RegisteredKey) -> bool {
-    known.digest == new.digest && known.team == new.team && known.revoked.is_none()
 }
 
 impl Store {
@@ -178,7 +173,7 @@ impl KeyRegister for Store {
     fn add(&mut self, key: &RegisteredKey, hand: Hand<'_>) -> Result<Registered, LedgerError> {
         self.change(|change| {
             if let Some(known) = find(change, &key.id)? {
-                let same = is_same(&known, key) && known.expires == key.expires;
+                let same = known.is_same(key) && known.expires == key.expires;
                 return Ok(if same { Registered::Known } else { Registered::Taken });
             }
             forget(change, hand.at)?;
@@ -203,7 +198,7 @@ impl KeyRegister for Store {
                     |row| row.get(0),
                 )?;
                 // Its end is of the first time: it was reckoned from then.
-                let same = is_same(&known, new) && done_before;
+                let same = known.is_same(new) && done_before;
                 return Ok(if same { Registered::Known } else { Registered::Taken });
             }
             forget(change, hand.at)?;

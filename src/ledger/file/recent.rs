@@ -8,18 +8,10 @@ use super::store::last_call;
 use crate::credits::Credits;
 use crate::ledger::facts::Retry;
 use crate::ledger::fate::Fate;
+use crate::ledger::latest::{COSTS, Looked, MINUTE, by_route};
 use crate::ledger::opening::KnownCall;
 use crate::ledger::reading::{Call, Found, Search};
 use crate::route::Route;
-
-/// Calls that one search looks at: far more than a page of them, and milliseconds to read.
-const LOOKBACK: i64 = 100_000;
-
-/// Calls that are looked at for what they cost: enough to learn from, and less than a megabyte to read.
-const COSTS: i64 = 4096;
-
-/// More calls than the largest plan allows in a minute, which are 600.
-const MINUTE: i64 = 2048;
 
 /// See [`super::read::Reader::sent_between`].
 pub(super) fn sent_between(
@@ -47,18 +39,7 @@ pub(super) fn costs(connection: &Connection, count: usize) -> rusqlite::Result<V
         "SELECT r.name, credits FROM bookings JOIN names r ON r.id = route WHERE call > ?1 AND kind = 1 ORDER BY call",
     )?;
     let rows = statement.query_map([floor], |row| Ok((row.get::<_, String>(0)?, credits(row, 1)?)))?;
-    let mut costs: Vec<_> = Route::all().map(|route| (route, Vec::new())).collect();
-    for row in rows {
-        let (name, cost) = row?;
-        if let Some(route) = Route::named(&name) {
-            costs[route.index()].1.push(cost);
-        }
-    }
-    for (_, of_route) in &mut costs {
-        of_route.drain(..of_route.len().saturating_sub(count));
-    }
-    costs.retain(|(_, of_route)| !of_route.is_empty());
-    Ok(costs)
+    Ok(by_route(rows.collect::<rusqlite::Result<Vec<_>>>()?, count))
 }
 
 /// See [`crate::ledger::Opening::known`].
@@ -69,13 +50,8 @@ pub(super) fn known_since(connection: &Connection, since: Timestamp) -> rusqlite
          WHERE retry_key IS NOT NULL AND held_at >= ?1 ORDER BY call",
     )?;
     let rows = statement.query_map([since.as_microsecond()], |row| {
-        let requires_key =
-            Route::named(&row.get::<_, String>(6)?).is_some_and(|route| route.row().requires_key);
-        let fate = match row.get::<_, Option<i64>>(4)? {
-            Some(0) => Fate::Free,
-            Some(1 | 3) => Fate::Answered,
-            _ => Fate::of_estimate(&row.get::<_, Option<String>>(5)?.unwrap_or_default(), requires_key),
-        };
+        let reason: Option<String> = row.get(5)?;
+        let fate = Fate::of_booked(row.get(4)?, &reason.unwrap_or_default(), &row.get::<_, String>(6)?);
         Ok(KnownCall {
             call: row.get(0)?,
             at: Timestamp::from_microsecond(row.get(1)?).unwrap_or_default(),
@@ -97,13 +73,9 @@ pub(super) fn saved(connection: &Connection) -> rusqlite::Result<Vec<(String, Cr
 
 /// See [`crate::ledger::Reading::calls`].
 pub(super) fn calls(connection: &Connection, search: &Search) -> rusqlite::Result<Found> {
-    let before = match search.before {
-        Some(before) => before,
-        None => last_call(connection)? + 1,
-    };
     let oldest: i64 =
         connection.query_row("SELECT coalesce(min(call), 1) FROM bookings", [], |row| row.get(0))?;
-    let floor = before.saturating_sub(LOOKBACK).max(oldest);
+    let looked = Looked::of(search, last_call(connection)?, oldest);
     let mut statement = connection.prepare_cached(&format!(
         "SELECT call, ended_at, t.name, k.name, r.name, request_id, response_id, o.name, reserve,
                 credits + coalesce((SELECT sum(a.credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0),
@@ -120,20 +92,13 @@ pub(super) fn calls(connection: &Connection, search: &Search) -> rusqlite::Resul
     let limit = i64::try_from(search.limit).unwrap_or(i64::MAX);
     let found = statement.query_map(
         named_params! {
-            ":floor": floor, ":before": before, ":team": search.team, ":outcome": search.outcome,
+            ":floor": looked.floor, ":before": looked.before, ":team": search.team, ":outcome": search.outcome,
             ":id": search.id, ":limit": limit,
         },
         call,
     )?;
     let requests = found.collect::<Result<Vec<_>, _>>()?;
-    let full = requests.len() == search.limit;
-    let last = requests.last().map(|call| call.call);
-    Ok(Found {
-        searched: before - last.filter(|_| full).unwrap_or(floor),
-        complete: full || floor <= oldest,
-        next: if full { last } else { (floor > oldest).then_some(floor) },
-        requests,
-    })
+    Ok(looked.found(search, requests))
 }
 
 fn call(row: &Row<'_>) -> rusqlite::Result<Call> {

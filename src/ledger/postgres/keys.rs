@@ -7,13 +7,11 @@ use super::blocking::Blocking;
 use super::columns::{digest, limit, moment, moment_of};
 use super::connect::{Server, Session};
 use crate::ledger::error::LedgerError;
-use crate::ledger::keys::{Hand, KeyEvent, KeyRegister, Registered, RegisteredKey};
+use crate::ledger::keys::{Hand, KeyEvent, KeyRegister, Registered, RegisteredKey, forgotten_before};
 
 /// Changes of keys come one behind the other, and wait for no turn. The first number is this program's.
 const ALONE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(1299597175, 2)";
 const COLUMNS: &str = "id, team, sha256, lineage, added_at, expires_at, revoked_at, in_file, made_for";
-/// How long a key that has expired by itself is remembered, so that whoever uses it is told apart from a stranger in the log.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The register of callers' keys.
 #[derive(Debug)]
@@ -111,7 +109,7 @@ async fn events_after(client: &Client, seq: i64, count: usize) -> Result<Vec<Key
 
 async fn add(change: &Client, key: &RegisteredKey, hand: Hand<'_>) -> Result<Registered, Error> {
     if let Some(known) = find(change, &key.id).await? {
-        let same = is_same(&known, key) && known.expires == key.expires;
+        let same = known.is_same(key) && known.expires == key.expires;
         return Ok(if same { Registered::Known } else { Registered::Taken });
     }
     forget(change, hand.at).await?;
@@ -130,7 +128,7 @@ async fn replace(
         let look = "SELECT EXISTS (SELECT 1 FROM key_events WHERE kind = 'replaced' AND key_id = $1 AND detail = $2)";
         let done_before: bool = change.query_one(look, &[&old.id, &new.id]).await?.try_get(0)?;
         // Its end is of the first time: it was reckoned from then.
-        let same = is_same(&known, new) && done_before;
+        let same = known.is_same(new) && done_before;
         return Ok(if same { Registered::Known } else { Registered::Taken });
     }
     forget(change, hand.at).await?;
@@ -164,11 +162,6 @@ async fn revoke(change: &Client, old: &RegisteredKey, why: &str, hand: Hand<'_>)
     }
     event(change, ("revoked", &old), (Some(why).filter(|why| !why.is_empty()), Some(hand.at)), hand).await?;
     Ok(true)
-}
-
-/// Whether a key that is registered is the one that is to be: then that was done before.
-fn is_same(known: &RegisteredKey, new: &RegisteredKey) -> bool {
-    known.digest == new.digest && known.team == new.team && known.revoked.is_none()
 }
 
 /// The key of that id as the ledger has it; from now on also where it is of the configuration.
@@ -209,7 +202,7 @@ async fn event(
 
 /// Keys of the ledger's own that have come to their end long ago. Those that were revoked stay.
 async fn forget(change: &Client, now: Timestamp) -> Result<(), Error> {
-    let long_ago = now.saturating_sub(REMEMBERED).unwrap_or(now);
+    let long_ago = forgotten_before(now);
     let sql = "DELETE FROM caller_keys WHERE NOT in_file AND revoked_at IS NULL AND expires_at < $1";
     change.execute(sql, &[&long_ago.as_microsecond()]).await.map(drop)
 }

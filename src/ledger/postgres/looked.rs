@@ -8,7 +8,6 @@ use tokio_postgres::{Error, Row};
 use super::changes;
 use super::columns::moment_of;
 use super::statements::Open;
-use crate::desk::GRANT_DAYS;
 use crate::ledger::reading::Changes;
 use crate::ledger::turns::{Gateway, Look, Turn};
 
@@ -50,8 +49,7 @@ pub(super) async fn look(open: &Open, id: i32, known: i64, last: i64) -> Result<
     let mut changed = None;
     if last_change > last {
         let at: i64 = time.try_get(0)?;
-        let today = moment_of(at).to_zoned(jiff::tz::TimeZone::UTC).date();
-        let since = today.checked_sub(jiff::Span::new().days(GRANT_DAYS)).unwrap_or(today);
+        let since = Changes::since(moment_of(at));
         let (grants, adjusted) =
             tokio::try_join!(changes::grants(client, since), changes::adjusted_after(client, last))?;
         changed = Some(Changes { grants, adjusted });

@@ -7,7 +7,6 @@ use super::{changes, recent, sums};
 use crate::ledger::facts::Account;
 use crate::ledger::opening::{KnownJob, KnownStage, LookBack, Opening};
 use crate::ledger::reading::Span;
-use crate::route::Route;
 
 /// All of it, from one moment if `client` is in a transaction that sees one. Writes nothing: what is past its time is taken
 /// out beside this.
@@ -56,11 +55,7 @@ fn job(row: &Row) -> Result<KnownJob, Error> {
     Ok(KnownJob {
         call: row.try_get(0)?,
         upstream_id: row.try_get(1)?,
-        account: Account {
-            team: row.try_get::<_, &str>(2)?.into(),
-            key_id: row.try_get::<_, &str>(3)?.into(),
-            route: Route::named(row.try_get(4)?),
-        },
+        account: Account::of(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?),
         day: day(row, 5)?,
         reserve: credits(row, 6)?,
         began: moment(row, 7)?,

@@ -7,18 +7,10 @@ use super::columns::{BASIS, CORRECTED, credits, digest, limit, moment};
 use crate::credits::Credits;
 use crate::ledger::facts::{CallId, Retry};
 use crate::ledger::fate::Fate;
+use crate::ledger::latest::{COSTS, Looked, MINUTE, by_route};
 use crate::ledger::opening::KnownCall;
 use crate::ledger::reading::{Call, Charge, Found, Search};
 use crate::route::Route;
-
-/// Calls that one search looks at: far more than a page of them, and milliseconds to read.
-const LOOKBACK: i64 = 100_000;
-
-/// Calls that are looked at for what they cost: enough to learn from, and less than a megabyte to read.
-const COSTS: i64 = 4096;
-
-/// More calls than the largest plan allows in a minute, which are 600.
-const MINUTE: i64 = 2048;
 
 /// The last call that was ever held.
 pub(super) async fn last_call(client: &Client) -> Result<CallId, Error> {
@@ -48,17 +40,9 @@ pub(super) async fn sent_between(
 pub(super) async fn costs(client: &Client, count: usize) -> Result<Vec<(Route, Vec<Credits>)>, Error> {
     let floor = last_call(client).await?.saturating_sub(COSTS);
     let sql = "SELECT route, credits FROM bookings WHERE call > $1 AND kind = 1 ORDER BY call";
-    let mut costs: Vec<_> = Route::all().map(|route| (route, Vec::new())).collect();
-    for row in client.query(sql, &[&floor]).await? {
-        if let Some(route) = Route::named(row.try_get(0)?) {
-            costs[route.index()].1.push(credits(&row, 1)?);
-        }
-    }
-    for (_, of_route) in &mut costs {
-        of_route.drain(..of_route.len().saturating_sub(count));
-    }
-    costs.retain(|(_, of_route)| !of_route.is_empty());
-    Ok(costs)
+    let rows = client.query(sql, &[&floor]).await?;
+    let costs = rows.iter().map(|row| Ok((row.try_get(0)?, credits(row, 1)?)));
+    Ok(by_route(costs.collect::<Result<Vec<_>, Error>>()?, count))
 }
 
 /// See [`crate::ledger::Opening::known`]. What another gateway has under way has come to nothing yet: nobody knows to what.
@@ -71,12 +55,8 @@ pub(super) async fn known_since(client: &Client, since: Timestamp) -> Result<Vec
         )
         .await?;
     let known = |row: &Row| {
-        let requires_key = Route::named(row.try_get(6)?).is_some_and(|route| route.row().requires_key);
-        let fate = match row.try_get::<_, Option<i16>>(4)? {
-            Some(0) => Fate::Free,
-            Some(1 | 3) => Fate::Answered,
-            _ => Fate::of_estimate(row.try_get(5)?, requires_key),
-        };
+        let kind = row.try_get::<_, Option<i16>>(4)?.map(i64::from);
+        let fate = Fate::of_booked(kind, row.try_get(5)?, row.try_get(6)?);
         Ok(KnownCall {
             call: row.try_get(0)?,
             at: moment(row, 1)?,
@@ -114,9 +94,7 @@ pub(super) async fn charges(client: &Client, team: &str, count: usize) -> Result
 pub(super) async fn calls(client: &Client, search: &Search) -> Result<Found, Error> {
     let ends = "SELECT coalesce(max(call), 0), coalesce(min(call), 1) FROM bookings";
     let ends = client.query_one(ends, &[]).await?;
-    let (newest, oldest): (i64, i64) = (ends.try_get(0)?, ends.try_get(1)?);
-    let before = search.before.unwrap_or(newest + 1);
-    let floor = before.saturating_sub(LOOKBACK).max(oldest);
+    let looked = Looked::of(search, ends.try_get(0)?, ends.try_get(1)?);
     let latest = format!(
         "SELECT call, ended_at, team, key_id, route, request_id, response_id, outcome, reserve, {CORRECTED}, {BASIS}, reason,
                 input_tokens, output_tokens
@@ -127,16 +105,11 @@ pub(super) async fn calls(client: &Client, search: &Search) -> Result<Found, Err
          ORDER BY call DESC LIMIT $6"
     );
     let Search { team, outcome, id, .. } = search;
-    let rows = client.query(&latest, &[&floor, &before, team, outcome, id, &limit(search.limit)]).await?;
+    let rows = client
+        .query(&latest, &[&looked.floor, &looked.before, team, outcome, id, &limit(search.limit)])
+        .await?;
     let requests = rows.iter().map(call).collect::<Result<Vec<_>, _>>()?;
-    let full = requests.len() == search.limit;
-    let last = requests.last().map(|call| call.call);
-    Ok(Found {
-        searched: before - last.filter(|_| full).unwrap_or(floor),
-        complete: full || floor <= oldest,
-        next: if full { last } else { (floor > oldest).then_some(floor) },
-        requests,
-    })
+    Ok(looked.found(search, requests))
 }
 
 fn call(row: &Row) -> Result<Call, Error> {

@@ -17,10 +17,9 @@ use super::statements::{Open, Statements};
 use super::{sums, version};
 use crate::config::Postgres;
 use crate::ledger::error::LedgerError;
-use crate::ledger::facts::{Account, Booked, CallId};
+use crate::ledger::facts::{Booked, CallId};
 use crate::ledger::opening::{LookBack, Opening};
 use crate::ledger::turns::{FORM, Kept, Look, NewTurn, Said, Standbys, Turns};
-use crate::route::Route;
 
 const JOIN: &str = "INSERT INTO replicas (name, version, form, started_at, lease_until)
     SELECT $1, $2, $3, at, at + $4 FROM (SELECT wall_clock() AS at) now
@@ -181,22 +180,10 @@ impl Turns for PostgresTurns {
         self.end(opened)
     }
 
-    async fn booked(&mut self, calls: &[CallId]) -> Result<Vec<(Booked, Account)>, LedgerError> {
+    async fn booked(&mut self, calls: &[CallId]) -> Result<Vec<Booked>, LedgerError> {
         let open = self.at_work()?;
         let booked = tokio::time::timeout(FLIGHT, sums::booked_of(&open.client, calls)).await;
-        let booked = self.end(booked)?;
-        let account = |booked: &Booked| Account {
-            team: booked.team.as_str().into(),
-            key_id: booked.key_id.as_str().into(),
-            route: Route::named(&booked.route),
-        };
-        Ok(booked
-            .into_iter()
-            .map(|booked| {
-                let of = account(&booked);
-                (booked, of)
-            })
-            .collect())
+        self.end(booked)
     }
 
     async fn take(&mut self, new: NewTurn) -> Result<(), LedgerError> {
@@ -269,18 +256,16 @@ async fn write(open: &Open, id: i32, new: &NewTurn, server: &str, wall: i64) -> 
     if new.renews {
         client.execute(RENEW, &[&lease]).await?;
     }
-    let booked = new.said.as_ref().map(|said| Sorted::of(&said.entries));
-    if let (Some(said), Some(booked)) = (&new.said, &booked)
-        && !booked.is_sent_at_once(&said.corrections)
-    {
-        // More than one flight: the commit is not sent before all of it has arrived.
-        s.merge.book(client, said.turn, booked, &said.corrections).await?;
+    let booked = new.said.as_ref().map(|said| (said, Sorted::of(&said.entries)));
+    let mut at_once = None;
+    if let Some((said, booked)) = &booked {
+        if booked.is_sent_at_once(&said.corrections) {
+            at_once = Some((said.turn, booked));
+        } else {
+            // More than one flight: the commit is not sent before all of it has arrived.
+            s.merge.book(client, said.turn, booked, &said.corrections).await?;
+        }
     }
-    let at_once = new
-        .said
-        .as_ref()
-        .zip(booked.as_ref())
-        .filter(|(said, booked)| booked.is_sent_at_once(&said.corrections));
     tokio::try_join!(
         biased;
         async {
@@ -291,7 +276,7 @@ async fn write(open: &Open, id: i32, new: &NewTurn, server: &str, wall: i64) -> 
         },
         async {
             match at_once {
-                Some((said, booked)) => s.merge.book_at_once(client, said.turn, booked).await,
+                Some((turn, booked)) => s.merge.book_at_once(client, turn, booked).await,
                 None => Ok(()),
             }
         },

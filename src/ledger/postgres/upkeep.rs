@@ -115,12 +115,11 @@ impl Upkeep for Keeper {
 
     fn prune(&mut self, before: Date) -> Result<usize, LedgerError> {
         let mut removed = 0;
-        let mut is_first = true;
+        let mut first = Some(before);
         loop {
-            let first = Some(before).filter(|_| is_first);
+            let noted = first.take();
             let (calls, corrections) =
-                self.session.within(PRUNING, async |change| prune(change, first).await)?;
-            is_first = false;
+                self.session.within(PRUNING, async |change| prune(change, noted).await)?;
             // Each call has a hold and an ending.
             removed += 2 * calls + corrections;
             if calls == 0 {
