@@ -1,6 +1,6 @@
 //! `HAProxy` in front of three gateways, by the configuration that is shipped.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::clients::sdk;
 use crate::support::authority::Authority;
 use crate::support::chat_body;
 use crate::support::postgres::run;
+use crate::support::process::free_address;
 use crate::support::rig::chat_path;
 
 /// A balancer that ends with the test.
@@ -28,14 +29,10 @@ impl Drop for Balancer {
     }
 }
 
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 impl Balancer {
     /// As `deploy/haproxy` has it, with other addresses: each gateway's, callers' and operators'; or in clear text.
     fn start(gateways: &[(SocketAddr, SocketAddr)], is_secured: bool) -> Self {
-        let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+        let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
         let authority = Authority::new();
         authority.install(folder.path());
         let file = |name: &str| folder.path().join(name);
@@ -88,7 +85,7 @@ impl Balancer {
 
 /// Gateways whose addresses stay the same over a restart.
 fn fleet() -> (Fleet, Vec<(SocketAddr, SocketAddr)>) {
-    let fixed: Vec<_> = (0..3).map(|_| (free_port(), free_port())).collect();
+    let fixed: Vec<_> = (0..3).map(|_| (free_address(), free_address())).collect();
     let fleet = Fleet::start_at(&FleetSetup::default(), &fixed);
     (fleet, fixed)
 }

@@ -1,14 +1,14 @@
 //! Behind a real nginx and a real `HAProxy`, configured as shipped and as they come.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::authority::Authority;
 use crate::support::chat_body;
-use crate::support::process::{Pair, PairSetup, get};
+use crate::support::process::{Pair, PairSetup, free_address, get};
 use crate::support::rig::{chat_path, sample};
 
 /// What stands in front.
@@ -24,10 +24,6 @@ impl Drop for InFront {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 impl InFront {
@@ -55,7 +51,7 @@ impl InFront {
 
     /// As `deploy/in-front` has it, with other addresses.
     fn shipped(which: &str, gateway: SocketAddr) -> Self {
-        let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+        let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
         let authority = Authority::new();
         authority.install(folder.path());
         let file = |name: &str| folder.path().join(name);
@@ -77,7 +73,7 @@ impl InFront {
 
     /// With nothing set beyond where it goes: HTTP/1.0 to the gateway, and buffers.
     fn stock_nginx(gateway: SocketAddr) -> Self {
-        let (folder, address) = (tempfile::tempdir().unwrap(), free_port());
+        let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
         let text = format!(
             "pid nginx.pid; error_log error.log; events {{}}\n\
              http {{ access_log off; client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d;\n\

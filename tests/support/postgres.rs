@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use super::process::free_address;
+
 /// A server that ends with the test.
 pub struct Postgres {
     folder: tempfile::TempDir,
@@ -29,18 +31,18 @@ impl Postgres {
         Self::start_with("")
     }
 
+    /// A folder that the server may write to, and a port that is free.
+    fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        if is_root() {
+            run(Command::new("chown").arg("postgres:postgres").arg(folder.path()));
+        }
+        Self { folder, programs: programs(), port: free_address().port() }
+    }
+
     /// With further settings, a line each.
     pub fn start_with(settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
-        let server = Self { folder, programs: programs(), port };
-        if is_root() {
-            let path = server.folder.path();
-            run(Command::new("chown").arg("postgres:postgres").arg(path));
-        }
+        let server = Self::empty();
         let data = server.data();
         run(server
             .program("initdb")
@@ -49,7 +51,8 @@ impl Postgres {
             .arg(&data));
         let socket = server.folder.path().display();
         let text = format!(
-            "listen_addresses = ''\nport = {port}\nunix_socket_directories = '{socket}'\nmax_connections = 60\nshared_buffers = 32MB\n{settings}\n"
+            "listen_addresses = ''\nport = {}\nunix_socket_directories = '{socket}'\nmax_connections = 60\nshared_buffers = 32MB\n{settings}\n",
+            server.port
         );
         server.configure(&text);
         server.go();
@@ -58,20 +61,15 @@ impl Postgres {
 
     /// A standby of another server, which follows it.
     pub fn copy_of(primary: &Self, settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
-        let server = Self { folder, programs: programs(), port };
-        if is_root() {
-            run(Command::new("chown").arg("postgres:postgres").arg(server.folder.path()));
-        }
+        let server = Self::empty();
         let mut copy = server.program("pg_basebackup");
         copy.args(["-U", "postgres", "--no-sync", "-c", "fast", "-p", &primary.port.to_string(), "-h"]);
         run(copy.arg(primary.folder()).arg("-D").arg(server.data()));
         let socket = server.folder.path().display();
-        server.configure(&format!("port = {port}\nunix_socket_directories = '{socket}'\n{settings}\n"));
+        server.configure(&format!(
+            "port = {}\nunix_socket_directories = '{socket}'\n{settings}\n",
+            server.port
+        ));
         std::fs::write(server.data().join("standby.signal"), "").unwrap();
         server.go();
         server

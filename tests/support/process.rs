@@ -1,7 +1,7 @@
 //! The real thing: the built binary in processes of its own, on loopback.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,11 @@ use super::{CANARY, assert_no_canary};
 /// How long anything real may take before a test is called failed: far above what it needs, on a slow machine that has
 /// other things to do as well.
 pub const PATIENCE: Duration = Duration::from_mins(3);
+
+/// An address that was free a moment ago, for programs that want to be told one.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
 
 /// The program: the build that the tests belong to, or the one that `GATEWAY_BINARY` names.
 pub fn binary() -> Command {
