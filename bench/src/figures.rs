@@ -1,5 +1,7 @@
 //! What can be said of a proxy in a lane, and what is aimed at.
 
+use crate::proxies::Kind;
+
 /// One kind of figure. Of all of them less is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Figure {
@@ -58,13 +60,24 @@ impl Figure {
     }
 }
 
-/// The multiple of nginx's figure that the gateway must not exceed.
+/// What the gateway must not exceed.
 #[derive(Clone, Copy, Debug)]
 pub struct Aim {
     /// Of what.
     pub figure: Figure,
+    /// What it is held against.
+    pub against: Against,
     /// With the ledger at `os`.
     pub os: f64,
     /// With the ledger at `fsync`, where one is set.
     pub fsync: Option<f64>,
+}
+
+/// What a figure is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// A multiple of another proxy's figure in the same round.
+    Proxy(Kind),
+    /// A number of the figure's own unit.
+    Nothing,
 }

@@ -1,6 +1,6 @@
 //! What a call costs in instructions: the same on every machine, where times are not.
 //!
-//! The gateway runs under callgrind, twice, with a different number of the same calls. The difference of the two counts,
+//! The floor and the gateway run under callgrind, each twice, with a different number of the same calls. The difference of the two counts,
 //! divided by the difference of the calls, is what one call takes in user space, over all threads and with what is done
 //! behind its answer; starting and stopping cancel out.
 
@@ -14,22 +14,47 @@ use crate::proxies::Kind;
 /// Calls of the shorter run and of the longer one.
 const CALLS: [u32; 2] = [800, 4800];
 
-/// Counts what a call of a lane takes in the gateway.
-pub fn per_call(ground: &Ground, lane: &Lane) -> Result<f64, String> {
+/// What a call takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Instructions {
+    /// The parts alone.
+    pub floor: f64,
+    /// The gateway, with the ledger at `os`.
+    pub gateway: f64,
+}
+
+/// Counts what a call of a lane takes.
+pub fn of(ground: &Ground, lane: &Lane) -> Result<Instructions, String> {
+    Ok(Instructions {
+        floor: per_call(ground, lane, Kind::Floor)?,
+        gateway: per_call(ground, lane, Kind::GatewayOs)?,
+    })
+}
+
+fn per_call(ground: &Ground, lane: &Lane, kind: Kind) -> Result<f64, String> {
     let [short, long] = CALLS;
-    let more = run(ground, lane, long)?.saturating_sub(run(ground, lane, short)?);
+    let few = run(ground, lane, kind, short)?;
+    let more = run(ground, lane, kind, long)?.saturating_sub(few);
     #[expect(clippy::cast_precision_loss, reason = "some billions")]
     let more = more as f64;
     Ok(more / f64::from(long - short))
 }
 
-fn run(ground: &Ground, lane: &Lane, calls: u32) -> Result<u64, String> {
-    let out = ground.folder().join("callgrind.out");
-    let gateway = ground.start(&callgrind(&out), lane, Kind::GatewayOs)?;
-    load::run(&gateway.target, lane, calls)?;
+fn run(ground: &Ground, lane: &Lane, kind: Kind, calls: u32) -> Result<u64, String> {
+    // A new one, so that no run has the ledger of another to take up.
+    let folder = ground.folder().join("counted");
+    std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let out = folder.join("callgrind.out");
+    let proxy = ground.start_in(&folder, &callgrind(&out), lane, kind)?;
+    load::run(&proxy.target, lane, calls)?;
     // Asked to stop: what it counted is written when it has.
-    drop(gateway);
+    drop(proxy);
     let text = std::fs::read_to_string(&out).map_err(|error| format!("{}: {error}", out.display()))?;
+    // For whoever asks where they go: `callgrind_annotate --inclusive=yes`.
+    let name = format!("{}, {}", lane.name, kind.name()).replace([' ', ','], "-");
+    let kept = std::path::Path::new("target").join(format!("callgrind-{name}.out"));
+    std::fs::rename(&out, &kept).map_err(|error| format!("{}: {error}", kept.display()))?;
+    std::fs::remove_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     total(&text).ok_or_else(|| format!("{} has no total", out.display()))
 }
 

@@ -101,7 +101,7 @@ fn measure(arguments: &Arguments, folder: &Path) -> Result<Run, String> {
         let lane = if *quick { lane.quick() } else { lane };
         let mut measured = measure::lane(&ground, lane, rounds, descriptors)?;
         if measured.lane.instructions.is_some() {
-            measured.instructions = Some(instructions::per_call(&ground, &measured.lane)?);
+            measured.instructions = Some(instructions::of(&ground, &measured.lane)?);
         }
         eprintln!("  {:<40} {:>6.1} s", measured.lane.name, (now() - began).as_secs_f64());
         lanes.push(measured);

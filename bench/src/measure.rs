@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::figures::Figure;
+use crate::instructions::Instructions;
 use crate::lanes::{Lane, Work};
 use crate::proxies::{Kind, Proxy, Site, Target};
 use crate::statistics::{median, percentile};
@@ -13,6 +14,7 @@ use crate::{certificate, load, open, schedule, upstream};
 /// What all lanes run in.
 pub struct Ground {
     gateway: PathBuf,
+    floor: PathBuf,
     folder: PathBuf,
     /// An address for each of [`Kind::ALL`], in clear text and with TLS.
     clear: Vec<SocketAddr>,
@@ -23,6 +25,8 @@ pub struct Ground {
 impl Ground {
     /// Starts the upstreams.
     pub fn prepare(gateway: &Path, folder: &Path) -> Result<Self, String> {
+        // The floor is built with the harness, and lies beside it.
+        let floor = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("floor");
         let listeners = || {
             let listeners = upstream::bind().map_err(|error| format!("upstream: {error}"))?;
             let addresses =
@@ -33,7 +37,7 @@ impl Ground {
         let (roots, acceptor) = certificate::make(folder, &tls.1)?;
         upstream::start(clear.0, None).map_err(|error| error.to_string())?;
         upstream::start(tls.0, Some(acceptor)).map_err(|error| error.to_string())?;
-        Ok(Self { gateway: gateway.into(), folder: folder.into(), clear: clear.1, tls: tls.1, roots })
+        Ok(Self { gateway: gateway.into(), floor, folder: folder.into(), clear: clear.1, tls: tls.1, roots })
     }
 
     /// Where configurations, ledgers and logs of this run go.
@@ -41,12 +45,24 @@ impl Ground {
         &self.folder
     }
 
-    /// Starts a proxy for a lane, inside another program if one is named.
-    pub fn start(&self, inside: &[String], lane: &Lane, kind: Kind) -> Result<Proxy, String> {
+    /// Starts a proxy for a lane.
+    pub fn start(&self, lane: &Lane, kind: Kind) -> Result<Proxy, String> {
+        self.start_in(&self.folder, &[], lane, kind)
+    }
+
+    /// Starts a proxy for a lane inside another program, with its files in a folder of its own.
+    pub fn start_in(
+        &self,
+        folder: &Path,
+        inside: &[String],
+        lane: &Lane,
+        kind: Kind,
+    ) -> Result<Proxy, String> {
         let index = Kind::ALL.iter().position(|one| *one == kind).unwrap_or_default();
         let site = Site {
             gateway: &self.gateway,
-            folder: &self.folder,
+            floor: &self.floor,
+            folder,
             upstream: if lane.tls { self.tls[index] } else { self.clear[index] },
             roots: lane.tls.then_some(self.roots.as_path()),
             callers: lane.callers,
@@ -66,14 +82,14 @@ pub struct Measured {
     pub lane: Lane,
     /// In the order of [`Kind::ALL`], or why there are none.
     pub figures: Result<Vec<Figures>, String>,
-    /// Of one call in the gateway, where the lane has them counted.
-    pub instructions: Option<f64>,
+    /// Of one call, where the lane has them counted.
+    pub instructions: Option<Instructions>,
 }
 
 impl Measured {
     /// Whether a call takes more than it may: of all figures the one that is the same everywhere.
     pub fn is_above_its_bound(&self) -> bool {
-        self.instructions > self.lane.instructions.map(f64::from)
+        self.instructions.map(|counted| counted.gateway) > self.lane.instructions.map(f64::from)
     }
 }
 
@@ -93,7 +109,7 @@ pub fn lane(ground: &Ground, lane: Lane, rounds: usize, descriptors: u64) -> Res
         // long, and memory differs little between two.
         for round in 0..rounds.div_ceil(3) {
             for index in turns(round) {
-                let proxy = ground.start(&[], &lane, Kind::ALL[index])?;
+                let proxy = ground.start(&lane, Kind::ALL[index])?;
                 warm_up(&proxy, &lane)
                     .and_then(|()| open::run(&proxy, &lane, watch))
                     .map(|round| add(&mut figures[index], round))
@@ -102,8 +118,7 @@ pub fn lane(ground: &Ground, lane: Lane, rounds: usize, descriptors: u64) -> Res
         }
         return Ok(Measured { lane, figures: Ok(figures), instructions: None });
     }
-    let proxies =
-        Kind::ALL.iter().map(|kind| ground.start(&[], &lane, *kind)).collect::<Result<Vec<_>, _>>()?;
+    let proxies = Kind::ALL.iter().map(|kind| ground.start(&lane, *kind)).collect::<Result<Vec<_>, _>>()?;
     for proxy in &proxies {
         warm_up(proxy, &lane).map_err(|error| failed(proxy.kind, error))?;
     }

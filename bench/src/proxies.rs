@@ -23,6 +23,8 @@ pub enum Kind {
     Nginx,
     /// For scale.
     Haproxy,
+    /// The same parts as ours, doing nothing but swap the key.
+    Floor,
     /// Ours, with the ledger at `os`: survives `kill -9`.
     GatewayOs,
     /// Ours, with the ledger at `fsync`: survives a power cut.
@@ -31,13 +33,14 @@ pub enum Kind {
 
 impl Kind {
     /// In the order of the table's columns.
-    pub const ALL: [Self; 4] = [Self::Nginx, Self::Haproxy, Self::GatewayOs, Self::GatewayFsync];
+    pub const ALL: [Self; 5] = [Self::Nginx, Self::Haproxy, Self::Floor, Self::GatewayOs, Self::GatewayFsync];
 
     /// As printed.
     pub fn name(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
+            Self::Floor => "floor",
             Self::GatewayOs => "gateway, os",
             Self::GatewayFsync => "gateway, fsync",
         }
@@ -49,6 +52,8 @@ impl Kind {
 pub struct Site<'a> {
     /// The gateway's binary.
     pub gateway: &'a Path,
+    /// The floor's binary.
+    pub floor: &'a Path,
     /// For configurations, logs and ledgers.
     pub folder: &'a Path,
     /// Where the upstream is.
@@ -87,6 +92,7 @@ impl Proxy {
         let mut command = match kind {
             Kind::Nginx => nginx(site, address)?,
             Kind::Haproxy => haproxy(site, address)?,
+            Kind::Floor => floor(site, address)?,
             Kind::GatewayOs | Kind::GatewayFsync => {
                 let (command, made) = gateway(site, address, kind)?;
                 key = made;
@@ -182,14 +188,31 @@ fn haproxy(site: &Site<'_>, listen: SocketAddr) -> Result<Command, String> {
     Ok(command)
 }
 
+fn floor(site: &Site<'_>, listen: SocketAddr) -> Result<Command, String> {
+    let mut command = Command::new(site.floor);
+    command.arg("--listen").arg(listen.to_string()).arg("--upstream").arg(site.upstream.to_string());
+    command.arg("--workers").arg(WORKERS.to_string()).arg("--key").arg(secret(site)?);
+    if let Some(roots) = site.roots {
+        command.arg("--roots").arg(roots);
+    }
+    Ok(command)
+}
+
+/// A file with the organisation's key.
+fn secret(site: &Site<'_>) -> Result<PathBuf, String> {
+    let path = site.folder.join("organisation-key");
+    fs::write(&path, SECRET).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path)
+}
+
 fn gateway(site: &Site<'_>, listen: SocketAddr, kind: Kind) -> Result<(Command, String), String> {
     let (scheme, tls) = match site.roots {
         None => ("http", String::new()),
         Some(roots) => ("https", format!("ca_file = '{}'", roots.display())),
     };
     let durability = if kind == Kind::GatewayFsync { "fsync" } else { "os" };
-    let secret = site.folder.join("organisation-key");
-    fs::write(&secret, SECRET).map_err(|error| format!("{}: {error}", secret.display()))?;
+    // The configuration names it.
+    secret(site)?;
     let made = Command::new(site.gateway)
         .args(["key", "new", "--team", "bench"])
         .output()

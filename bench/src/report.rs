@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::figures::Figure;
+use crate::figures::{Against, Aim, Figure};
+use crate::instructions::Instructions;
 use crate::measure::{Figures, Measured};
 use crate::proxies::Kind;
 use crate::statistics::{median, range, ratios};
@@ -22,7 +23,7 @@ pub struct Run {
 }
 
 /// A line of the table: a figure in a lane.
-type Row = [String; 7];
+type Row = [String; 8];
 
 impl Run {
     /// The table in columns.
@@ -49,8 +50,8 @@ impl Run {
     }
 
     fn table(&self, render: impl Fn(&[Row]) -> String) -> String {
-        let head =
-            ["lane", "figure", "nginx", "HAProxy", "gateway, os", "gateway, fsync", "target: os; fsync"];
+        let [nginx, haproxy, floor, os, fsync] = Kind::ALL.map(Kind::name);
+        let head = ["lane", "figure", nginx, haproxy, floor, os, fsync, "target: os; fsync"];
         let mut rows = vec![head.map(str::to_owned)];
         let mut notes = String::new();
         for Measured { lane, figures, instructions } in &self.lanes {
@@ -60,10 +61,11 @@ impl Run {
                     let _ = writeln!(notes, "\n{}: {why}.", lane.name);
                 }
             }
-            if let Some(count) = instructions {
+            if let Some(Instructions { floor, gateway }) = instructions {
                 let _ = writeln!(
                     notes,
-                    "\n{}: a call takes the gateway, at os, {count:.0} instructions in user space, of {} at the most.",
+                    "\n{}: a call takes the gateway, at os, {gateway:.0} instructions in user space, of {} at the most; the \
+                     floor {floor:.0}.",
                     lane.name,
                     lane.instructions.unwrap_or_default()
                 );
@@ -72,7 +74,7 @@ impl Run {
         let quick =
             if self.quick { " A quick run, with fewer streams open: its figures mean nothing." } else { "" };
         format!(
-            "{}\n{} rounds at most; medians, ratios to nginx within a round, and their range.{quick}\n\n{}{notes}",
+            "{}\n{} rounds at most; medians, ratios to nginx within a round and their range, and the gateway's to the floor.{quick}\n\n{}{notes}",
             machine().join("; "),
             self.rounds,
             render(&rows)
@@ -86,30 +88,37 @@ impl Run {
             Ok(figures) => {
                 let proxies = Kind::ALL.iter().zip(figures).map(|(kind, of_proxy)| {
                     let of_proxy = of_proxy.iter().map(|(figure, values)| {
-                        let ratios = figure.has_ratio().then(|| ratios(values, of(&figures[0], *figure)));
+                        let to = |kind| figure.has_ratio().then(|| ratios(values, of(figures, kind, *figure)));
+                        let (to_nginx, to_floor) = (to(Kind::Nginx), to(Kind::Floor));
                         json!({
                             "figure": figure.name(),
                             "unit": figure.unit(),
                             "rounds": values,
                             "median": median(values),
-                            "ratios_to_nginx": ratios,
-                            "median_ratio": ratios.as_deref().map(median),
+                            "ratios_to_nginx": to_nginx,
+                            "median_ratio_to_nginx": to_nginx.as_deref().map(median),
+                            "ratios_to_floor": to_floor,
+                            "median_ratio_to_floor": to_floor.as_deref().map(median),
                         })
                     });
                     json!({ "proxy": kind.name(), "figures": of_proxy.collect::<Vec<_>>() })
                 });
-                let aims = lane
-                    .aims
-                    .iter()
-                    .map(|aim| json!({ "figure": aim.figure.name(), "os": aim.os, "fsync": aim.fsync }));
+                let aims = lane.aims.iter().map(|aim| {
+                    let against = match aim.against {
+                        Against::Proxy(kind) => kind.name(),
+                        Against::Nothing => "",
+                    };
+                    json!({ "figure": aim.figure.name(), "multiple_of": against, "os": aim.os, "fsync": aim.fsync })
+                });
                 json!({
                     "lane": lane.name,
                     "callers": lane.callers,
                     "work": format!("{:?}", lane.work),
                     "proxies": proxies.collect::<Vec<_>>(),
-                    "instructions_per_call": instructions,
+                    "instructions_per_call": instructions.map(|counted| counted.gateway),
+                    "instructions_per_call_of_the_floor": instructions.map(|counted| counted.floor),
                     "instructions_at_most": lane.instructions,
-                    "targets_as_multiples_of_nginx": aims.collect::<Vec<_>>(),
+                    "targets": aims.collect::<Vec<_>>(),
                 })
             }
         });
@@ -124,41 +133,56 @@ impl Run {
 
 fn row(lane: &crate::lanes::Lane, figures: &[Figures], index: usize) -> Row {
     let figure = figures[0][index].0;
-    let nginx = of(&figures[0], figure);
-    let cell = |proxy: usize| {
-        let values = of(&figures[proxy], figure);
+    let cell = |kind: Kind| {
+        let values = of(figures, kind, figure);
         let value = format!("{} {}", digits(median(values)), figure.unit());
         if !figure.has_ratio() {
             let (least, most) = range(values);
-            format!("{value} ({}…{})", digits(least), digits(most))
-        } else if proxy == 0 {
-            value
-        } else {
-            let ratios = ratios(values, nginx);
-            let (least, most) = range(&ratios);
-            format!("{value} = {:.2} × ({least:.2}–{most:.2})", median(&ratios))
+            return format!("{value} ({}…{})", digits(least), digits(most));
+        }
+        if kind == Kind::Nginx {
+            return value;
+        }
+        let of_nginx = ratios(values, of(figures, Kind::Nginx, figure));
+        let (least, most) = range(&of_nginx);
+        let value = format!("{value} = {:.2} × ({least:.2}–{most:.2})", median(&of_nginx));
+        match kind {
+            Kind::GatewayOs | Kind::GatewayFsync => {
+                let of_floor = ratios(values, of(figures, Kind::Floor, figure));
+                format!("{value}; {:.2} × floor", median(&of_floor))
+            }
+            _ => value,
         }
     };
     let aimed = lane.aims.iter().find(|aim| aim.figure == figure).map_or_else(String::new, |aim| {
-        let said = |proxy: usize, most: f64| {
-            let met =
-                if multiple(figure, of(&figures[proxy], figure), nginx) <= most { "met" } else { "missed" };
-            format!("≤ {most:.1} × {met}")
-        };
-        let os = said(2, aim.os);
-        aim.fsync.map_or_else(|| os.clone(), |most| format!("{os}; {}", said(3, most)))
+        let os = judged(aim, figures, Kind::GatewayOs, aim.os);
+        let fsync = aim.fsync.map(|most| judged(aim, figures, Kind::GatewayFsync, most));
+        fsync.map_or_else(|| os.clone(), |fsync| format!("{os}; {fsync}"))
     });
     let name = if index == 0 { lane.name.to_owned() } else { String::new() };
-    [name, figure.name().to_owned(), cell(0), cell(1), cell(2), cell(3), aimed]
+    let [nginx, haproxy, floor, os, fsync] = Kind::ALL.map(cell);
+    [name, figure.name().to_owned(), nginx, haproxy, floor, os, fsync, aimed]
 }
 
-/// The multiple of nginx's figure by which a target is judged.
-fn multiple(figure: Figure, ours: &[f64], nginx: &[f64]) -> f64 {
-    if figure.has_ratio() { median(&ratios(ours, nginx)) } else { median(ours) / median(nginx) }
+/// What is aimed at, and whether it is met.
+fn judged(aim: &Aim, figures: &[Figures], kind: Kind, most: f64) -> String {
+    let ours = of(figures, kind, aim.figure);
+    let (is, aimed) = match aim.against {
+        Against::Proxy(other) => {
+            (median(&ratios(ours, of(figures, other, aim.figure))), format!("≤ {most:.2} × {}", other.name()))
+        }
+        Against::Nothing => (median(ours), format!("≤ {most:.0} {}", aim.figure.unit())),
+    };
+    format!("{aimed}: {}", if is <= most { "met" } else { "missed" })
 }
 
-fn of(figures: &Figures, figure: Figure) -> &[f64] {
-    figures.iter().find(|(known, _)| *known == figure).map_or(&[], |(_, values)| values)
+/// A figure of a proxy's, by round.
+fn of(figures: &[Figures], kind: Kind, figure: Figure) -> &[f64] {
+    Kind::ALL
+        .iter()
+        .position(|one| *one == kind)
+        .and_then(|index| figures[index].iter().find(|(known, _)| *known == figure))
+        .map_or(&[], |(_, values)| values)
 }
 
 fn digits(value: f64) -> String {
@@ -200,37 +224,32 @@ mod tests {
     use super::*;
     use crate::lanes::LANES;
 
-    fn measured(nginx: &[f64], gateway: &[f64]) -> Run {
+    fn measured(floor: &[f64], gateway: &[f64]) -> Run {
         let of = |values: &[f64]| vec![(Figure::CpuPerCall, values.to_vec())];
-        let figures = vec![of(nginx), of(nginx), of(gateway), of(gateway)];
+        let figures = Kind::ALL.map(|kind| match kind {
+            Kind::GatewayOs | Kind::GatewayFsync => of(gateway),
+            _ => of(floor),
+        });
         let mut lanes = vec![Measured {
-            lane: LANES.into_iter().nth(2).unwrap(),
-            figures: Ok(figures),
-            instructions: Some(100_400.6),
+            lane: LANES.into_iter().find(|lane| lane.name == "JSON, 16 callers").unwrap(),
+            figures: Ok(figures.to_vec()),
+            instructions: Some(Instructions { floor: 40_200.4, gateway: 100_400.6 }),
         }];
         lanes.push(Measured {
             lane: LANES.into_iter().last().unwrap(),
             figures: Err("no room".to_owned()),
             instructions: None,
         });
-        Run { rounds: nginx.len(), quick: false, lanes }
+        Run { rounds: floor.len(), quick: false, lanes }
     }
 
     #[test]
     fn a_target_stands_beside_its_figure() {
-        let table = measured(&[10.0, 20.0, 10.0], &[12.0, 24.0, 12.0]).markdown();
-        assert!(table.contains("12.0 µs = 1.20 × (1.20–1.20)"), "{table}");
-        assert!(table.contains("≤ 1.0 × missed; ≤ 1.4 × met"), "{table}");
+        let table = measured(&[10.0, 20.0, 10.0], &[18.0, 36.0, 18.0]).markdown();
+        assert!(table.contains("18.0 µs = 1.80 × (1.80–1.80); 1.80 × floor"), "{table}");
+        assert!(table.contains("≤ 1.40 × floor: missed; ≤ 2.20 × floor: met"), "{table}");
         assert!(table.contains("9000 open streams: no room."), "{table}");
-        assert!(
-            table.contains("JSON, 16 callers: a call takes the gateway, at os, 100401 instructions"),
-            "{table}"
-        );
-    }
-
-    #[test]
-    fn differences_are_compared_by_their_medians() {
-        // Next to nothing in one round must not decide.
-        assert!(multiple(Figure::AddedMedian, &[10.0, 10.0, 10.0], &[20.0, 0.01, 20.0]) < 1.0);
+        let counted = "JSON, 16 callers: a call takes the gateway, at os, 100401 instructions in user space";
+        assert!(table.contains(counted) && table.contains("the floor 40200."), "{table}");
     }
 }
