@@ -54,8 +54,15 @@ impl From<crate::retry::Why> for Broken {
 /// The trailer that a scripted body ends with.
 pub(crate) const TRAILER: HeaderName = HeaderName::from_static("x-checksum");
 
+impl Watch {
+    /// How often the body was asked.
+    pub(crate) fn polls(&self) -> usize {
+        self.polls.load(Ordering::Relaxed)
+    }
+}
+
 impl Scripted {
-    fn new(steps: &[Step]) -> (Self, Watch) {
+    pub(crate) fn new(steps: &[Step]) -> (Self, Watch) {
         let watch = Watch::default();
         (Self { steps: steps.iter().cloned().collect(), watch: watch.clone() }, watch)
     }
@@ -156,9 +163,9 @@ where
                 "{script:?}: what is said to be left is what is left"
             );
         }
-        let before = watch.polls.load(Ordering::Relaxed);
+        let before = watch.polls();
         let frame = Pin::new(&mut wrapped).poll_frame(&mut cx);
-        let asked = watch.polls.load(Ordering::Relaxed) - before;
+        let asked = watch.polls() - before;
         assert!(asked <= 2, "{script:?}: a frame is read only when one is wanted");
         for _ in 0..asked {
             if let Some(step) = twin.steps.pop_front()

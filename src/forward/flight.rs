@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use super::body::AnswerBody;
 use super::body::cleared::Cleared;
 use super::body::driven::{Driven, Lent};
+use super::body::joined::Joined;
 use super::body::late::Late;
 use super::body::read_on::ReadOn;
 use super::body::told::{Telling, Told};
@@ -114,7 +115,7 @@ async fn read_through<C: Connect>(body: &mut AnswerBody<C>) -> Option<u64> {
 /// One request on one connection, to the head of its response.
 pub(super) async fn fly<C: Connect>(
     shared: Arc<Shared<C>>,
-    mut connection: Connection<C::Io>,
+    mut connection: Box<Connection<C::Io>>,
     mut cargo: Admitted,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<AnswerBody<C>>, Flown> {
@@ -158,7 +159,7 @@ pub(super) async fn fly<C: Connect>(
     let is_stream = is_event_stream(&head.headers);
     judged.exchange.answered(head.status, is_stream);
     judged.permit.wrote();
-    let said = said(head.status, &head.headers, clock.wall());
+    let said = said(head.status, &head.headers, judged.exchange.answered_at());
     let came = said.closed_for.and_then(|closed_for| place.came(closed_for));
     let seen = seen(head.status, judged.target.route.row().costs());
     // Which of the three reasons it is, the body says.
@@ -189,7 +190,7 @@ pub(super) async fn fly<C: Connect>(
     let cuts = snapshot.config.upstream.on_disconnect == OnDisconnect::Cancel;
     let meter = Some(Meter::for_head(&head.headers, target.route.row().figures));
     let body = Driven::new(incoming, Lent { connection, pool: Arc::clone(&shared.pool) }, deadline);
-    let body = Cleared::new(body, mask, trailers_announced(&head.headers));
+    let body = Cleared::new(Joined::new(body), mask, trailers_announced(&head.headers));
     let body = Told::new(body, Box::new(Telling { meter, exchange, permit, why, noted }));
     let mut body = Box::new(Late::new(ReadOn::new(body, Some(shared.drain.clone()), cuts)));
     if is_head {

@@ -5,26 +5,21 @@ use std::sync::LazyLock;
 
 use aho_corasick::packed::Searcher;
 use memchr::memchr2;
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 
 use super::json::{EventKind, Scanner};
 use super::usage::{Finish, Reading, Usage};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
+/// What ends an event where lines end as nearly everywhere.
+const EVENT_END: &[u8] = b"\n\n";
+
 /// Events without any of these, in whatever way they are written, say nothing that counts: no cost, no end, no failure.
-/// A name in JSON could be spelled otherwise only by `\u` escapes. Nothing where the processor cannot search for all at once.
+/// A name in JSON could be spelled otherwise only by `\u` escapes. Names of events are looked for by their last part: every event
+/// has the first. Nothing where the processor cannot search for all at once.
 static TELLING: LazyLock<Option<Searcher>> = LazyLock::new(|| {
-    Searcher::new([
-        "usage",
-        "error",
-        "[DONE]",
-        "response.completed",
-        "response.incomplete",
-        "response.failed",
-        "thread_id",
-        "\\u",
-    ])
+    Searcher::new(["usage", "error", "[DONE]", ".completed", ".incomplete", ".failed", "thread_id", "\\u"])
 });
 
 /// What an event with an answer's id has in it.
@@ -116,26 +111,30 @@ impl EventStream {
         self.end == End::Done || (self.reading.finish.is_some() && self.reading.usage.credits.is_some())
     }
 
-    /// Looks at the next bytes of the stream.
-    pub(super) fn look(&mut self, bytes: &[u8]) {
-        if !self.may_pass_over(bytes) {
-            self.read(bytes);
+    /// Looks at the next bytes of the stream. Whole events that say nothing, as nearly all do, are passed over together:
+    /// reading them line by line would come to the same.
+    pub(super) fn look(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = &bytes[self.silent(bytes)..];
+            let event = memmem::find(bytes, EVENT_END).map_or(bytes.len(), |at| at + EVENT_END.len());
+            self.read(&bytes[..event]);
+            bytes = &bytes[event..];
         }
     }
 
-    /// Whether these are whole events that say nothing, as nearly all are: then reading them line by line would come to
-    /// the same.
-    fn may_pass_over(&self, bytes: &[u8]) -> bool {
+    /// How many bytes there are of whole events that say nothing, in front of one that may.
+    fn silent(&self, bytes: &[u8]) -> usize {
         let between_events = self.line == Line::Name
             && self.name.len == 0
             && self.event_name.len == 0
             && !self.has_data
             && !self.first_line
             && !self.after_cr;
-        between_events
-            && bytes.ends_with(b"\n\n")
-            && (self.reading.response_id.is_some() || ID.find(bytes).is_none())
-            && TELLING.as_ref().is_some_and(|telling| telling.find(bytes).is_none())
+        let Some(telling) = TELLING.as_ref().filter(|_| between_events) else { return 0 };
+        let silent = telling.find(bytes).map_or(bytes, |found| &bytes[..found.start()]);
+        let id = if self.reading.response_id.is_none() { ID.find(silent) } else { None };
+        let silent = id.map_or(silent, |at| &silent[..at]);
+        memmem::rfind(silent, EVENT_END).map_or(0, |at| at + EVENT_END.len())
     }
 
     fn read(&mut self, mut bytes: &[u8]) {

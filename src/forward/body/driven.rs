@@ -25,7 +25,7 @@ pub trait Driver {
 
 /// A connection, and the pool that it goes back to.
 pub struct Lent<C: Connect> {
-    pub(in crate::forward) connection: Connection<C::Io>,
+    pub(in crate::forward) connection: Box<Connection<C::Io>>,
     pub(in crate::forward) pool: Arc<Pool<C>>,
 }
 
@@ -44,11 +44,13 @@ pub struct Driven<B, D: Driver> {
     inner: B,
     driver: Option<D>,
     deadline: Deadline,
+    /// A frame was taken: the next is not there before the connection was driven, so that is done first.
+    taken: bool,
 }
 
 impl<B: Body, D: Driver> Driven<B, D> {
     pub(in crate::forward) fn new(inner: B, driver: D, deadline: Deadline) -> Self {
-        let mut body = Self { inner, driver: Some(driver), deadline };
+        let mut body = Self { inner, driver: Some(driver), deadline, taken: false };
         if body.inner.is_end_stream() {
             body.release();
         }
@@ -80,14 +82,19 @@ where
         if let Some(bound) = self.deadline.is_over() {
             return Poll::Ready(timed_out(bound));
         }
-        let Self { inner, driver, deadline } = &mut *self;
+        let Self { inner, driver, deadline, taken } = &mut *self;
+        let drives_first = *taken;
+        if let (true, Some(driver)) = (drives_first, &mut *driver) {
+            driver.drive(cx);
+        }
         let mut frame = Pin::new(&mut *inner).poll_frame(cx);
-        if let (Poll::Pending, Some(driver)) = (&frame, driver) {
+        if let (Poll::Pending, false, Some(driver)) = (&frame, drives_first, driver) {
             driver.drive(cx);
             frame = Pin::new(&mut *inner).poll_frame(cx);
         }
         let Poll::Ready(frame) = frame else { return deadline.poll(cx).map(timed_out) };
         deadline.progressed();
+        *taken = true;
         // The server may not ask again after the last frame, and does not after trailers.
         let over = match &frame {
             None => true,

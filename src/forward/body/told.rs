@@ -172,8 +172,9 @@ mod tests {
         let (head, ()) = http::Request::new(()).into_parts();
         let in_flight = Arc::new(InFlight::default());
         let telling = || {
-            let id = RequestId::of(&head.headers, clock);
-            let exchange = Exchange::begin(&recorder, id, &peer, &head);
+            let came = clock.wall();
+            let id = RequestId::of(&head.headers, came);
+            let exchange = Exchange::begin(&recorder, (id, came), &peer, &head);
             let permit = in_flight.take(1).expect("each is given back");
             Box::new(Telling { meter: None, exchange, permit, why: None, noted: None })
         };
