@@ -65,9 +65,10 @@ where
         let AnswerLayer { recorder, live, shutdown } = &*self.context;
         let Call { peer, request } = call;
         let (head, body) = request.into_parts();
-        let id = RequestId::of(&head.headers, recorder.clock());
+        let came = recorder.clock().wall();
+        let id = RequestId::of(&head.headers, came);
         let (value, is_head) = (id.value(), head.method == Method::HEAD);
-        let exchange = Exchange::begin(recorder, id, &peer, &head);
+        let exchange = Exchange::begin(recorder, (id, came), &peer, &head);
         let context = Arc::clone(&self.context);
         if shutdown.closing.is_cancelled() {
             let future = ready(Err(Refused::new(exchange, Refusal::Draining)));

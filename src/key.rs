@@ -2,8 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use crate::digest::sha256;
 
 const PREFIX: &str = "mvgw_";
 const KEY_ID: std::ops::RangeInclusive<usize> = 8..=32;
@@ -45,7 +46,7 @@ impl NewKey {
         let id: String = id.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
         let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(secret));
         let text = Zeroizing::new(format!("{PREFIX}{id}_{}", *secret));
-        let sha256 = hex::encode(Sha256::digest(text.as_bytes()));
+        let sha256 = hex::encode(sha256(text.as_bytes()));
         Ok(Self { text, id, sha256 })
     }
 }
@@ -67,7 +68,7 @@ mod tests {
     fn a_new_key_has_the_documented_shape_and_digest() {
         let key = NewKey::generate().unwrap();
         assert_eq!(key_id(key.text.as_bytes()), Some(key.id.as_str()));
-        let digest: [u8; 32] = Sha256::digest(key.text.as_bytes()).into();
+        let digest = sha256(key.text.as_bytes());
         assert_eq!(digest_from_hex(&key.sha256), Some(digest));
         assert_ne!(*NewKey::generate().unwrap().text, *key.text);
     }

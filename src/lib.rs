@@ -15,6 +15,7 @@
 // The ground: time, amounts, secrets, words.
 pub mod clock;
 pub mod credits;
+pub mod digest;
 pub mod secret;
 pub mod mask;
 pub mod key;

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+use crate::digest::sha256;
 
 /// What every key begins with (source: Mavera's authentication guide).
 pub(crate) const KEY_PREFIX: &[u8] = b"mvra_live_";
@@ -215,13 +216,13 @@ impl AdminToken {
         if !is_shaped(&text) {
             return Err(SecretError::NoToken(source.clone()));
         }
-        Ok(Self { digest: Sha256::digest(text.as_bytes()).into() })
+        Ok(Self { digest: sha256(text.as_bytes()) })
     }
 
     /// Whether `presented` is this token. Takes as long for a near miss as for a far one.
     #[must_use]
     pub fn is(&self, presented: &[u8]) -> bool {
-        self.digest.ct_eq(&<[u8; 32]>::from(Sha256::digest(presented))).into()
+        self.digest.ct_eq(&sha256(presented)).into()
     }
 }
 

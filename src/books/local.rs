@@ -21,10 +21,9 @@ impl Keeper {
     pub(super) fn take(self: &Arc<Self>, state: &mut State, step: Step) {
         let now = self.look_at(state);
         let taken = state.common.take(step, now);
-        let at = self.clock.wall();
         for turn in &taken.jobs {
             tell_if_given_up(turn);
-            for note in turn.notes(at) {
+            for note in turn.notes(self.clock.wall()) {
                 self.ledger.note(Note::Job(note));
             }
         }

@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &WhoamiArguments) -> Result<(), Failure> {
         let found = runtime.block_on(find(&snapshot, credential, clock))?;
         return tell(&snapshot, credential, &found);
     }
-    match snapshot.directory.find(credential, clock.wall()) {
+    match snapshot.directory.find(credential, clock) {
         Ok(Caller { who, .. }) => say!("Key {} of team {}.", who.key_id, who.team).map_err(Failure::from),
         Err(Some(known)) => Err(Failure::Answer(format!(
             "Key {} of team {}, which has expired.",

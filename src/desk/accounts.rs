@@ -1,9 +1,10 @@
 //! Accounts: what was spent and what is held, by whose it is and by period, as sums that are kept running: a call adds
 //! to them and compares, and no calendar is asked. It is asked when a day is over.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -136,9 +137,9 @@ impl Accounts {
         Self {
             bounds: Bounds::of(today),
             organisation: Account::default(),
-            teams: HashMap::new(),
-            keys: HashMap::new(),
-            routes: HashMap::new(),
+            teams: HashMap::default(),
+            keys: HashMap::default(),
+            routes: HashMap::default(),
             grants: Vec::new(),
         }
     }

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
 use uuid::{NoContext, Uuid};
-
-use crate::clock::Clock;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -15,17 +14,16 @@ pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The caller's own id if it is well-formed (1 to 128 of letters, digits, `.`, `_`, `:` and
-    /// `-`), else a new `UUIDv7`, which sorts by time.
+    /// `-`), else a new `UUIDv7`, which sorts by the time at which it came.
     #[must_use]
-    pub fn of(headers: &HeaderMap, clock: Clock) -> Self {
+    pub fn of(headers: &HeaderMap, came: Timestamp) -> Self {
         let theirs = headers.get(X_REQUEST_ID).filter(|value| {
             (1..=128).contains(&value.len())
                 && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(b))
         });
         Self(theirs.cloned().unwrap_or_else(|| {
-            let now = clock.wall();
-            let seconds = u64::try_from(now.as_second()).unwrap_or(0);
-            let nanoseconds = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
+            let seconds = u64::try_from(came.as_second()).unwrap_or(0);
+            let nanoseconds = u32::try_from(came.subsec_nanosecond()).unwrap_or(0);
             let id = Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds));
             let mut text = Uuid::encode_buffer();
             let text = id.hyphenated().encode_lower(&mut text);
@@ -67,7 +65,7 @@ mod tests {
         let of = |value: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(X_REQUEST_ID, HeaderValue::from_static(value));
-            RequestId::of(&headers, Clock::system()).to_string()
+            RequestId::of(&headers, Timestamp::UNIX_EPOCH).to_string()
         };
         assert_eq!(of("abc-1.2:3_Z"), "abc-1.2:3_Z");
         for wrong in ["", "a b", "\"}", "a/b"] {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 
+use super::fields::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
 use crate::desk::{Said, WINDOW};
 
 /// How long to stay away after a 429 that does not say.
@@ -15,9 +16,9 @@ const LONGEST_CLOSURE: Duration = Duration::from_hours(1);
 /// What this head says, at this time of the wall's clock.
 #[must_use]
 pub fn said(status: StatusCode, headers: &HeaderMap, wall: Timestamp) -> Said {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u32>().ok();
+    let number = |name: HeaderName| headers.get(name)?.to_str().ok()?.trim().parse::<u32>().ok();
     let reset = headers
-        .get("x-ratelimit-reset")
+        .get(X_RATELIMIT_RESET)
         .and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok())
         .map(|at| Duration::from_secs(u64::try_from(at.saturating_sub(wall.as_second())).unwrap_or(0)))
         // Beyond a window it is no time of ours, but a figure in another unit.
@@ -26,7 +27,7 @@ pub fn said(status: StatusCode, headers: &HeaderMap, wall: Timestamp) -> Said {
         let wait = headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value, wall));
         wait.or(reset.filter(|reset| !reset.is_zero())).unwrap_or(UNSAID).min(LONGEST_CLOSURE)
     });
-    Said { limit: number("x-ratelimit-limit"), remaining: number("x-ratelimit-remaining"), reset, closed_for }
+    Said { limit: number(X_RATELIMIT_LIMIT), remaining: number(X_RATELIMIT_REMAINING), reset, closed_for }
 }
 
 /// Seconds or a date (RFC 9110 §10.2.3).

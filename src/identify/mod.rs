@@ -148,7 +148,7 @@ fn allowed<B>(
     let exchange = &mut routed.arrival.exchange;
     let allowed = found.and_then(|caller| {
         exchange.identified(Arc::clone(&caller.who));
-        caller.who.state.calls(exchange.clock().wall());
+        caller.who.state.calls(exchange.came());
         // To whoever may not use a route, what it asks for is nothing to know.
         let may = may_ask(&caller, &routed.target, &desk.owners)
             .and_then(|()| head::key_of_retries(routed.target.route.row(), &routed.arrival.head));
@@ -217,7 +217,7 @@ fn judge(
     let token;
     let bearer = match shown {
         Shown::Nothing => None,
-        Shown::Key(key) => match directory.find(key, clock.wall()) {
+        Shown::Key(key) => match directory.find(key, clock) {
             Ok(caller) => Some(std::slice::from_ref(caller)),
             Err(known) => {
                 // The caller is told no more than any stranger; the log names the key that has expired.

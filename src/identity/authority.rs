@@ -11,10 +11,10 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
-use sha2::{Digest, Sha256};
 use webpki::EndEntityCert;
 
 use crate::config::identity::Certificates;
+use crate::digest::sha256;
 use crate::pem;
 
 /// A caller's certificate, as its connection has shown it.
@@ -36,7 +36,7 @@ impl Certificate {
     /// Of a chain, its own first; nothing of an empty one.
     #[must_use]
     pub fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
-        let digest = Sha256::digest(chain.first()?).into();
+        let digest = sha256(chain.first()?);
         Some(Self { chain: chain.iter().map(|one| one.clone().into_owned()).collect(), digest })
     }
 

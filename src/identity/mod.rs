@@ -11,7 +11,6 @@ use std::fs;
 use std::sync::Arc;
 
 use rustls::server::danger::ClientCertVerifier;
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use self::authority::AnyOf;
@@ -19,6 +18,7 @@ pub use self::authority::{Authority, Certificate, Names};
 pub use self::counts::{Came, Counts};
 pub use self::issuer::Issuer;
 use crate::config::identity::{Certificates, Identity, KeysFrom, Proves, Tokens};
+use crate::digest::sha256;
 use crate::outbound::origin::{Origin, OriginError};
 use crate::token::KeySet;
 
@@ -163,7 +163,7 @@ fn keys(tokens: &Tokens, at: impl Fn(&str) -> String) -> Result<Keys, (String, S
         }
         KeysFrom::Discovery(uri) | KeysFrom::Url(uri) => {
             let roots = tokens.ca_file.as_ref().and_then(|path| fs::read(path).ok());
-            let roots = roots.map(|text| Sha256::digest(text).into());
+            let roots = roots.map(|text| sha256(text));
             let origin = Origin::new(uri, tokens.ca_file.as_deref()).map(Arc::new);
             origin.map(|origin| Keys::At(origin, roots)).map_err(|error| {
                 let key = match (&error, &tokens.keys) {

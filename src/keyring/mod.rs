@@ -10,13 +10,13 @@ use std::time::Duration;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 pub use self::change::change;
 pub use self::listed::{Listed, State, all, told};
 use crate::config::values::DurationText;
 use crate::config::{CallerKey, Config, is_team_name};
+use crate::digest::sha256;
 use crate::key::{NewKey, digest_from_hex, is_key_id};
 use crate::ledger::{Hand, KeyRegister, LedgerError, Registered, RegisteredKey};
 
@@ -251,7 +251,7 @@ impl<'c> Keyring<'c> {
             (id.clone(), digest, None)
         } else {
             let NewKey { text, id, .. } = NewKey::generate()?;
-            let digest = Sha256::digest(text.as_bytes()).into();
+            let digest = sha256(text.as_bytes());
             (id, digest, Some(text))
         };
         // The ledger knows its own; the configuration's are looked for here.

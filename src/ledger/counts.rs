@@ -2,11 +2,11 @@
 //!
 //! Credits are counted when their ending is written, not before: a counter never shows what a crash could take back.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use foldhash::HashMap;
 use prometheus::{Counter, CounterVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::disk::Disk;

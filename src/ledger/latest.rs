@@ -6,7 +6,7 @@ use crate::credits::Credits;
 use crate::route::Route;
 
 /// Calls that one search looks at: far more than a page of them, and milliseconds to read.
-const LOOKBACK: i64 = 100_000;
+pub(super) const LOOKBACK: i64 = 100_000;
 
 /// Calls that are looked at for what they cost: enough to learn from, and less than a megabyte to read.
 pub(super) const COSTS: i64 = 4096;

@@ -1,12 +1,11 @@
 //! Who calls: teams, and the directory that finds a caller by a key.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::in_force;
@@ -16,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::identity::Member;
 use crate::config::{self, Analyses, Config};
 use crate::credits::budget::{Budget, Budgets, Whose};
+use crate::digest::sha256;
 use crate::identity::proven::{Proven, ProvenTokens};
 use crate::key::key_id;
 use crate::ledger::RegisteredKey;
@@ -125,6 +125,8 @@ impl Caller {
 #[derive(Debug)]
 struct Entry {
     digest: [u8; 32],
+    /// What the key is told again by, once it was shown.
+    proven: OnceLock<u128>,
     expires: Option<Timestamp>,
     caller: Caller,
 }
@@ -205,7 +207,7 @@ impl Directory {
         for key in in_force::keys(config, registered) {
             let Some(team) = teams.get(key.team).filter(|_| key.revoked.is_none()) else { continue };
             let caller = self.caller(team, key.id, key.budget, true, (config, before));
-            let entry = Entry { digest: key.digest, expires: key.expires, caller };
+            let entry = Entry { digest: key.digest, proven: OnceLock::new(), expires: key.expires, caller };
             self.keys.insert(key.id.into(), entry);
         }
         for (settings, team) in config.teams.iter().zip(self.teams.clone()) {
@@ -265,18 +267,26 @@ impl Directory {
         }
     }
 
-    /// Finds the caller that a presented key belongs to. Unknown, wrong and expired keys are one case to their callers, and
-    /// cost the same: a digest and a comparison in constant time.
+    /// Finds the caller that a presented key belongs to. Unknown and wrong keys are one case to their callers, and cost the
+    /// same: a digest and a comparison in constant time. One that was found to be right is told again as tokens are, by a
+    /// keyed digest.
     ///
     /// # Errors
     /// Who sent a key that has expired: whoever has that key is known.
-    pub fn find(&self, presented: &[u8], now: Timestamp) -> Result<&Caller, Option<&Caller>> {
+    pub fn find(&self, presented: &[u8], clock: Clock) -> Result<&Caller, Option<&Caller>> {
         let entry = key_id(presented).and_then(|id| self.keys.get(id));
-        let digest: [u8; 32] = Sha256::digest(presented).into();
-        let expected = entry.map_or(&[0; 32], |entry| &entry.digest);
-        let same: bool = digest.ct_eq(expected).into();
-        let Some(Entry { expires, caller, .. }) = entry.filter(|_| same) else { return Err(None) };
-        if expires.is_none_or(|expires| now < expires) { Ok(caller) } else { Err(Some(caller)) }
+        let keyed = self.proven_tokens.digest(presented);
+        let proven =
+            entry.and_then(|entry| entry.proven.get()).is_some_and(|proven| proven.ct_eq(&keyed).into());
+        if !proven {
+            let expected = entry.map_or(&[0; 32], |entry| &entry.digest);
+            let same: bool = sha256(presented).ct_eq(expected).into();
+            let entry = entry.filter(|_| same).ok_or(None)?;
+            // Whoever was first has put the same.
+            let _ = entry.proven.set(keyed);
+        }
+        let Some(Entry { expires, caller, .. }) = entry else { return Err(None) };
+        if expires.is_none_or(|expires| clock.wall() < expires) { Ok(caller) } else { Err(Some(caller)) }
     }
 
     /// The teams, in the order of the file.

@@ -24,7 +24,8 @@ pub struct Pool<C: Connect> {
     connect: C,
     clock: Clock,
     open: IntGauge,
-    idle: Mutex<Vec<Connection<C::Io>>>,
+    /// Boxed: a connection goes through many hands in a call.
+    idle: Mutex<Vec<Box<Connection<C::Io>>>>,
 }
 
 /// What the connections of all pools are counted in.
@@ -34,7 +35,7 @@ pub(crate) fn open_connections(metrics: &Metrics) -> IntGauge {
 
 /// A connection, and whether it has served before.
 pub(crate) struct Obtained<C: Connect> {
-    pub(crate) connection: Connection<C::Io>,
+    pub(crate) connection: Box<Connection<C::Io>>,
     pub(crate) reused: bool,
 }
 
@@ -59,7 +60,7 @@ impl<C: Connect> Pool<C> {
         let connection = timeout(bound, async {
             let io = self.connect.connect(origin).await?;
             let open = Counted::new(&self.open);
-            Ok(Connection::new(io, Arc::clone(origin), self.clock.now(), Some(open)).await?)
+            Ok(Box::new(Connection::new(io, Arc::clone(origin), self.clock.now(), Some(open)).await?))
         })
         .await
         .unwrap_or(Err(ConnectError::TimedOut(bound)))?;
@@ -71,7 +72,7 @@ impl<C: Connect> Pool<C> {
         origin: &Arc<Origin>,
         terms: &Upstream,
         cx: &mut Context<'_>,
-    ) -> Option<Connection<C::Io>> {
+    ) -> Option<Box<Connection<C::Io>>> {
         loop {
             let mut connection = self.idle().pop()?;
             if self.is_fit(&connection, origin, terms) && connection.is_ready(cx) {
@@ -81,7 +82,7 @@ impl<C: Connect> Pool<C> {
     }
 
     /// Takes a connection back whose exchange has come to its end.
-    pub(crate) fn give_back(&self, mut connection: Connection<C::Io>) {
+    pub(crate) fn give_back(&self, mut connection: Box<Connection<C::Io>>) {
         // Driven once without a waker: hyper settles the end of the body it has just delivered.
         if connection.is_ready(&mut Context::from_waker(Waker::noop())) {
             connection.idle_since = self.clock.now();
@@ -123,7 +124,7 @@ impl<C: Connect> Pool<C> {
             && now.saturating_duration_since(connection.born) < terms.keep_alive_lifetime
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection<C::Io>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Box<Connection<C::Io>>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

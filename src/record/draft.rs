@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::course::{Course, Repeat};
@@ -33,6 +34,8 @@ pub(super) struct Draft {
     pub(super) target: Option<Target>,
     pub(super) who: Option<Arc<Who>>,
     pub(super) began: Instant,
+    /// The same by the wall's clock.
+    pub(super) came: Timestamp,
     /// Time spent waiting for the caller's body.
     pub(super) upload: Duration,
     /// Time spent waiting for a turn, and for credits that others held.

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::course::{Course, Repeat};
@@ -51,7 +52,12 @@ pub struct Exchange(Option<Box<Draft>>);
 impl Exchange {
     /// Opens the record of a request whose head has just arrived.
     #[must_use]
-    pub fn begin(recorder: &Arc<Recorder>, id: RequestId, peer: &Arc<Peer>, head: &Parts) -> Self {
+    pub fn begin(
+        recorder: &Arc<Recorder>,
+        (id, came): (RequestId, Timestamp),
+        peer: &Arc<Peer>,
+        head: &Parts,
+    ) -> Self {
         recorder.counts.began();
         Self(Some(Box::new(Draft {
             recorder: Arc::clone(recorder),
@@ -62,6 +68,7 @@ impl Exchange {
             target: None,
             who: None,
             began: recorder.clock.now(),
+            came,
             upload: Duration::ZERO,
             queued: Duration::ZERO,
             queues: None,
@@ -101,6 +108,22 @@ impl Exchange {
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.draft().recorder.clock
+    }
+
+    /// When its head came, by the wall's clock.
+    #[must_use]
+    pub fn came(&self) -> Timestamp {
+        self.draft().came
+    }
+
+    /// The wall's time when the head of the upstream's answer came, as it follows from when the call did; else that of now.
+    #[must_use]
+    pub fn answered_at(&self) -> Timestamp {
+        let draft = self.draft();
+        let passed = draft.answered.map(|(at, _)| at.saturating_duration_since(draft.began));
+        passed
+            .and_then(|passed| draft.came.saturating_add(passed).ok())
+            .unwrap_or_else(|| draft.recorder.clock.wall())
     }
 
     /// What is asked for is known.
@@ -249,7 +272,7 @@ impl Exchange {
     pub(crate) fn tell_standing(&self, headers: &mut HeaderMap) {
         let draft = self.draft();
         if let Some(rate) = draft.rate {
-            fields::tell_rate(headers, rate, draft.recorder.clock.wall());
+            fields::tell_rate(headers, rate, self.answered_at());
         }
         fields::tell_credits_left(headers, self.credits_left());
         fields::tell_queued(headers, draft.queued);

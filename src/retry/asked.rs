@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Uri, header};
-use sha2::{Digest, Sha256};
 
 use crate::admit::body::Judged;
+use crate::digest::sha256_of_parts;
 
 /// What a call asks. Counts of owners, no copies.
 pub(super) struct Asked {
@@ -28,27 +28,17 @@ impl Asked {
     pub(super) fn fingerprint(&self) -> [u8; 32] {
         let content_type = self.content_type.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
         let target = self.uri.path_and_query().map_or("", |target| target.as_str());
-        digest([self.method.as_str().as_bytes(), target.as_bytes(), content_type, &self.body])
+        sha256_of_parts([self.method.as_str().as_bytes(), target.as_bytes(), content_type, &self.body])
     }
 
     /// Two calls without a key that one caller may have made for one purpose.
     pub(super) fn likeness(&self, key_id: &str) -> [u8; 32] {
-        digest([b"like", key_id.as_bytes(), &self.fingerprint()])
+        sha256_of_parts([b"like", key_id.as_bytes(), &self.fingerprint()])
     }
 
     /// What a key that a caller gives a call is known by: it is the team's, for a method and a path.
     pub(super) fn key(&self, team: &str, text: &str) -> [u8; 32] {
         let [method, path] = [self.method.as_str(), self.uri.path()].map(str::as_bytes);
-        digest([b"key", team.as_bytes(), method, path, text.as_bytes()])
+        sha256_of_parts([b"key", team.as_bytes(), method, path, text.as_bytes()])
     }
-}
-
-/// Each part behind its length, so that no two lists of parts come to the same bytes.
-fn digest<const N: usize>(parts: [&[u8]; N]) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update((part.len() as u64).to_le_bytes());
-        digest.update(part);
-    }
-    digest.finalize().into()
 }

@@ -146,7 +146,7 @@ mod tests {
         assert_transparent(|body| {
             let answer = Response::new(body.map_err(|error| Why::of(&error)).boxed_unsync());
             let making: Making = Box::pin(std::future::ready(Ok(answer)));
-            let course = Arc::new(Course::new(None, RequestId::of(&HeaderMap::new(), clock)));
+            let course = Arc::new(Course::new(None, RequestId::of(&HeaderMap::new(), clock.wall())));
             let room = || {
                 let room = Room::new(None);
                 room.resize(usize::MAX);

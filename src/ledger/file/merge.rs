@@ -1,10 +1,12 @@
 //! Entries into the database: many at a time, each call that has ended meanwhile as one row, each sum once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use rusqlite::{Transaction, TransactionBehavior, params};
+use foldhash::{HashMap, HashMapExt};
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::failure::failure;
+use super::insert::Insert;
 use super::names::{Named, Names};
 use super::store::{Store, set_synchronous};
 use crate::ledger::entry::{EndEntry, Entry, HoldEntry, Kind, SavingEntry};
@@ -38,9 +40,10 @@ impl Store {
             if last_written.is_some_and(|last| last != (ledger, first)) {
                 return Err(rusqlite::Error::ToSqlConversionFailure(Box::new(WrittenByAnother)));
             }
-            let mut merge = Merge { change: &change, names: &mut *names, sums: BTreeMap::new() };
+            let mut merge = Merge::into(&change, &mut *names)?;
             let written = merge.all(entries, first)?;
             merge.add_sums()?;
+            drop(merge);
             let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
             let (generation, position) = merged.map_or((None, None), |at| {
                 (Some(at.generation.cast_signed()), Some(at.offset.cast_signed()))
@@ -90,6 +93,16 @@ pub(super) struct Merge<'c, 'n> {
     pub(super) change: &'c Transaction<'c>,
     names: &'n mut Names,
     sums: BTreeMap<Sum, Added>,
+    /// Writes a hold, with its ending where there is one.
+    insert: Insert<'c>,
+}
+
+/// The first ending of a call among the entries, and its number.
+struct Found<'e, 'b> {
+    seq: i64,
+    end: &'e EndEntry<'b>,
+    /// It is written with its hold, which stands in front of it.
+    with_hold: bool,
 }
 
 /// Which sum an ending counts in: the day, and the numbers of team, key, member, route and outcome.
@@ -106,28 +119,43 @@ struct Added {
     adjusted: [i64; 2],
 }
 
-impl Merge<'_, '_> {
+impl<'c, 'n> Merge<'c, 'n> {
+    fn into(change: &'c Transaction<'c>, names: &'n mut Names) -> rusqlite::Result<Self> {
+        let insert = change.prepare_cached(
+            "INSERT INTO bookings (call, hold_seq, held_at, day, team, key, member, route, request_id, reserve, retry_key,
+               fingerprint, replica, end_seq, ended_at, kind, credits, reason, outcome, response_id, input_tokens,
+               output_tokens, sent_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+               ?23)",
+        )?;
+        Ok(Self { change, names, sums: BTreeMap::new(), insert: Insert::new(insert) })
+    }
+
     fn all(&mut self, entries: &[Entry<'_>], first: i64) -> rusqlite::Result<Vec<bool>> {
         let numbered = || (first + 1..).zip(entries);
-        let mut ends: HashMap<CallId, (i64, &EndEntry<'_>)> = HashMap::with_capacity(entries.len() / 2);
+        let mut ends: HashMap<CallId, Found<'_, '_>> = HashMap::with_capacity(entries.len() / 2);
         for (seq, entry) in numbered() {
             if let Entry::End(end) = entry {
-                ends.entry(end.call).or_insert((seq, end));
+                ends.entry(end.call).or_insert(Found { seq, end, with_hold: false });
             }
         }
-        let mut ended_with = HashMap::with_capacity(entries.len() / 2);
         let mut written = Vec::with_capacity(entries.len());
         for (seq, entry) in numbered() {
             written.push(match entry {
                 Entry::Hold(hold) => {
-                    let end = ends.get(&hold.call).filter(|(end, _)| *end > seq).copied();
+                    let mut found = ends.get_mut(&hold.call).filter(|found| found.seq > seq);
+                    if let Some(found) = &mut found {
+                        found.with_hold = true;
+                    }
+                    let end = found.map(|found| (found.seq, found.end));
                     self.hold(seq, hold, end)?;
-                    ended_with.insert(hold.call, end.map(|(end, _)| end));
                     true
                 }
-                // Written with its hold.
-                Entry::End(end) if ended_with.get(&end.call) == Some(&Some(seq)) => true,
-                Entry::End(end) => self.end(seq, end)?,
+                Entry::End(end) => {
+                    let found = ends.get(&end.call);
+                    let with_hold = found.is_some_and(|found| found.with_hold && found.seq == seq);
+                    with_hold || self.end(seq, end)?
+                }
                 Entry::Saved(saving) => self.saved(saving)?,
                 Entry::Job(job) => {
                     self.job(job)?;
@@ -164,39 +192,35 @@ impl Merge<'_, '_> {
         let reason =
             end.and_then(|end| end.reason).map(|reason| self.number(Named::Reason, reason)).transpose()?;
         let retry = hold.retry.as_ref();
-        self.change
-            .prepare_cached(
-                "INSERT INTO bookings (call, hold_seq, held_at, day, team, key, member, route, request_id, reserve, retry_key,
-                   fingerprint, replica, end_seq, ended_at, kind, credits, reason, outcome, response_id, input_tokens,
-                   output_tokens, sent_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
-                   ?23)",
-            )?
-            .execute(params![
-                hold.call,
-                seq,
-                hold.at,
-                hold.day,
-                team,
-                key,
-                member,
-                route,
-                hold.request_id,
-                hold.reserve,
-                retry.map(|retry| retry.key),
-                retry.map(|retry| retry.fingerprint),
-                hold.replica,
-                end_seq,
-                end.map(|end| end.at),
-                end.map(|end| end.kind.number()),
-                end.map(|end| end.credits),
-                reason,
-                outcome,
-                end.and_then(|end| end.response_id),
-                end.and_then(|end| end.input_tokens),
-                end.and_then(|end| end.output_tokens),
-                end.and_then(|end| end.sent_at),
-            ])?;
+        let row = &mut self.insert;
+        for (column, number) in [
+            (1, Some(hold.call)),
+            (2, Some(seq)),
+            (3, Some(hold.at)),
+            (4, Some(hold.day.into())),
+            (5, Some(team)),
+            (6, Some(key)),
+            (7, Some(member)),
+            (8, Some(route)),
+            (10, Some(hold.reserve)),
+            (13, Some(hold.replica.into())),
+            (14, end_seq),
+            (15, end.map(|end| end.at)),
+            (16, end.map(|end| end.kind.number())),
+            (17, end.map(|end| end.credits)),
+            (18, reason),
+            (19, outcome),
+            (21, end.and_then(|end| end.input_tokens)),
+            (22, end.and_then(|end| end.output_tokens)),
+            (23, end.and_then(|end| end.sent_at)),
+        ] {
+            row.number(column, number)?;
+        }
+        row.value(9, Some(hold.request_id))?;
+        row.value(11, retry.map(|retry| &retry.key))?;
+        row.value(12, retry.map(|retry| &retry.fingerprint))?;
+        row.value(20, end.and_then(|end| end.response_id))?;
+        row.write()?;
         if let (Some(end), Some(outcome)) = (end, outcome) {
             self.count([hold.day.into(), team, key, member, route, outcome], end);
         }
@@ -207,28 +231,35 @@ impl Merge<'_, '_> {
     fn end(&mut self, seq: i64, end: &EndEntry<'_>) -> rusqlite::Result<bool> {
         let outcome = self.number(Named::Outcome, end.outcome)?;
         let reason = end.reason.map(|reason| self.number(Named::Reason, reason)).transpose()?;
-        let mut statement = self.change.prepare_cached(
-            "UPDATE bookings SET end_seq = ?2, ended_at = ?3, kind = ?4, credits = ?5, reason = ?6, outcome = ?7,
-               response_id = ?8, input_tokens = ?9, output_tokens = ?10, sent_at = ?11
-             WHERE call = ?1 AND end_seq IS NULL RETURNING day, team, key, member, route",
-        )?;
-        let mut rows = statement.query(params![
-            end.call,
-            seq,
-            end.at,
-            end.kind.number(),
-            end.credits,
-            reason,
-            outcome,
-            end.response_id,
-            end.input_tokens,
-            end.output_tokens,
-            end.sent_at,
-        ])?;
-        let Some(row) = rows.next()? else { return Ok(false) };
-        let sum = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, outcome];
-        drop(rows);
-        drop(statement);
+        let sum = self
+            .change
+            .prepare_cached(
+                "SELECT day, team, key, member, route FROM bookings WHERE call = ?1 AND end_seq IS NULL",
+            )?
+            .query_row([end.call], |row| {
+                Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, outcome])
+            })
+            .optional()?;
+        let Some(sum) = sum else { return Ok(false) };
+        self.change
+            .prepare_cached(
+                "UPDATE bookings SET end_seq = ?2, ended_at = ?3, kind = ?4, credits = ?5, reason = ?6, outcome = ?7,
+                   response_id = ?8, input_tokens = ?9, output_tokens = ?10, sent_at = ?11
+                 WHERE call = ?1",
+            )?
+            .execute(params![
+                end.call,
+                seq,
+                end.at,
+                end.kind.number(),
+                end.credits,
+                reason,
+                outcome,
+                end.response_id,
+                end.input_tokens,
+                end.output_tokens,
+                end.sent_at,
+            ])?;
         self.count(sum, end);
         Ok(true)
     }

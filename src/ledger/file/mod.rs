@@ -5,6 +5,7 @@ mod failure;
 mod columns;
 mod names;
 pub mod store;
+mod insert;
 mod merge;
 mod jobs;
 mod recent;

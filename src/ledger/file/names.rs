@@ -1,7 +1,6 @@
 //! Names by number, as the tables have them.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use rusqlite::{Connection, OptionalExtension};
 
 /// The numbers of names that were written or looked up before. Bounded by the configuration: nothing that a caller chooses

@@ -11,7 +11,7 @@ use super::columns::{BASIS, basis, count, credits};
 use super::failure::failure;
 use super::keys;
 use super::recent;
-use super::store::{Kind, VERSION, kind, progress};
+use super::store::{Kind, VERSION, kind, last_call, progress};
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
 use crate::ledger::entry::{day_of, days_since_epoch};
@@ -19,6 +19,7 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::facts::Booked;
 use crate::ledger::journal::Progress;
 use crate::ledger::keys::{CallerUse, RegisteredKey};
+use crate::ledger::latest::LOOKBACK;
 use crate::ledger::reading::{
     Adjusted, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
 };
@@ -233,9 +234,11 @@ impl Reading for Reader {
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT request_id, response_id, ended_at, k.name, {BASIS}, w.name, r.name, {AS_ADJUSTED} FROM bookings b
                  JOIN names k ON k.id = key JOIN names r ON r.id = route LEFT JOIN names w ON w.id = reason
-                 WHERE end_seq IS NOT NULL AND team = (SELECT id FROM names WHERE name = ?1) ORDER BY call DESC LIMIT ?2"
+                 WHERE call > ?3 AND end_seq IS NOT NULL AND team = (SELECT id FROM names WHERE name = ?1)
+                 ORDER BY call DESC LIMIT ?2"
             ))?;
-            let rows = statement.query_map(params![team, limit(count)], |row| {
+            let behind = last_call(connection)? - LOOKBACK;
+            let rows = statement.query_map(params![team, limit(count), behind], |row| {
                 let at = Timestamp::from_microsecond(row.get(2)?).unwrap_or_default();
                 Ok(Charge {
                     request_id: row.get(0)?,

@@ -1,8 +1,9 @@
 //! What writer, merger and askers know of each other: what waits to be written, and what is under way.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use foldhash::HashSet;
 use tokio::sync::oneshot;
 
 use crate::ledger::facts::{CallId, Command};
@@ -57,7 +58,7 @@ impl State {
             in_line: 0,
             avoided: false,
             failing: false,
-            open: HashSet::new(),
+            open: HashSet::default(),
             urgent: false,
             flushing: false,
             unmerged: Unmerged { entries: Vec::new(), end: merged },
@@ -72,7 +73,7 @@ impl State {
     /// The disk does not take what was asked: every hold is refused, those that wait too; endings go back in
     /// front, in order, but for those of the holds that were just refused.
     pub(super) fn refuse_holds(&mut self, group: Vec<Waiting>, reason: &Arc<str>) {
-        let mut refused = HashSet::new();
+        let mut refused = HashSet::default();
         let mut endings = VecDeque::new();
         for (command, answer) in group.into_iter().chain(self.waiting.drain(..)) {
             match (command, answer) {
