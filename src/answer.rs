@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::{Layer, Service};
 
 use crate::arrival::{Arrival, Call, Refused};
@@ -74,7 +74,7 @@ where
             let future = ready(Err(Refused::new(exchange, Refusal::Draining)));
             return AnswerFuture { answered: Fork::Here { future }, id: value, is_head, context };
         }
-        let arrival = Arrival { peer, exchange, snapshot: live.current(), head, body };
+        let arrival = Arrival { peer, exchange, snapshot: live.current(), head: Box::new(head), body };
         let future = self.inner.call(arrival);
         AnswerFuture { answered: Fork::Onward { future }, id: value, is_head, context }
     }
@@ -138,13 +138,30 @@ fn without_body<A: Body<Data = Bytes> + Unpin>(
 /// A body that came from upstream, or one of ours.
 pub enum AnsweredBody<A> {
     /// In passage, for as long as its caller may call, where that ends answers.
-    Upstream(A, Option<Leave>),
+    Upstream(A, Option<Leaves>),
     /// Ours: a refusal, or an answer of the gateway itself.
     Own(Full<Bytes>),
 }
 
-/// Resolves when a caller may not call any more.
-pub type Leave = Pin<Box<WaitForCancellationFutureOwned>>;
+/// Whether a caller may not call any more.
+pub struct Leaves {
+    gone: CancellationToken,
+    /// Once the answer is waited for: most are there as a whole.
+    told: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl Leaves {
+    /// By a token that is cancelled then.
+    pub(crate) fn new(gone: &CancellationToken) -> Self {
+        Self { gone: gone.clone(), told: None }
+    }
+
+    /// Whether it may not call any more; if not yet, the task is woken when that changes.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let told = self.told.get_or_insert_with(|| Box::pin(self.gone.clone().cancelled_owned()));
+        told.as_mut().poll(cx)
+    }
+}
 
 /// How a body breaks off.
 #[derive(Debug, thiserror::Error)]
@@ -166,13 +183,17 @@ impl<A: Body<Data = Bytes> + Unpin> Body for AnsweredBody<A> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
-            Self::Upstream(body, leave) => {
-                if let Some(leave) = leave
-                    && leave.as_mut().poll(cx).is_ready()
-                {
-                    return Poll::Ready(Some(Err(AnsweredError::Revoked)));
+            Self::Upstream(body, None) => Pin::new(body).poll_frame(cx).map_err(AnsweredError::Body),
+            Self::Upstream(body, Some(leaves)) => {
+                let revoked = || Poll::Ready(Some(Err(AnsweredError::Revoked)));
+                if leaves.gone.is_cancelled() {
+                    return revoked();
                 }
-                Pin::new(body).poll_frame(cx).map_err(AnsweredError::Body)
+                match Pin::new(body).poll_frame(cx) {
+                    Poll::Ready(frame) => Poll::Ready(frame).map_err(AnsweredError::Body),
+                    Poll::Pending if leaves.poll(cx).is_ready() => revoked(),
+                    Poll::Pending => Poll::Pending,
+                }
             }
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         }
@@ -195,15 +216,13 @@ impl<A: Body<Data = Bytes> + Unpin> Body for AnsweredBody<A> {
 
 #[cfg(test)]
 mod tests {
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
     use crate::transparent::assert_transparent;
 
     #[test]
     fn a_body_in_passage_is_passed_on_as_it_is() {
         assert_transparent(|body| AnsweredBody::Upstream(body, None));
-        let leave = || Box::pin(CancellationToken::new().cancelled_owned());
-        assert_transparent(|body| AnsweredBody::Upstream(body, Some(leave())));
+        let leaves = || Leaves::new(&CancellationToken::new());
+        assert_transparent(|body| AnsweredBody::Upstream(body, Some(leaves())));
     }
 }

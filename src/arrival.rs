@@ -28,8 +28,8 @@ pub struct Arrival<B> {
     pub exchange: Exchange,
     /// The configuration this call is served under, whatever a reload does meanwhile.
     pub snapshot: Arc<Snapshot>,
-    /// The head as the caller wrote it.
-    pub head: Parts,
+    /// The head as the caller wrote it. Boxed: it goes through many hands.
+    pub head: Box<Parts>,
     /// The body, unread.
     pub body: B,
 }

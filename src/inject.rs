@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http::header;
 use http::request::Parts;
-use http::{HeaderMap, Request, Version};
+use http::{HeaderMap, Request, Uri, Version};
 use http_body_util::Full;
 
 use crate::admit::desk::Admitted;
@@ -12,7 +12,7 @@ use crate::arrival::Refused;
 use crate::head::{RequestId, fields};
 use crate::live::Snapshot;
 use crate::refuse::Refusal;
-use crate::route::Target;
+use crate::route::{PREFIX, Target};
 use crate::stage::Check;
 
 /// A request of ours, with the organisation's key in its head.
@@ -49,7 +49,13 @@ pub fn head(snapshot: &Snapshot, caller: &Parts, id: &RequestId, target: &Target
     let mut request = Request::new(());
     let row = target.route.row();
     *request.method_mut() = row.method.clone();
-    *request.uri_mut() = snapshot.origin.uri(&target.upstream_path())?;
+    *request.uri_mut() = match caller.uri.path_and_query() {
+        // As it came, where the upstream has its paths where we have ours: it was held against the table to the byte.
+        Some(asked) if snapshot.origin.prefix() == PREFIX && target.is_at(&caller.uri) => {
+            Uri::from(asked.clone())
+        }
+        _ => snapshot.origin.uri(&target.upstream_path())?,
+    };
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = fields::onward(caller, id, row);
     authorize(request.headers_mut(), snapshot);

@@ -34,7 +34,7 @@ pub struct Judged {
     /// The configuration this call is served under.
     pub snapshot: Arc<Snapshot>,
     /// The head as the caller wrote it.
-    pub head: http::request::Parts,
+    pub head: Box<http::request::Parts>,
     /// What is asked for.
     pub target: Target,
     /// Who asks.

@@ -86,10 +86,11 @@ impl Days {
     /// it was wrong before, and a start would follow it too.
     pub(super) fn next(&mut self, (wall, now): (Timestamp, Instant), booked_on: Date) -> Option<Date> {
         let passed = now.saturating_duration_since(self.looked.1);
-        let expected = self.looked.0.saturating_add(passed).unwrap_or(wall);
-        let leap = Duration::try_from(wall.duration_since(expected).abs()).unwrap_or_default();
-        self.looked = (wall, now);
-        if leap > LEAP {
+        let by_the_wall = wall.as_microsecond() - self.looked.0.as_microsecond();
+        let leap = by_the_wall.saturating_sub_unsigned(u64::try_from(passed.as_micros()).unwrap_or(u64::MAX));
+        let looked = std::mem::replace(&mut self.looked, (wall, now)).0;
+        if Duration::from_micros(leap.unsigned_abs()) > LEAP {
+            let expected = looked.saturating_add(passed).unwrap_or(wall);
             tracing::warn!(%wall, %expected, "the wall clock has leapt; budget periods follow it forwards, and back by more than two days");
         }
         let was_wrong = wall < self.wrong_before;

@@ -100,7 +100,7 @@ impl Drain {
         self.shutdown.tasks.spawn_on(
             async move {
                 let _held = held;
-                cut.run_until_cancelled_owned(work).await;
+                cut.run_until_cancelled(work).await;
             },
             &runtime,
         );

@@ -170,20 +170,38 @@ impl Token {
     }
 }
 
-/// The content of a JSON string with its escapes resolved; nothing if it is longer than any that counts, or no text.
-fn unescaped(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if raw.len() > TOKEN {
-        return None;
-    }
-    if memchr::memchr(b'\\', raw).is_none() {
-        return Some(Cow::Borrowed(raw));
-    }
-    let text = std::str::from_utf8(raw).ok()?;
-    serde_json::from_str::<String>(&format!("\"{text}\"")).ok().map(|text| Cow::Owned(text.into_bytes()))
+/// The content of a JSON string.
+#[derive(Clone, Copy)]
+enum Text<'b> {
+    /// There are no escapes in it.
+    Plain(&'b [u8]),
+    /// There may be.
+    Raw(&'b [u8]),
 }
 
-fn text(raw: &[u8]) -> Option<String> {
-    unescaped(raw).and_then(|text| String::from_utf8(text.into_owned()).ok())
+impl<'b> Text<'b> {
+    const fn is_empty(self) -> bool {
+        let (Self::Plain(raw) | Self::Raw(raw)) = self;
+        raw.is_empty()
+    }
+
+    /// With its escapes resolved; nothing if it is longer than any that counts, or no text.
+    fn unescaped(self) -> Option<Cow<'b, [u8]>> {
+        match self {
+            Self::Plain(raw) | Self::Raw(raw) if raw.len() > TOKEN => None,
+            Self::Plain(raw) => Some(Cow::Borrowed(raw)),
+            Self::Raw(raw) if memchr::memchr(b'\\', raw).is_none() => Some(Cow::Borrowed(raw)),
+            Self::Raw(raw) => {
+                let text = std::str::from_utf8(raw).ok()?;
+                let text = serde_json::from_str::<String>(&format!("\"{text}\"")).ok()?;
+                Some(Cow::Owned(text.into_bytes()))
+            }
+        }
+    }
+
+    fn owned(self) -> Option<String> {
+        self.unescaped().and_then(|text| String::from_utf8(text.into_owned()).ok())
+    }
 }
 
 impl Scanner {
@@ -268,14 +286,14 @@ impl Scanner {
         } else {
             self.state = State::Open;
             if !keeps {
-                self.end_string(key, &[]);
+                self.end_string(key, Text::Plain(&[]));
             } else if self.token.len == 0 {
                 // Almost every string lies within one frame and has no escapes: it is judged where it stands.
-                self.end_string(key, &bytes[..at]);
+                self.end_string(key, Text::Plain(&bytes[..at]));
             } else {
                 self.token.push(&bytes[..at]);
                 let Token { bytes: copy, len, overflowed } = self.token;
-                self.end_string(key, if overflowed { TOO_LONG } else { &copy[..len] });
+                self.end_string(key, Text::Raw(if overflowed { TOO_LONG } else { &copy[..len] }));
             }
         }
         &bytes[at + 1..]
@@ -346,22 +364,22 @@ impl Scanner {
         self.target = Target::Nothing;
     }
 
-    fn end_string(&mut self, key: bool, raw: &[u8]) {
+    fn end_string(&mut self, key: bool, text: Text<'_>) {
         if key {
-            self.target = match (self.place(), unescaped(raw)) {
+            self.target = match (self.place(), text.unescaped()) {
                 (Some(place), Some(name)) => Target::of(place, &name),
                 _ => Target::Nothing,
             };
             self.expects_key = false;
         } else {
             match std::mem::replace(&mut self.target, Target::Nothing) {
-                Target::Kind => self.found.kind = unescaped(raw).map(|name| EventKind::of(&name)),
+                Target::Kind => self.found.kind = text.unescaped().map(|name| EventKind::of(&name)),
                 // Inside a stream the response is one level down; there its id is the better one.
-                Target::Id if self.found.id.is_none() => self.found.id = text(raw),
-                Target::ResponseId => self.found.id = text(raw),
-                Target::Error => self.found.error |= !raw.is_empty(),
-                Target::Status => self.found.status = unescaped(raw).map(|word| Status::of(&word)),
-                Target::Beside if self.found.beside.is_none() => self.found.beside = text(raw),
+                Target::Id if self.found.id.is_none() => self.found.id = text.owned(),
+                Target::ResponseId => self.found.id = text.owned(),
+                Target::Error => self.found.error |= !text.is_empty(),
+                Target::Status => self.found.status = text.unescaped().map(|word| Status::of(&word)),
+                Target::Beside if self.found.beside.is_none() => self.found.beside = text.owned(),
                 _ => {}
             }
         }

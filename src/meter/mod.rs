@@ -42,13 +42,15 @@ impl Kind {
         if encoded {
             return Self::Opaque;
         }
-        if is_event_stream(headers) {
-            return Self::EventStream(Box::new(sse::EventStream::new()));
+        match media_type(headers) {
+            stream if stream.eq_ignore_ascii_case(EVENT_STREAM) => {
+                Self::EventStream(Box::new(sse::EventStream::new()))
+            }
+            json if json.eq_ignore_ascii_case(b"application/json") => {
+                Self::Json(Box::new(json::Scanner::new()))
+            }
+            _ => Self::Unlabelled(Unlabelled::default()),
         }
-        if media_type(headers).eq_ignore_ascii_case(b"application/json") {
-            return Self::Json(Box::new(json::Scanner::new()));
-        }
-        Self::Unlabelled(Unlabelled::default())
     }
 }
 
@@ -137,10 +139,13 @@ fn read(document: Document, figures: Figures, complete: bool) -> Reading {
     Reading { usage, response_id: id, beside, status, finish }
 }
 
+/// The media type of event streams.
+const EVENT_STREAM: &[u8] = b"text/event-stream";
+
 /// Whether a response head announces an event stream.
 #[must_use]
 pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    media_type(headers).eq_ignore_ascii_case(b"text/event-stream")
+    media_type(headers).eq_ignore_ascii_case(EVENT_STREAM)
 }
 
 /// The media type without its parameters; empty when there is none.

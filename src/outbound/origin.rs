@@ -116,6 +116,12 @@ impl Origin {
         self.tls.as_ref()
     }
 
+    /// The path of the base URL, without a slash at its end.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The request target, in origin form, of a path below the base URL.
     #[must_use]
     pub fn uri(&self, path: &str) -> Option<Uri> {

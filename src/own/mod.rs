@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 use crate::admit::body;
 use crate::admit::desk::ask;
-use crate::answer::{AnsweredBody, Leave};
+use crate::answer::{AnsweredBody, Leaves};
 use crate::arrival::{Arrival, Refused};
 use crate::books::open::Books;
 use crate::identify::Identified;
@@ -81,8 +81,8 @@ where
             Class::Upstream => {
                 let cuts = identified.routed.arrival.snapshot.config.keys.revoke_cuts_streams;
                 let state = &identified.caller.who.state;
-                let leave = cuts.then(|| Box::pin(state.gone.clone().cancelled_owned()));
-                Fork::Onward { future: Marked { inner: self.inner.call(identified), leave } }
+                let leaves = cuts.then(|| Leaves::new(&state.gone));
+                Fork::Onward { future: Marked { inner: self.inner.call(identified), leaves } }
             }
         }
     }
@@ -96,7 +96,7 @@ pin_project! {
     pub struct Marked<F> {
         #[pin]
         inner: F,
-        leave: Option<Leave>,
+        leaves: Option<Leaves>,
     }
 }
 
@@ -108,8 +108,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let leave = this.leave;
-        this.inner.poll(cx).map_ok(|response| response.map(|body| AnsweredBody::Upstream(body, leave.take())))
+        let leaves = this.leaves;
+        this.inner
+            .poll(cx)
+            .map_ok(|response| response.map(|body| AnsweredBody::Upstream(body, leaves.take())))
     }
 }
 

@@ -14,6 +14,13 @@ use crate::meter::Finish;
 use crate::refuse::Code;
 use crate::route::Route;
 
+/// A key as it stands behind another.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 /// Appends the line of a call that has ended, with its line feed.
 pub(super) fn write(ended: &Ended<'_>, out: &mut Vec<u8>) {
     let Ended { reading, times, .. } = ended;
@@ -21,48 +28,46 @@ pub(super) fn write(ended: &Ended<'_>, out: &mut Vec<u8>) {
     // Into memory: this cannot fail.
     let _ = write!(out, "{}", ended.at);
     out.extend_from_slice(br#"","level":"INFO","target":"mavera_gateway::record","message":"request""#);
-    word(out, "request_id", Some(ended.request_id));
-    word(out, "peer", Some(ended.peer));
+    word(out, key!("request_id"), Some(ended.request_id));
+    word(out, key!("peer"), Some(ended.peer));
     if let Some(caller) = ended.caller {
-        word(out, "client", Some(&caller.to_string()));
+        word(out, key!("client"), Some(&caller.to_string()));
     }
-    word(out, "team", ended.who.map(|who| &*who.team));
-    word(out, "key_id", ended.who.map(|who| &*who.key_id));
-    word(out, "method", Some(ended.method.as_str()));
-    word(out, "route", ended.route().map(Route::label));
-    word(out, "analysis_id", ended.target.and_then(|target| target.id.as_deref()));
-    word(out, "http_version", Some(ended.http_version()));
-    count(out, "status", ended.status.map(|status| u64::from(status.as_u16())));
-    word(out, "outcome", Some(ended.outcome.as_str()));
-    word(out, "code", ended.code.map(Code::as_str));
+    word(out, key!("team"), ended.who.map(|who| &*who.team));
+    word(out, key!("key_id"), ended.who.map(|who| &*who.key_id));
+    word(out, key!("method"), Some(ended.method.as_str()));
+    word(out, key!("route"), ended.route().map(Route::label));
+    word(out, key!("analysis_id"), ended.target.and_then(|target| target.id.as_deref()));
+    word(out, key!("http_version"), Some(ended.http_version()));
+    count(out, key!("status"), ended.status.map(|status| u64::from(status.as_u16())));
+    word(out, key!("outcome"), Some(ended.outcome.as_str()));
+    word(out, key!("code"), ended.code.map(Code::as_str));
     if let Some(repeat) = ended.repeats {
-        word(out, "retry", Some(repeat.as_str()));
-        word(out, "original_request_id", repeat.original());
+        word(out, key!("retry"), Some(repeat.as_str()));
+        word(out, key!("original_request_id"), repeat.original());
     }
-    key(out, "stream");
+    key(out, key!("stream"));
     out.extend_from_slice(if ended.stream { b"true" } else { b"false" });
-    word(out, "finish", reading.finish.map(Finish::as_str));
-    text(out, "response_id", reading.response_id.as_deref());
-    credits(out, "credits", reading.usage.credits);
-    credits(out, "booked", ended.booked());
-    word(out, "basis", ended.basis().map(Basis::as_str));
-    count(out, "input_tokens", reading.usage.input_tokens);
-    count(out, "output_tokens", reading.usage.output_tokens);
-    count(out, "response_bytes", Some(ended.bytes));
-    seconds(out, "total_seconds", Some(times.total()));
-    seconds(out, "first_byte_seconds", Some(times.head()));
-    seconds(out, "upload_seconds", Some(times.upload));
-    seconds(out, "queued_seconds", Some(times.queued));
-    seconds(out, "waited_seconds", Some(times.waited()));
-    seconds(out, "upstream_seconds", times.upstream());
-    seconds(out, "gateway_seconds", Some(times.ours()));
+    word(out, key!("finish"), reading.finish.map(Finish::as_str));
+    text(out, key!("response_id"), reading.response_id.as_deref());
+    credits(out, key!("credits"), reading.usage.credits);
+    credits(out, key!("booked"), ended.booked());
+    word(out, key!("basis"), ended.basis().map(Basis::as_str));
+    count(out, key!("input_tokens"), reading.usage.input_tokens);
+    count(out, key!("output_tokens"), reading.usage.output_tokens);
+    count(out, key!("response_bytes"), Some(ended.bytes));
+    seconds(out, key!("total_seconds"), Some(times.total()));
+    seconds(out, key!("first_byte_seconds"), Some(times.head()));
+    seconds(out, key!("upload_seconds"), Some(times.upload));
+    seconds(out, key!("queued_seconds"), Some(times.queued));
+    seconds(out, key!("waited_seconds"), Some(times.waited()));
+    seconds(out, key!("upstream_seconds"), times.upstream());
+    seconds(out, key!("gateway_seconds"), Some(times.ours()));
     out.extend_from_slice(b"}\n");
 }
 
-fn key(out: &mut Vec<u8>, name: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
+fn key(out: &mut Vec<u8>, key: &str) {
+    out.extend_from_slice(key.as_bytes());
 }
 
 /// What is ours, or was held against an alphabet that needs no escapes.

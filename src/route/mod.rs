@@ -14,5 +14,6 @@ pub mod target;
 
 pub use self::row::{Class, Cost, Ids, Learns, Own, Row};
 pub use self::table::{Route, Routes};
+pub(crate) use self::target::PREFIX;
 pub use self::target::Target;
 pub use self::thing::Thing;

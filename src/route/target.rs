@@ -1,6 +1,6 @@
 //! Which row a request is for. Nothing is normalised: a path either is one of ours or is not.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::{Method, Uri};
 
@@ -10,9 +10,18 @@ use super::table::Route;
 use crate::refuse::Refusal;
 
 /// What stands in front of the upstream's own paths.
-const PREFIX: &str = "/api/v1";
+pub(crate) const PREFIX: &str = "/api/v1";
 /// What varies in a template.
 const ID: &str = "{id}";
+
+/// What stands before and behind the id in each template, by route; nothing behind where it has none.
+static AROUND_ID: LazyLock<Vec<(&str, Option<&str>)>> = LazyLock::new(|| {
+    let around = |template: &'static str| match template.split_once(ID) {
+        Some((before, behind)) => (before, Some(behind)),
+        None => (template, None),
+    };
+    Route::all().map(|route| around(route.row().template)).collect()
+});
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +44,7 @@ impl Target {
         let mut allow = Vec::new();
         for route in Route::all() {
             let row = route.row();
-            let Some(id) = matched(row.template, path) else { continue };
+            let Some(id) = matched(route, path) else { continue };
             // As GET, and its answer without the body (RFC 9110 §9.3.2).
             if row.method != *method && !(row.method == Method::GET && *method == Method::HEAD) {
                 let also = (row.method == Method::GET).then_some(Method::HEAD);
@@ -62,26 +71,34 @@ impl Target {
         })
     }
 
+    /// Whether it is what a request asks for with this URI, to the byte.
+    #[must_use]
+    pub fn is_at(&self, uri: &Uri) -> bool {
+        matched(self.route, uri.path()) == Some(self.id.as_deref().unwrap_or_default())
+            && uri.query() == self.query.as_deref()
+    }
+
     /// The path and query below the upstream's base URL; empty for what is never sent.
     #[must_use]
     pub fn upstream_path(&self) -> String {
-        let Some(template) = self.route.row().template.strip_prefix(PREFIX) else { return String::new() };
-        let id = self.id.as_deref().unwrap_or_default();
-        let (before, after) = template.split_once(ID).unwrap_or((template, ""));
+        let (before, behind) = AROUND_ID[self.route.index()];
+        let Some(before) = before.strip_prefix(PREFIX) else { return String::new() };
+        let (id, behind) = (self.id.as_deref().unwrap_or_default(), behind.unwrap_or_default());
         match &self.query {
-            None => [before, id, after].concat(),
-            Some(query) => [before, id, after, "?", query].concat(),
+            None => [before, id, behind].concat(),
+            Some(query) => [before, id, behind, "?", query].concat(),
         }
     }
 }
 
-/// The id in a path, if the path is of a template: nothing where the template has none. In one that has, an id of nothing
-/// makes it another path.
-fn matched<'p>(template: &str, path: &'p str) -> Option<&'p str> {
-    let Some((before, after)) = template.split_once(ID) else { return (template == path).then_some("") };
+/// The id in a path, if the path is of a route's template: nothing where the template has none. In one that has, an id of
+/// nothing makes it another path.
+fn matched(route: Route, path: &str) -> Option<&str> {
+    let (before, behind) = AROUND_ID[route.index()];
     let rest = path.strip_prefix(before)?;
-    let (id, behind) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    (!id.is_empty() && behind == after).then_some(id)
+    let Some(behind) = behind else { return rest.is_empty().then_some("") };
+    let id = rest.strip_suffix(behind)?;
+    (!id.is_empty() && !id.contains('/')).then_some(id)
 }
 
 #[cfg(test)]
@@ -108,6 +125,9 @@ mod tests {
             let path = route.row().template.replace(ID, "c1");
             let target = find(&route.row().method, &path).unwrap();
             assert_eq!(target.route, route, "{path}");
+            assert!(
+                target.is_at(&path.parse().unwrap()) && !target.is_at(&format!("{path}x").parse().unwrap())
+            );
             let below = if route.row().is_upstream() { &path[PREFIX.len()..] } else { "" };
             assert_eq!(target.upstream_path(), below);
         }

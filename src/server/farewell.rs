@@ -12,10 +12,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep, sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
 use crate::clock::Clock;
+use crate::shutdown::Signal;
 use crate::unread::{LONGEST, MOST, SILENCE};
 
 /// How long a caller may say nothing when the gateway itself is about to end.
@@ -26,14 +26,14 @@ const SILENCE_AT_THE_END: Duration = Duration::from_millis(500);
 pub struct Parting {
     open: Arc<AtomicUsize>,
     most: usize,
-    closing: CancellationToken,
+    closing: Signal,
     pub(super) clock: Clock,
 }
 
 impl Parting {
     /// For a gateway of so many connections, that ends when `closing` says so. A quarter of them may be parting.
     #[must_use]
-    pub fn new(max_connections: usize, closing: CancellationToken, clock: Clock) -> Self {
+    pub fn new(max_connections: usize, closing: Signal, clock: Clock) -> Self {
         Self { open: Arc::default(), most: (max_connections / 4).max(1), closing, clock }
     }
 

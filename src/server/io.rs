@@ -157,13 +157,12 @@ mod tests {
     use std::future::poll_fn;
 
     use tokio::io::{AsyncReadExt, DuplexStream};
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::clock::Clock;
 
     fn caller(io: DuplexStream) -> CallerIo<DuplexStream> {
-        let parting = Parting::new(1, CancellationToken::new(), Clock::system());
+        let parting = Parting::new(1, crate::shutdown::Signal::default(), Clock::system());
         CallerIo::new(io, Duration::from_mins(1), parting)
     }
 

@@ -12,6 +12,7 @@ mod prefixed;
 mod proxy;
 pub mod door;
 mod bounds;
+mod ready;
 mod http1;
 mod http2;
 pub mod connection;
@@ -25,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
 use crate::outbound::connect::{Connect, Tcp};
@@ -36,6 +36,7 @@ use self::systemd::Inherited;
 use crate::admin::Desk;
 use crate::admin::board::Board;
 use crate::live::Live;
+use crate::shutdown::Signal;
 use crate::{identity, jobs, keyring, usage};
 
 /// How long after the drain has begun a request on an open connection is still served. Whoever has just written one
@@ -117,7 +118,7 @@ pub async fn run(
     stop: impl Future<Output = ()>,
     hurry: impl Future<Output = ()>,
 ) -> Result<Drained, StartError> {
-    let stopped = CancellationToken::new();
+    let stopped = Signal::default();
     let door = Door::new(gateway);
     let mut workers = Vec::new();
     for (index, listener) in listeners.callers.into_iter().enumerate() {
@@ -208,7 +209,7 @@ fn worker(
     listener: TcpListener,
     gateway: Gateway,
     door: Door,
-    stopped: CancellationToken,
+    stopped: Signal,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     let runtime = event_loop()?;
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use http::Request;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
 use super::caller_body::CallerBody;
@@ -17,7 +16,7 @@ use super::http1::{self, Patience};
 use super::io::CallerIo;
 use crate::admin::Desk;
 use crate::clock::Clock;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Shutdown, Signal};
 
 /// How long a request head may take, a connection be idle, and a write not be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,7 +26,7 @@ const MAX_HEAD: usize = 16 << 10;
 const MAX_CONNECTIONS: usize = 256;
 
 /// Serves until `stop`.
-pub(super) async fn serve(listener: TcpListener, desk: Desk, clock: Clock, stop: CancellationToken) {
+pub(super) async fn serve(listener: TcpListener, desk: Desk, clock: Clock, stop: Signal) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let shutdown = Shutdown { closing: stop.clone(), ..Shutdown::default() };
     let parting = Parting::new(MAX_CONNECTIONS, stop.clone(), clock);

@@ -106,7 +106,11 @@ impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for Joined<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = std::task::ready!(self.next(cx));
         Poll::Ready(match frame {
-            Some(Ok(frame)) if frame.data_ref().is_some_and(|data| data.len() <= SMALL) => {
+            // The last of a body that says so goes as it is: nothing is read behind it.
+            Some(Ok(frame))
+                if frame.data_ref().is_some_and(|data| data.len() <= SMALL)
+                    && !self.inner.is_end_stream() =>
+            {
                 Some(Ok(frame.map_data(|first| self.join(first, cx))))
             }
             frame => frame,
@@ -195,11 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_frame_keeps_no_more_than_itself() {
+    fn a_lone_frame_keeps_no_more_than_itself_and_the_last_is_as_it_was() {
         let read_into = Bytes::from(vec![b'x'; 8 << 10]);
-        let mut polls = polled(&[Step::Data(read_into.slice(..100))]).into_iter();
+        let part = |range| Step::Data(read_into.slice(range));
+        let mut polls = polled(&[part(0..100), Step::Wait, part(100..200)]).into_iter();
         let lone = of(polls.next().unwrap());
         assert!(lone == read_into[..100] && lone.as_ptr() != read_into.as_ptr());
+        assert_eq!(of(polls.next().unwrap()).as_ptr(), read_into[100..].as_ptr());
     }
 
     #[test]

@@ -13,7 +13,6 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
-use hyper_util::service::TowerToHyperService;
 use tokio::time::timeout;
 use tower::Service;
 
@@ -25,6 +24,7 @@ use super::bounds::{MAX_FIELDS, log_end};
 use super::caller::Caller;
 use super::caller_body::CallerBody;
 use super::io::CallerIo;
+use super::ready::Ready;
 use crate::shutdown::Shutdown;
 use crate::unread::LONGEST;
 
@@ -60,7 +60,7 @@ pub(super) async fn serve<T, S, A>(
         // What the end of input means, `TurnIo` knows better: hyper would look no more whether the caller is there.
         .half_close(false)
         .keep_alive(true);
-    let mut connection = builder.serve_connection(io, TowerToHyperService::new(service));
+    let mut connection = builder.serve_connection(io, Ready::new(service));
     let ended = tokio::select! {
         biased;
         ended = &mut connection => ended,

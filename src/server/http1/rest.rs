@@ -15,13 +15,13 @@ use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::turn::Turn;
 use crate::head::idempotency::sdk_retries;
 use crate::server::caller_body::{self, CallerBody};
+use crate::shutdown::Signal;
 use crate::unread::poll_to_end;
 
 /// What is read for nothing behind an answer: more costs more than a new connection.
@@ -33,7 +33,7 @@ pub(super) struct Rest {
     left: Mutex<Option<Incoming>>,
     turn: Turn,
     tasks: TaskTracker,
-    closing: CancellationToken,
+    closing: Signal,
     /// How long the rest of a body has to come: as long as the next head would have.
     patience: Duration,
 }
@@ -54,12 +54,7 @@ impl caller_body::Rest<Incoming> for Rest {
 
 impl Rest {
     /// Nothing is left yet.
-    pub(super) fn new(
-        turn: Turn,
-        tasks: TaskTracker,
-        closing: CancellationToken,
-        patience: Duration,
-    ) -> Arc<Self> {
+    pub(super) fn new(turn: Turn, tasks: TaskTracker, closing: Signal, patience: Duration) -> Arc<Self> {
         Arc::new(Self { left: Mutex::new(None), turn, tasks, closing, patience })
     }
 

@@ -15,7 +15,6 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
-use hyper_util::service::TowerToHyperService;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
@@ -25,6 +24,7 @@ use super::bounds::{Bounds, log_end};
 use super::caller::Caller;
 use super::caller_body::CallerBody;
 use super::io::CallerIo;
+use super::ready::Ready;
 use crate::shutdown::Shutdown;
 
 /// Unread bytes of one HTTP/2 request, and unsent bytes of one answer. Bodies are bounded by the
@@ -67,7 +67,7 @@ where
         .max_local_error_reset_streams(MAX_RESETS)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_WITHIN);
-    let connection = builder.serve_connection(io, TowerToHyperService::new(service));
+    let connection = builder.serve_connection(io, Ready::new(service));
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         biased;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::body::Incoming;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::server::caller_body;
+use crate::shutdown::Signal;
 use crate::unread::{MOST, read_while};
 
 /// The unread bodies of one connection.
@@ -16,13 +16,13 @@ use crate::unread::{MOST, read_while};
 pub(super) struct Rest {
     tasks: TaskTracker,
     /// When the grace is over.
-    cut: CancellationToken,
+    cut: Signal,
     /// Bytes that are read for nothing yet, over all streams and for as long as the connection lives.
     left: Arc<AtomicU64>,
 }
 
 impl Rest {
-    pub(super) fn new(tasks: TaskTracker, cut: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(tasks: TaskTracker, cut: Signal) -> Arc<Self> {
         Arc::new(Self { tasks, cut, left: Arc::new(AtomicU64::new(MOST)) })
     }
 }
@@ -36,6 +36,6 @@ impl caller_body::Rest<Incoming> for Rest {
             let take = |left: u64| left.checked_sub(length);
             left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
         });
-        self.tasks.spawn(async move { cut.run_until_cancelled_owned(read).await });
+        self.tasks.spawn(async move { cut.run_until_cancelled(read).await });
     }
 }

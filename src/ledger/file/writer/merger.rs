@@ -12,7 +12,7 @@ use crate::ledger::file::store::Store;
 use crate::ledger::journal::{Position, Unmerged};
 
 /// How long entries gather before they are merged into the database, and how many bytes of them are not waited for.
-const GATHER: Duration = Duration::from_millis(100);
+const GATHER: Duration = Duration::from_millis(250);
 const ENOUGH: usize = 1 << 20;
 
 impl Shared {

@@ -13,6 +13,7 @@
 //! Holds that could not be written are refused; endings are kept and tried again until they are written, which is what
 //! makes the ledger recover by itself when, say, a full disk has room again.
 
+mod asker;
 mod merger;
 mod state;
 
@@ -20,9 +21,8 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
-use self::state::{Asker, State, Waiting};
+use self::asker::{Asker, tell};
+use self::state::{State, Waiting};
 use super::identity::{Identity, Lock};
 use super::store::Store;
 use crate::clock::Clock;
@@ -119,15 +119,15 @@ impl Ledger for SqliteLedger {
                 Err(back) => (state, hold) = back,
             }
         }
-        let (answer, receiver) = oneshot::channel();
+        let (asker, told) = Asker::new();
         let first = !std::mem::replace(&mut state.urgent, true);
         state.open.insert(hold.call);
-        state.waiting.push_back((Command::Hold(hold), Some(answer)));
+        state.waiting.push_back((Command::Hold(hold), Some(asker)));
         drop(state);
         if first {
             shared.asked.notify_one();
         }
-        Receipt::Waiting(receiver)
+        Receipt::Waiting(told)
     }
 
     fn end(&self, ending: NewEnding) {
@@ -320,10 +320,7 @@ impl Shared {
 
     /// Tells those whose holds are written, and those who wait for all of it.
     fn tell(&self, flushing: bool, answers: Vec<Asker>) {
-        for answer in answers {
-            // Whoever asked may have left.
-            let _ = answer.send(Ok(()));
-        }
+        tell(answers);
         if flushing {
             self.done.notify_all();
         }

@@ -4,14 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use foldhash::HashSet;
-use tokio::sync::oneshot;
 
+use super::asker::Asker;
 use crate::ledger::facts::{CallId, Command};
 use crate::ledger::journal::{Position, Unmerged};
 use crate::ledger::write::Unavailable;
 
-/// Who waits for a hold to be written.
-pub(super) type Asker = oneshot::Sender<Result<(), Unavailable>>;
 /// A command on its way to the journal.
 pub(super) type Waiting = (Command, Option<Asker>);
 
@@ -80,8 +78,9 @@ impl State {
                 (Command::Hold(hold), answer) => {
                     refused.insert(hold.call);
                     self.open.remove(&hold.call);
-                    // Whoever asked may have left.
-                    answer.map(|answer| answer.send(Err(Unavailable(Arc::clone(reason)))));
+                    if let Some(asker) = answer {
+                        asker.refuse(Unavailable(Arc::clone(reason)));
+                    }
                 }
                 (Command::End(ending), _) if refused.contains(&ending.call) => {}
                 (other, _) => endings.push_back((other, None)),

@@ -44,7 +44,7 @@ async fn a_hold_that_another_takes_along_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = start(folder.path(), Durability::Os);
     // As if it had come while the writer was at work.
-    let (asker, answer) = oneshot::channel();
+    let (asker, answer) = Asker::new();
     let receipt = {
         let mut state = ledger.shared.state();
         state.waiting.push_back((Command::Hold(hold(1)), Some(asker)));
@@ -128,7 +128,7 @@ async fn a_hold_that_was_refused_has_no_ending_and_the_gauge_of_open_holds_never
     assert_eq!(open_holds(&ledger), 1);
     // The disk refuses a hold that waits, and whoever asked has left: the ending comes behind the refusal, or waits too.
     for ends_at_once in [true, false] {
-        let (asker, _) = oneshot::channel();
+        let (asker, _) = Asker::new();
         let mut state = ledger.shared.state();
         state.open.insert(2);
         state.waiting.push_back((Command::Hold(hold(2)), Some(asker)));
