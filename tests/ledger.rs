@@ -775,7 +775,6 @@ fn a_start_reads_sums_and_not_five_million_entries() {
     connection
         .execute_batch(&format!(
             "PRAGMA synchronous = OFF; BEGIN;
-             DROP INDEX by_team;
              INSERT INTO names (name) VALUES ('growth'), ('k7f3a9c2'), ('video_chat'), ('completed');
              CREATE TEMP TABLE the AS SELECT t.id AS team, k.id AS key, r.id AS route, o.id AS outcome FROM names t, names k, names r, names o
                WHERE t.name = 'growth' AND k.name = 'k7f3a9c2' AND r.name = 'video_chat' AND o.name = 'completed';
@@ -785,7 +784,6 @@ fn a_start_reads_sums_and_not_five_million_entries() {
                SELECT i, 2 * i - 1, i * 1000000, 20454, team, key, 0, route,
                       '0197f3a0-0000-7000-8000-000000000000', 5000000, 0, 2 * i, i * 1000000 + 1, 1, 3000000,
                       outcome, i * 1000000 FROM n, the;
-             CREATE INDEX by_team ON bookings (team, call);
              UPDATE progress SET last_seq = 2 * {calls};
              UPDATE rolled SET before = -9999999;
              INSERT INTO day_sums (day, team, key, member, route, outcome, calls, final, estimated, input_tokens, output_tokens)

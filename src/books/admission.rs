@@ -83,7 +83,8 @@ impl Keeper {
                 // One that was put back counts among its team's already.
                 let limits = limits.filter(|_| again.is_none());
                 let booking = shared.booking(request_id, retry.as_deref().copied(), limits);
-                (self.ask_shared(shared, &ask, &booking, again).await, true)
+                // Boxed: a desk that is here asks nobody.
+                (Box::pin(self.ask_shared(shared, &ask, &booking, again)).await, true)
             }
         };
         let queued = if waited { self.clock.now().saturating_duration_since(began) } else { Duration::ZERO };
@@ -95,7 +96,9 @@ impl Keeper {
         let Some(hold) = &admission.hold else { return Ok(admission) };
         let written = match self.ledger.hold(hold.entry(request_id, retry)) {
             // The disk may hang: then it will be written after all, some time, and ended as one that was never sent.
-            waiting @ Receipt::Waiting(_) => tokio::time::timeout(LONGEST_WRITE, waiting).await.ok(),
+            waiting @ Receipt::Waiting(_) => {
+                Box::pin(tokio::time::timeout(LONGEST_WRITE, waiting)).await.ok()
+            }
             told => Some(told.await),
         };
         match (written, admission.hold) {

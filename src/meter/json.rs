@@ -4,10 +4,9 @@
 //! It is not a validator. What is not a JSON object yields nothing; text inside strings, however
 //! much it looks like usage, is never looked at as structure.
 
-use std::borrow::Cow;
-
 use memchr::memchr2;
 
+use super::text::{TOKEN, Text};
 use super::usage::{Status, Usage};
 use crate::credits::Credits;
 
@@ -118,8 +117,6 @@ enum State {
 
 /// Levels at which names can matter: root, `response`, `response.usage`.
 const LEVELS: usize = 3;
-/// Longest token kept. Names and figures are far shorter; an id longer than this is not one.
-const TOKEN: usize = 128;
 /// Stands for a token that was not kept whole.
 const TOO_LONG: &[u8] = &[b' '; TOKEN + 1];
 
@@ -167,40 +164,6 @@ impl Token {
             return None;
         }
         std::str::from_utf8(&self.bytes[..self.len]).ok()
-    }
-}
-
-/// The content of a JSON string.
-#[derive(Clone, Copy)]
-enum Text<'b> {
-    /// There are no escapes in it.
-    Plain(&'b [u8]),
-    /// There may be.
-    Raw(&'b [u8]),
-}
-
-impl<'b> Text<'b> {
-    const fn is_empty(self) -> bool {
-        let (Self::Plain(raw) | Self::Raw(raw)) = self;
-        raw.is_empty()
-    }
-
-    /// With its escapes resolved; nothing if it is longer than any that counts, or no text.
-    fn unescaped(self) -> Option<Cow<'b, [u8]>> {
-        match self {
-            Self::Plain(raw) | Self::Raw(raw) if raw.len() > TOKEN => None,
-            Self::Plain(raw) => Some(Cow::Borrowed(raw)),
-            Self::Raw(raw) if memchr::memchr(b'\\', raw).is_none() => Some(Cow::Borrowed(raw)),
-            Self::Raw(raw) => {
-                let text = std::str::from_utf8(raw).ok()?;
-                let text = serde_json::from_str::<String>(&format!("\"{text}\"")).ok()?;
-                Some(Cow::Owned(text.into_bytes()))
-            }
-        }
-    }
-
-    fn owned(self) -> Option<String> {
-        self.unescaped().and_then(|text| String::from_utf8(text.into_owned()).ok())
     }
 }
 

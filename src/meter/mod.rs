@@ -4,6 +4,7 @@
 //! and cannot fail: what it cannot read is simply no figure.
 
 mod usage;
+mod text;
 mod json;
 mod sse;
 mod unlabelled;

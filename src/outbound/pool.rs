@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use prometheus::IntGauge;
 use tokio::time::timeout;
@@ -56,15 +57,23 @@ impl<C: Connect> Pool<C> {
         if !fresh && let Some(connection) = poll_fn(|cx| Poll::Ready(self.reuse(origin, terms, cx))).await {
             return Ok(Obtained { connection, reused: true });
         }
-        let bound = terms.timeouts.connect;
-        let connection = timeout(bound, async {
+        // Boxed: it is rare, and large where there is a handshake.
+        let connection = Box::pin(self.open(origin, terms.timeouts.connect)).await?;
+        Ok(Obtained { connection, reused: false })
+    }
+
+    async fn open(
+        &self,
+        origin: &Arc<Origin>,
+        bound: Duration,
+    ) -> Result<Box<Connection<C::Io>>, ConnectError> {
+        timeout(bound, async {
             let io = self.connect.connect(origin).await?;
             let open = Counted::new(&self.open);
             Ok(Box::new(Connection::new(io, Arc::clone(origin), self.clock.now(), Some(open)).await?))
         })
         .await
-        .unwrap_or(Err(ConnectError::TimedOut(bound)))?;
-        Ok(Obtained { connection, reused: false })
+        .unwrap_or(Err(ConnectError::TimedOut(bound)))
     }
 
     fn reuse(

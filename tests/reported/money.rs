@@ -202,7 +202,7 @@ async fn a_statement_tells_of_its_own_days_however_it_is_written() {
     let by_hand = Connection::open(pair.folder.path().join("ledger.db")).unwrap();
     by_hand
         .execute_batch(
-            "DROP TRIGGER bookings_are_ended_once_and_never_edited;
+            "DROP TRIGGER bookings_are_ended_once; DROP TRIGGER bookings_are_never_edited;
              UPDATE bookings SET day = day - 365 WHERE call <= 2;",
         )
         .unwrap();

@@ -57,31 +57,43 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    for _ in 0..arguments.workers {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    // All of them before the first accepts: one that joins later would take over callers that are on their way to another.
+    let listeners = {
+        let _inside = runtime.enter();
+        (0..arguments.workers).map(|_| listen(arguments.listen)).collect::<Result<Vec<_>, _>>()?
+    };
+    for listener in listeners {
         let arguments = arguments.clone();
         std::thread::spawn(move || {
-            if let Err(error) = worker(&arguments) {
+            if let Err(error) = worker(&arguments, listener) {
                 eprintln!("floor: {error}");
                 std::process::exit(1);
             }
         });
     }
     // Asked to stop, and not killed: what counts its instructions writes them down when it ends.
-    let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         signal(SignalKind::terminate())?.recv().await;
         Ok(())
     })
 }
 
-fn worker(arguments: &Arguments) -> Result<(), Failure> {
+fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(4096)?.into_std()
+}
+
+fn worker(arguments: &Arguments, listener: std::net::TcpListener) -> Result<(), Failure> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let key = std::fs::read_to_string(&arguments.key)?;
         let mut credential = HeaderValue::try_from(format!("Bearer {}", key.trim()))?;
         credential.set_sensitive(true);
         let upstream = Rc::new(Upstream::new(arguments.upstream, arguments.roots.as_deref())?);
-        let listener = listen(arguments.listen)?;
+        let listener = TcpListener::from_std(listener)?;
         loop {
             let (caller, _) = listener.accept().await?;
             caller.set_nodelay(true)?;
@@ -92,13 +104,6 @@ fn worker(arguments: &Arguments) -> Result<(), Failure> {
             spawn_local(async move { drop(connection.await) });
         }
     })
-}
-
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseport(true)?;
-    socket.bind(address)?;
-    socket.listen(4096)
 }
 
 async fn pass(
