@@ -17,6 +17,7 @@ use tower::{Layer, Service};
 
 use crate::arrival::{Arrival, Call, Refused};
 use crate::head::RequestId;
+use crate::head::received::{Field, Received};
 use crate::head::request_id::X_REQUEST_ID;
 use crate::live::Live;
 use crate::record::{Exchange, Recorder};
@@ -65,8 +66,12 @@ where
         let AnswerLayer { recorder, live, shutdown } = &*self.context;
         let Call { peer, request } = call;
         let (head, body) = request.into_parts();
+        let head = Box::new(Received::from(head));
         let came = recorder.clock().wall();
-        let id = RequestId::of(&head.headers, came);
+        let id = match head.has(Field::RequestId) {
+            true => RequestId::of(&head.headers, came),
+            false => RequestId::new(came),
+        };
         let (value, is_head) = (id.value(), head.method == Method::HEAD);
         let exchange = Exchange::begin(recorder, (id, came), &peer, &head);
         let context = Arc::clone(&self.context);
@@ -74,7 +79,7 @@ where
             let future = ready(Err(Refused::new(exchange, Refusal::Draining)));
             return AnswerFuture { answered: Fork::Here { future }, id: value, is_head, context };
         }
-        let arrival = Arrival { peer, exchange, snapshot: live.current(), head: Box::new(head), body };
+        let arrival = Arrival { peer, exchange, snapshot: live.current(), head, body };
         let future = self.inner.call(arrival);
         AnswerFuture { answered: Fork::Onward { future }, id: value, is_head, context }
     }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use http::Request;
-use http::request::Parts;
 
+use crate::head::received::Received;
 use crate::live::Snapshot;
 use crate::peer::Peer;
 use crate::record::Exchange;
@@ -29,7 +29,7 @@ pub struct Arrival<B> {
     /// The configuration this call is served under, whatever a reload does meanwhile.
     pub snapshot: Arc<Snapshot>,
     /// The head as the caller wrote it. Boxed: it goes through many hands.
-    pub head: Box<Parts>,
+    pub head: Box<Received>,
     /// The body, unread.
     pub body: B,
 }

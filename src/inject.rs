@@ -3,12 +3,12 @@
 
 use bytes::Bytes;
 use http::header;
-use http::request::Parts;
 use http::{HeaderMap, Request, Uri, Version};
 use http_body_util::Full;
 
 use crate::admit::desk::Admitted;
 use crate::arrival::Refused;
+use crate::head::received::Received;
 use crate::head::{RequestId, fields};
 use crate::live::Snapshot;
 use crate::refuse::Refusal;
@@ -45,7 +45,7 @@ fn authorize(headers: &mut HeaderMap, snapshot: &Snapshot) {
 
 /// The whole head that goes upstream for a target. None if the target cannot be written below the base URL.
 #[must_use]
-pub fn head(snapshot: &Snapshot, caller: &Parts, id: &RequestId, target: &Target) -> Option<Request<()>> {
+pub fn head(snapshot: &Snapshot, caller: &Received, id: &RequestId, target: &Target) -> Option<Request<()>> {
     let mut request = Request::new(());
     let row = target.route.row();
     *request.method_mut() = row.method.clone();

@@ -39,6 +39,47 @@ async fn the_first_event_reaches_the_caller_before_the_second_is_sent() {
     assert_eq!((&record["outcome"], &record["credits"]), (&"completed".into(), &3.into()));
 }
 
+/// The clock stands still until nothing has anything to do: had anything waited for company, it would have moved.
+#[tokio::test(start_paused = true)]
+async fn events_that_are_ready_together_leave_together_and_a_lone_one_waits_for_nobody() {
+    let go_on = Arc::new(Notify::new());
+    let next = Arc::clone(&go_on);
+    let event = |n: usize| format!("data: {{\"n\":{n}}}\n\n");
+    let burst = |from: usize| (from..from + 200).map(event).collect::<String>();
+    let rig = Rig::with_upstream(&Setup::default(), move |mut io, _| {
+        let next = Arc::clone(&next);
+        async move {
+            read_request(&mut io).await;
+            write(&mut io, STREAM_HEAD).await;
+            for part in [vec![event(0)], (1..201).map(event).collect(), vec![event(201)]] {
+                next.notified().await;
+                let chunks: Vec<_> = part.iter().flat_map(chunk).collect();
+                write(&mut io, chunks).await;
+            }
+            next.notified().await;
+            write(&mut io, [chunk(completed(3)), b"0\r\n\r\n".to_vec()].concat()).await;
+        }
+    });
+    let response = rig.connect().await.send_request(rig.chat(chat_body(true, ""))).await.unwrap();
+    let mut body = response.into_body();
+    let began = tokio::time::Instant::now();
+    for (expected, frames) in [(event(0), 1), (burst(1), 2), (event(201), 1)] {
+        go_on.notify_one();
+        let (mut came, mut count) = (String::new(), 0);
+        while came.len() < expected.len() {
+            let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            came += std::str::from_utf8(&frame).unwrap();
+            count += 1;
+        }
+        assert_eq!(came, expected);
+        assert!(count <= frames, "{count} frames of what came at once");
+        assert_eq!(began.elapsed(), Duration::ZERO, "nothing waits");
+    }
+    go_on.notify_one();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), completed(3));
+    assert_eq!(rig.record().await["credits"], 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn whatever_stands_in_front_is_told_not_to_keep_a_stream_unless_the_upstream_says_otherwise() {
     let plain = "content-type: text/event-stream\r\n";

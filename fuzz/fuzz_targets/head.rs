@@ -11,13 +11,14 @@ use http::{Method, Request, Uri, Version};
 use libfuzzer_sys::fuzz_target;
 use mavera_gateway::clock::Clock;
 use mavera_gateway::head::fields::back as back_of;
+use mavera_gateway::head::received::Received;
 use mavera_gateway::head::trailers::{trailers_announced, trailers_back};
 use mavera_gateway::head::{self, RequestId};
 use mavera_gateway::inject;
 use mavera_gateway::live::{Live, Snapshot};
 use mavera_gateway::mask::Mask;
 use mavera_gateway::metrics::Metrics;
-use mavera_gateway::route::{Route, Target};
+use mavera_gateway::route::Route;
 use mavera_gateway_fuzz::KEY;
 
 /// What may stand in a head that goes upstream, each once.
@@ -69,20 +70,25 @@ const NEVER_TRAILERS: [&str; 18] = [
     "www-authenticate",
 ];
 
-static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
+/// Where the upstream may have its paths: as we have them, which then go on as they came, and elsewhere.
+const PREFIXES: [&str; 2] = ["/api/v1", "/base/v1"];
+
+static SNAPSHOTS: LazyLock<[Arc<Snapshot>; 2]> = LazyLock::new(|| PREFIXES.map(snapshot));
+
+fn snapshot(prefix: &str) -> Arc<Snapshot> {
     let folder = std::env::temp_dir().join(format!("mavera-gateway-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for the configuration");
     let (key, file) = (folder.join("key"), folder.join("gateway.toml"));
     std::fs::write(&key, KEY).expect("the key is written");
     let text = format!(
-        "[upstream]\nbase_url = \"http://127.0.0.1:1/base/v1\"\napi_key = {{ file = '{}' }}\n",
+        "[upstream]\nbase_url = \"http://127.0.0.1:1{prefix}\"\napi_key = {{ file = '{}' }}\n",
         key.display()
     );
     std::fs::write(&file, text).expect("the configuration is written");
     let live = Live::load(&file, &Metrics::new(), Clock::system()).expect("the configuration is valid");
     std::fs::remove_dir_all(&folder).expect("the folder is removed");
     live.current()
-});
+}
 
 fuzz_target!(|input: &[u8]| {
     let Some((mut caller, rest)) = request(input) else { return };
@@ -95,7 +101,8 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn onward(caller: &Parts) {
-    let judged = head::judge(caller);
+    let received = Received::from(caller.clone());
+    let judged = head::judge(&received);
     assert_eq!(judged.is_ok(), is_served(caller), "{judged:?} of {caller:?}");
     let target = match judged {
         Ok(target) => target,
@@ -111,15 +118,21 @@ fn onward(caller: &Parts) {
         assert!(own.contains(&path.split('?').next().unwrap_or_default()), "{path}");
         return;
     };
-    assert_eq!(target.upstream_path(), rest, "the path that is sent is the path that was asked for");
-    let id = RequestId::of(&caller.headers, Clock::system());
-    forwarded(caller, &target, &id);
+    let id = RequestId::of(&caller.headers, Clock::system().wall());
+    for (prefix, snapshot) in PREFIXES.iter().zip(&*SNAPSHOTS) {
+        let sent =
+            inject::head(snapshot, &received, &id, &target).expect("a target that is served can be written");
+        assert_eq!(
+            sent.uri().to_string(),
+            format!("{prefix}{rest}"),
+            "the path that is sent is the path that was asked for"
+        );
+        forwarded(caller, &sent);
+    }
 }
 
 /// Looks at the whole head that would be written to the upstream.
-fn forwarded(caller: &Parts, target: &Target, id: &RequestId) {
-    let sent = inject::head(&SNAPSHOT, caller, id, target).expect("a target that is served can be written");
-    assert_eq!(sent.uri().to_string(), format!("/base/v1{}", target.upstream_path()));
+fn forwarded(caller: &Parts, sent: &Request<()>) {
     let asked = if caller.method == Method::HEAD { Method::GET } else { caller.method.clone() };
     assert_eq!(sent.method(), asked);
     let fields = sent.headers();
@@ -260,7 +273,7 @@ fn has_route(caller: &Parts) -> bool {
 /// What comes back: an answer's head and its trailers.
 fn back(input: &[u8]) {
     let Some((answer, rest)) = answer(input) else { return };
-    let mask = Mask::new(&SNAPSHOT.key);
+    let mask = Mask::new(&SNAPSHOTS[0].key);
     let holds_key =
         |value: &HeaderValue| value.as_bytes().windows(KEY.len()).any(|part| part == KEY.as_bytes());
     let told = back_of(&answer, &mask);

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use super::concurrency::Permitted;
 use crate::arrival::{Arrival, Refused};
 use crate::books::keeper::Keeper;
+use crate::head::received::Received;
 use crate::identify::{Identified, may_name};
 use crate::limit::in_flight::Permit;
 use crate::live::Snapshot;
@@ -34,7 +35,7 @@ pub struct Judged {
     /// The configuration this call is served under.
     pub snapshot: Arc<Snapshot>,
     /// The head as the caller wrote it.
-    pub head: Box<http::request::Parts>,
+    pub head: Box<Received>,
     /// What is asked for.
     pub target: Target,
     /// Who asks.

@@ -17,6 +17,7 @@ use crate::books::keeper::Keeper;
 use crate::books::place::{Came, Place};
 use crate::credits::budget::Budgets;
 use crate::desk::{Ask, Cap};
+use crate::head::received::{Field, Received};
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
 use crate::refuse::Refusal;
@@ -100,9 +101,11 @@ async fn admit(
     again: Option<Came>,
 ) -> Result<Admitted, Refused> {
     let route = judged.target.route;
-    let headers = &judged.head.headers;
-    let asked = ask(desk, &judged.snapshot, &judged.caller, route, headers);
-    let ask = match asked.and_then(|ask| within_max(headers, &ask).map(|()| ask)) {
+    let head = &judged.head;
+    let asked = ask(desk, &judged.snapshot, &judged.caller, route, head);
+    let within =
+        |ask: &Ask| if head.has(Field::CreditsMax) { within_max(&head.headers, ask) } else { Ok(()) };
+    let ask = match asked.and_then(|ask| within(&ask).map(|()| ask)) {
         Ok(ask) => ask,
         Err(refusal) => return Err(Refused::new(judged.exchange, refusal)),
     };
@@ -137,7 +140,7 @@ pub(crate) fn ask(
     snapshot: &Snapshot,
     caller: &Caller,
     route: Route,
-    headers: &http::HeaderMap,
+    head: &Received,
 ) -> Result<Ask, Refusal> {
     let row = route.row();
     let special = caller.team.of_route(route);
@@ -152,6 +155,6 @@ pub(crate) fn ask(
         reserve: reserve.unwrap_or_else(|| desk.reserve(&snapshot.config.credits, route)),
         budgets: if row.costs() { caller.budgets_of(route).clone() } else { Budgets::default() },
         cap: row.cap.map(|calls| Cap { calls, team: special.and_then(|of_route| of_route.jobs) }),
-        patience: patience(&snapshot.config, &caller.team, headers)?,
+        patience: patience(&snapshot.config, &caller.team, head)?,
     })
 }

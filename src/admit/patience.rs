@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::HeaderName;
 
 use crate::config::{Config, duration};
 use crate::desk::Patience;
+use crate::head::received::{Field, Received};
 use crate::live::directory::Team;
 use crate::refuse::Refusal;
 
@@ -20,9 +20,11 @@ const OF_SDKS: [HeaderName; 2] =
 const PART: u32 = 4;
 
 /// How long a call with this head can wait. A caller can only ask to be told sooner.
-pub(super) fn patience(config: &Config, team: &Team, headers: &HeaderMap) -> Result<Patience, Refusal> {
+pub(super) fn patience(config: &Config, team: &Team, head: &Received) -> Result<Patience, Refusal> {
     let mut most = Duration::MAX;
-    if let Some(value) = headers.get(MAX_WAIT) {
+    if head.has(Field::MaxWait)
+        && let Some(value) = head.headers.get(MAX_WAIT)
+    {
         let text = value.to_str().unwrap_or_default().trim();
         let said = seconds(text).or_else(|| duration(text).ok());
         most = said.ok_or_else(|| Refusal::InvalidField {
@@ -30,9 +32,9 @@ pub(super) fn patience(config: &Config, team: &Team, headers: &HeaderMap) -> Res
             reason: "must be a length of time, in seconds or like `2m`".to_owned(),
         })?;
     }
-    for name in &OF_SDKS {
+    for name in OF_SDKS.iter().filter(|_| head.has(Field::SdkTimeout)) {
         // An SDK without a timeout says so in words.
-        let said = headers.get(name).and_then(|value| seconds(value.to_str().ok()?.trim()));
+        let said = head.headers.get(name).and_then(|value| seconds(value.to_str().ok()?.trim()));
         most = said.map_or(most, |said| most.min(said / PART));
     }
     let turn = config.queue.wait.min(team.max_wait).min(most);

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
 
 use http::StatusCode;
 use jiff::Timestamp;
 
+use super::received::{Field, Received};
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::clock::ceil_seconds;
 use crate::credits::Credits;
@@ -51,15 +51,19 @@ const ANSWER_FIELDS: [HeaderName; 7] = [
     X_ACCEL_BUFFERING,
 ];
 
+/// What a caller says that is copied.
+const COPIED_FIELDS: [HeaderName; 3] = [header::ACCEPT, TRACEPARENT, TRACESTATE];
+
 /// The head that goes upstream: made here, not copied. The key is added by [`crate::inject`] alone.
 #[must_use]
-pub(crate) fn onward(caller: &Parts, id: &RequestId, row: &Row) -> HeaderMap {
+pub(crate) fn onward(caller: &Received, id: &RequestId, row: &Row) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
-    for name in [header::ACCEPT, TRACEPARENT, TRACESTATE] {
+    let copied = if caller.has(Field::Trace) { &COPIED_FIELDS[..] } else { &COPIED_FIELDS[..1] };
+    for name in copied {
         // Visible ASCII and short, or not at all: what a caller writes here is copied.
-        let value = caller.headers.get(&name).filter(|value| value.len() <= 512 && value.to_str().is_ok());
+        let value = caller.headers.get(name).filter(|value| value.len() <= 512 && value.to_str().is_ok());
         if let Some(value) = value {
-            headers.insert(name, value.clone());
+            headers.insert(name.clone(), value.clone());
         }
     }
     if row.body.is_some() {
@@ -189,7 +193,7 @@ mod tests {
             .into_parts()
             .0;
         let id = RequestId::of(&HeaderMap::new(), Timestamp::UNIX_EPOCH);
-        let headers = onward(&caller, &id, Route::explained().row());
+        let headers = onward(&caller.into(), &id, Route::explained().row());
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(

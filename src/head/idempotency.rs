@@ -8,7 +8,7 @@ use crate::refuse::Refusal;
 /// The field's name.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How often this call was made before, as the OpenAI SDKs say.
-const X_STAINLESS_RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
+pub(super) const X_STAINLESS_RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
 /// Characters of a key, as Stripe has it.
 const LONGEST: usize = 255;
 

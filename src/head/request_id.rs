@@ -21,14 +21,18 @@ impl RequestId {
             (1..=128).contains(&value.len())
                 && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(b))
         });
-        Self(theirs.cloned().unwrap_or_else(|| {
-            let seconds = u64::try_from(came.as_second()).unwrap_or(0);
-            let nanoseconds = u32::try_from(came.subsec_nanosecond()).unwrap_or(0);
-            let id = Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds));
-            let mut text = Uuid::encode_buffer();
-            let text = id.hyphenated().encode_lower(&mut text);
-            HeaderValue::from_str(text).expect("a UUID is visible ASCII")
-        }))
+        theirs.map_or_else(|| Self::new(came), |theirs| Self(theirs.clone()))
+    }
+
+    /// A new one of a request that came then.
+    #[must_use]
+    pub fn new(came: Timestamp) -> Self {
+        let seconds = u64::try_from(came.as_second()).unwrap_or(0);
+        let nanoseconds = u32::try_from(came.subsec_nanosecond()).unwrap_or(0);
+        let id = Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds));
+        let mut text = Uuid::encode_buffer();
+        let text = id.hyphenated().encode_lower(&mut text);
+        Self(HeaderValue::from_str(text).expect("a UUID is visible ASCII"))
     }
 
     /// One that was told before.

@@ -1,9 +1,9 @@
 //! What a caller shows in a request's head.
 
-use http::HeaderMap;
 use http::header::{self, HeaderValue};
 
 use crate::head::fields::X_API_KEY;
+use crate::head::received::{Field, Received};
 use crate::refuse::Refusal;
 use crate::token::is_token;
 
@@ -20,15 +20,16 @@ pub(super) enum Shown<'h> {
 
 /// The one credential that was sent: a key from `Authorization: Bearer` or `x-api-key`, or a token as a bearer. Two are
 /// refused, the same or not: which of them another hop would believe is nobody's guess to make.
-pub(super) fn shown(headers: &HeaderMap) -> Result<Shown<'_>, Refusal> {
+pub(super) fn shown(head: &Received) -> Result<Shown<'_>, Refusal> {
     let one = |name| {
-        let mut values = headers.get_all(name).iter();
+        let mut values = head.headers.get_all(name).iter();
         match (values.next(), values.next()) {
             (first, None) => Ok(first.map(HeaderValue::as_bytes)),
             _ => Err(Refusal::InvalidRequest { reason: "it carries more than one API key" }),
         }
     };
-    match (one(header::AUTHORIZATION)?, one(X_API_KEY)?) {
+    let api_key = if head.has(Field::ApiKey) { one(X_API_KEY)? } else { None };
+    match (one(header::AUTHORIZATION)?, api_key) {
         (None, None) => Ok(Shown::Nothing),
         (Some(_), Some(_)) => Err(Refusal::InvalidRequest { reason: "it carries more than one API key" }),
         (None, Some(key)) => Ok(Shown::Key(key)),
@@ -54,12 +55,12 @@ mod tests {
     use super::*;
 
     fn in_words(fields: &[(&'static str, &'static str)]) -> Result<String, Refusal> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
+        let request = fields
+            .iter()
+            .fold(http::Request::builder(), |request, (name, value)| request.header(*name, *value));
+        let head = Received::from(request.body(()).unwrap().into_parts().0);
         let text = |of: &[u8]| String::from_utf8_lossy(of).into_owned();
-        shown(&headers).map(|shown| match shown {
+        shown(&head).map(|shown| match shown {
             Shown::Nothing => "nothing".to_owned(),
             Shown::Key(key) => format!("key {}", text(key)),
             Shown::Token(token) => format!("token {}", text(token)),

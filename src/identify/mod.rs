@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::request::Parts;
 use tokio::sync::watch;
 use tower::{Layer, Service};
 
@@ -22,6 +21,7 @@ use crate::arrival::{Arrival, Refused};
 use crate::books::keeper::Keeper;
 use crate::head;
 use crate::head::fields::X_GATEWAY_TEAM;
+use crate::head::received::{Field, Received};
 use crate::identity::Came;
 use crate::identity::fetch::REQUEST_WAITS;
 use crate::live::Snapshot;
@@ -170,7 +170,7 @@ fn allowed<B>(
 /// Who this is. An address from which too many credentials came that are not valid is not looked at.
 fn find<B>(arrival: &mut Arrival<B>, waits: bool) -> Verdict {
     let Arrival { snapshot, peer, exchange, head, .. } = arrival;
-    let shown = match shown(&head.headers) {
+    let shown = match shown(head) {
         Ok(shown) => shown,
         Err(refusal) => return Verdict::Now(Err(refusal)),
     };
@@ -196,7 +196,7 @@ fn find<B>(arrival: &mut Arrival<B>, waits: bool) -> Verdict {
 fn judge(
     exchange: &mut Exchange,
     (snapshot, peer): (&Snapshot, &Peer),
-    head: &Parts,
+    head: &Received,
     shown: Shown<'_>,
     waits: bool,
 ) -> Verdict {
@@ -249,8 +249,10 @@ fn judge(
             }
         }
     };
-    let wanted = head.headers.get(X_GATEWAY_TEAM).map(http::HeaderValue::as_bytes);
-    if head.headers.get_all(X_GATEWAY_TEAM).iter().count() > 1 {
+    let mut teams =
+        head.has(Field::Team).then(|| head.headers.get_all(X_GATEWAY_TEAM).iter()).into_iter().flatten();
+    let wanted = teams.next().map(http::HeaderValue::as_bytes);
+    if teams.next().is_some() {
         return refuse(Refusal::InvalidRequest { reason: "it names its team more than once" });
     }
     let found = meant(bearer, certificate.as_deref(), identities.require_certificates(), wanted);

@@ -152,15 +152,14 @@ where
         return Err(Refused::new(exchange, refusal));
     };
     let answered = match question {
-        Question::Me => match ask(&knows.books.desk, &snapshot, &caller, Route::explained(), &head.headers) {
+        Question::Me => match ask(&knows.books.desk, &snapshot, &caller, Route::explained(), &head) {
             Ok(ask) => Ok((StatusCode::OK, me::me(&knows.books, &caller, &ask).await)),
             Err(refusal) => Err(refusal),
         },
         Question::Explain => {
             // How a call of the route with this head would be asked for.
-            let asked = route_in(&target).and_then(|route| {
-                Ok((route, ask(&knows.books.desk, &snapshot, &caller, route, &head.headers)?))
-            });
+            let asked = route_in(&target)
+                .and_then(|route| Ok((route, ask(&knows.books.desk, &snapshot, &caller, route, &head)?)));
             match asked {
                 Ok((route, ask)) => {
                     body::upload(&mut exchange, &snapshot, &head, body, &caller).await.map(|body| {

@@ -22,6 +22,7 @@ use crate::arrival::Refused;
 use crate::config::{Bodies, OnDisconnect};
 use crate::forward::body::late::Late;
 use crate::head::idempotency::{key, sdk_retries};
+use crate::head::received::{Field, Received};
 use crate::record::course::{Course, Repeat};
 use crate::record::series::Who;
 use crate::stage::Fork;
@@ -67,13 +68,13 @@ where
     }
 
     fn call(&mut self, judged: Box<Judged>) -> Self::Future {
-        let headers = &judged.head.headers;
+        let head = &judged.head;
         let costs = judged.target.route.row().costs();
         if let Some(read) = Read::of(&judged) {
             let (retries, inner) = (Arc::clone(&self.retries), self.inner.clone());
             return Fork::Here { future: Box::pin(read_once(retries, inner, judged, read)) };
         }
-        match if costs { key(headers) } else { Ok(None) } {
+        match if costs && head.has(Field::IdempotencyKey) { key(&head.headers) } else { Ok(None) } {
             Err(refusal) => {
                 let refused = Refused::new(judged.exchange, refusal);
                 Fork::Here { future: Box::pin(std::future::ready(Err(refused))) }
@@ -83,12 +84,17 @@ where
                 let (retries, inner) = (Arc::clone(&self.retries), self.inner.clone());
                 Fork::Here { future: Box::pin(keyed(retries, inner, judged, named)) }
             }
-            Ok(None) => match sdk_retries(headers).filter(|_| costs && may_adopt(&judged)) {
+            Ok(None) => match sdk(head).filter(|_| costs && may_adopt(&judged)) {
                 None => Fork::Onward { future: Alone { made: Some(self.inner.call(judged)), chance: None } },
                 Some(retries) => self.alone(judged, retries > 0),
             },
         }
     }
+}
+
+/// How often an SDK says that it has made a call before.
+fn sdk(head: &Received) -> Option<u32> {
+    if head.has(Field::SdkRetries) { sdk_retries(&head.headers) } else { None }
 }
 
 /// Whether the call is one that goes on when its caller leaves, and may be taken over then.
