@@ -68,9 +68,10 @@ where
         let (head, body) = request.into_parts();
         let head = Box::new(Received::from(head));
         let came = recorder.clock().wall();
-        let id = match head.has(Field::RequestId) {
-            true => RequestId::of(&head.headers, came),
-            false => RequestId::new(came),
+        let id = if head.has(Field::RequestId) {
+            RequestId::of(&head.headers, came)
+        } else {
+            RequestId::new(came)
         };
         let (value, is_head) = (id.value(), head.method == Method::HEAD);
         let exchange = Exchange::begin(recorder, (id, came), &peer, &head);

@@ -163,7 +163,7 @@ fn keys(tokens: &Tokens, at: impl Fn(&str) -> String) -> Result<Keys, (String, S
         }
         KeysFrom::Discovery(uri) | KeysFrom::Url(uri) => {
             let roots = tokens.ca_file.as_ref().and_then(|path| fs::read(path).ok());
-            let roots = roots.map(|text| sha256(text));
+            let roots = roots.map(sha256);
             let origin = Origin::new(uri, tokens.ca_file.as_deref()).map(Arc::new);
             origin.map(|origin| Keys::At(origin, roots)).map_err(|error| {
                 let key = match (&error, &tokens.keys) {

@@ -140,24 +140,21 @@ mod tests {
     fn askers_of_several_loops_are_told_and_a_loop_that_follows_another_has_its_own() {
         for _ in 0..2 {
             let runtime = Builder::new_current_thread().build().unwrap();
-            let (asked, asking) = std::sync::mpsc::channel();
-            let elsewhere = std::thread::spawn({
-                let asked = asked.clone();
-                move || {
-                    let runtime = Builder::new_current_thread().build().unwrap();
-                    runtime.block_on(async {
-                        let (asker, told) = Asker::new();
-                        asked.send(asker).unwrap();
-                        told.await.unwrap().unwrap();
-                    });
-                }
+            let (here, there) = std::sync::mpsc::sync_channel(1);
+            let elsewhere = std::thread::spawn(move || {
+                let runtime = Builder::new_current_thread().build().unwrap();
+                runtime.block_on(async {
+                    let (asker, answer) = Asker::new();
+                    here.send(asker).unwrap();
+                    answer.await.unwrap().unwrap();
+                });
             });
             runtime.block_on(async {
-                let (askers, told): (Vec<_>, Vec<_>) = (0..3).map(|_| Asker::new()).unzip();
-                let elsewhere = asking.recv().unwrap();
-                let writer = std::thread::spawn(|| tell(askers.into_iter().chain([elsewhere]).collect()));
-                for told in told {
-                    told.await.unwrap().unwrap();
+                let (askers, answers): (Vec<_>, Vec<_>) = (0..3).map(|_| Asker::new()).unzip();
+                let another = there.recv().unwrap();
+                let writer = std::thread::spawn(|| tell(askers.into_iter().chain([another]).collect()));
+                for answer in answers {
+                    answer.await.unwrap().unwrap();
                 }
                 writer.join().unwrap();
             });
