@@ -116,9 +116,7 @@ impl EventStream {
     pub(super) fn look(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             bytes = &bytes[self.silent(bytes)..];
-            let event = memmem::find(bytes, EVENT_END).map_or(bytes.len(), |at| at + EVENT_END.len());
-            self.read(&bytes[..event]);
-            bytes = &bytes[event..];
+            bytes = self.read(bytes);
         }
     }
 
@@ -137,9 +135,10 @@ impl EventStream {
         memmem::rfind(silent, EVENT_END).map_or(0, |at| at + EVENT_END.len())
     }
 
-    fn read(&mut self, mut bytes: &[u8]) {
+    /// Reads line by line as far as the event goes. Returns what is behind it.
+    fn read<'b>(&mut self, mut bytes: &'b [u8]) -> &'b [u8] {
         if bytes.is_empty() {
-            return;
+            return bytes;
         }
         // Only the line feed right behind a carriage return belongs to it, also where it comes alone.
         if std::mem::take(&mut self.after_cr) && bytes[0] == b'\n' {
@@ -148,15 +147,19 @@ impl EventStream {
         while !bytes.is_empty() {
             if let Some(at) = memchr2(b'\n', b'\r', bytes) {
                 self.in_line(&bytes[..at]);
-                self.end_line();
+                let is_over = self.end_line();
                 let crlf = bytes[at] == b'\r' && bytes.get(at + 1) == Some(&b'\n');
                 self.after_cr = bytes[at] == b'\r' && at + 1 == bytes.len();
                 bytes = &bytes[at + 1 + usize::from(crlf)..];
+                if is_over {
+                    return bytes;
+                }
             } else {
                 self.in_line(bytes);
-                return;
+                return &[];
             }
         }
+        bytes
     }
 
     /// Ends the stream, wholly (`complete`) or not. An event without its blank line is read all the same: the figure was
@@ -242,7 +245,8 @@ impl EventStream {
         }
     }
 
-    fn end_line(&mut self) {
+    /// Ends a line. Returns whether that was the end of an event.
+    fn end_line(&mut self) -> bool {
         let blank = self.line == Line::Name
             && match self.name.whole() {
                 Some(name) => name.is_empty() || (self.first_line && name == BOM),
@@ -257,6 +261,7 @@ impl EventStream {
         if blank {
             self.dispatch();
         }
+        blank
     }
 
     fn dispatch(&mut self) {
