@@ -114,25 +114,32 @@ impl EventStream {
     /// Looks at the next bytes of the stream. Whole events that say nothing, as nearly all do, are passed over together:
     /// reading them line by line would come to the same.
     pub(super) fn look(&mut self, mut bytes: &[u8]) {
+        let mut searches = true;
         while !bytes.is_empty() {
-            bytes = &bytes[self.silent(bytes)..];
-            bytes = self.read(bytes);
+            let (silent, searched) = if searches { self.silent(bytes) } else { (0, 0) };
+            bytes = &bytes[silent..];
+            let behind = self.read(bytes);
+            // Where nothing was found to pass over behind this event either, lines end otherwise, or every event may say
+            // something: then searching on would look at the same bytes for every event.
+            searches &= silent > 0 || searched <= bytes.len() - behind.len();
+            bytes = behind;
         }
     }
 
-    /// How many bytes there are of whole events that say nothing, in front of one that may.
-    fn silent(&self, bytes: &[u8]) -> usize {
+    /// How many bytes there are of whole events that say nothing, in front of one that may; and how many were searched for that.
+    fn silent(&self, bytes: &[u8]) -> (usize, usize) {
         let between_events = self.line == Line::Name
             && self.name.len == 0
             && self.event_name.len == 0
             && !self.has_data
             && !self.first_line
             && !self.after_cr;
-        let Some(telling) = TELLING.as_ref().filter(|_| between_events) else { return 0 };
-        let silent = telling.find(bytes).map_or(bytes, |found| &bytes[..found.start()]);
-        let id = if self.reading.response_id.is_none() { ID.find(silent) } else { None };
-        let silent = id.map_or(silent, |at| &silent[..at]);
-        memmem::rfind(silent, EVENT_END).map_or(0, |at| at + EVENT_END.len())
+        let Some(telling) = TELLING.as_ref().filter(|_| between_events) else { return (0, 0) };
+        let searched = telling.find(bytes).map_or(bytes, |found| &bytes[..found.start()]);
+        let id = if self.reading.response_id.is_none() { ID.find(searched) } else { None };
+        let silent = id.map_or(searched, |at| &searched[..at]);
+        let events = memmem::rfind(silent, EVENT_END).map_or(0, |at| at + EVENT_END.len());
+        (events, searched.len())
     }
 
     /// Reads line by line as far as the event goes. Returns what is behind it.
