@@ -114,14 +114,14 @@ impl EventStream {
     /// Looks at the next bytes of the stream. Whole events that say nothing, as nearly all do, are passed over together:
     /// reading them line by line would come to the same.
     pub(super) fn look(&mut self, mut bytes: &[u8]) {
-        let mut searches = true;
+        let mut skips = true;
         while !bytes.is_empty() {
-            let (silent, searched) = if searches { self.silent(bytes) } else { (0, 0) };
+            let (silent, searched) = if skips { self.silent(bytes) } else { (0, 0) };
             bytes = &bytes[silent..];
             let behind = self.read(bytes);
             // Where nothing was found to pass over behind this event either, lines end otherwise, or every event may say
             // something: then searching on would look at the same bytes for every event.
-            searches &= silent > 0 || searched <= bytes.len() - behind.len();
+            skips &= silent > 0 || searched <= bytes.len() - behind.len();
             bytes = behind;
         }
     }
