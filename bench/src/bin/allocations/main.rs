@@ -167,9 +167,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let costs = measure(folder.path(), &CASES[..2]).unwrap();
         let allocations = |[through, alone]: [Cost; 2]| through.allocations - alone.allocations;
-        // Each comes in a read of its own, and a frame is the bytes that were read: their buffer, and its count of owners.
+        // Each goes on in a buffer of its own size, which has a count of owners; it is read into the one before it was.
         let alone = allocations(costs[0]);
         assert!(alone < 2.05, "{alone} for each event that comes alone");
+        let bytes = costs[0][0].bytes - costs[0][1].bytes;
+        assert!(bytes < 512.0, "{bytes} bytes for each event of 120 that comes alone");
         // Many share a read. What is left over is theirs together, and goes with the events that follow a buffer's end.
         let burst = allocations(costs[1]);
         assert!(burst < 0.1, "{burst} for each event of a burst");
