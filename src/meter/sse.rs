@@ -15,6 +15,9 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// What ends an event where lines end as nearly everywhere.
 const EVENT_END: &[u8] = b"\n\n";
 
+/// Bytes that are searched for silent events at once: as many as leave together. An event may be larger, and is read as it comes.
+const WINDOW: usize = if cfg!(test) { 100 } else { 16 << 10 };
+
 /// Events without any of these, in whatever way they are written, say nothing that counts: no cost, no end, no failure.
 /// A name in JSON could be spelled otherwise only by `\u` escapes. Names of events are looked for by their last part: every event
 /// has the first. Nothing where the processor cannot search for all at once.
@@ -135,6 +138,7 @@ impl EventStream {
             && !self.first_line
             && !self.after_cr;
         let Some(telling) = TELLING.as_ref().filter(|_| between_events) else { return (0, 0) };
+        let bytes = &bytes[..bytes.len().min(WINDOW)];
         let searched = telling.find(bytes).map_or(bytes, |found| &bytes[..found.start()]);
         let id = if self.reading.response_id.is_none() { ID.find(searched) } else { None };
         let silent = id.map_or(searched, |at| &searched[..at]);
