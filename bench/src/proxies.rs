@@ -1,9 +1,10 @@
 //! The proxies: started for a lane, with the configurations that stand beside this crate for readers to judge.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::{process, token};
@@ -12,6 +13,9 @@ use crate::{process, token};
 const SECRET: &str = "mvra_live_bench_plainly_fake_00000000000";
 /// Both cores of the machine that the targets were set on. All proxies get the same.
 const WORKERS: usize = 2;
+/// Ports that proxies listen on. Linux takes those of connections from 32768 on.
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 12_000;
 /// How often, and how many times, is looked whether a proxy listens: half a minute, for one that is counted while it starts.
 const LOOK: Duration = Duration::from_millis(10);
 const STARTING: u32 = 3000;
@@ -273,8 +277,17 @@ fn configure(
     Ok(path)
 }
 
+/// An address that nobody listens on. Its port is below those from which the system takes the near ends of connections: who looks
+/// by connecting whether a proxy listens yet would else be connected to itself now and then, and take that for the proxy.
 fn free_address() -> Result<SocketAddr, String> {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| error.to_string())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % u32::from(PORTS)).unwrap_or(0);
+    for _ in 0..PORTS {
+        let port = FIRST_PORT + own.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(format!("no port from {FIRST_PORT} on is free"))
 }
