@@ -1,10 +1,10 @@
 //! What a caller wants a call to cost at the most: one that holds more is not made.
 
-use http::HeaderMap;
 use http::header::HeaderName;
 
 use crate::credits::Credits;
 use crate::desk::Ask;
+use crate::head::received::{Field, Received};
 use crate::refuse::Refusal;
 
 /// So many credits.
@@ -14,8 +14,8 @@ const CREDITS_MAX: HeaderName = HeaderName::from_static("x-credits-max");
 ///
 /// # Errors
 /// That it does, or what is wrong with what the caller says.
-pub(crate) fn within_max(headers: &HeaderMap, ask: &Ask) -> Result<(), Refusal> {
-    let mut values = headers.get_all(CREDITS_MAX).iter();
+pub(crate) fn within_max(head: &Received, ask: &Ask) -> Result<(), Refusal> {
+    let mut values = head.values(Field::CreditsMax, CREDITS_MAX);
     let (Some(value), another) = (values.next(), values.next()) else { return Ok(()) };
     let said = value.to_str().ok().filter(|_| another.is_none());
     let Some(most) = said.and_then(|text| Credits::from_json_number(text.trim())) else {

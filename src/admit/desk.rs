@@ -17,7 +17,7 @@ use crate::books::keeper::Keeper;
 use crate::books::place::{Came, Place};
 use crate::credits::budget::Budgets;
 use crate::desk::{Ask, Cap};
-use crate::head::received::{Field, Received};
+use crate::head::received::Received;
 use crate::live::Snapshot;
 use crate::live::directory::Caller;
 use crate::refuse::Refusal;
@@ -103,9 +103,7 @@ async fn admit(
     let route = judged.target.route;
     let head = &judged.head;
     let asked = ask(desk, &judged.snapshot, &judged.caller, route, head);
-    let within =
-        |ask: &Ask| if head.has(Field::CreditsMax) { within_max(&head.headers, ask) } else { Ok(()) };
-    let ask = match asked.and_then(|ask| within(&ask).map(|()| ask)) {
+    let ask = match asked.and_then(|ask| within_max(head, &ask).map(|()| ask)) {
         Ok(ask) => ask,
         Err(refusal) => return Err(Refused::new(judged.exchange, refusal)),
     };

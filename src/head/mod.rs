@@ -27,26 +27,19 @@ use crate::route::{Row, Target};
 /// What is wrong with it.
 pub fn judge(head: &Received) -> Result<Target, Refusal> {
     authority(head)?;
-    if head.has(Field::TransferEncoding) {
-        framing(head)?;
-    }
-    if head.has(Field::Expect) {
-        expectation(head)?;
-    }
-    let looped = head.has(Field::Via)
-        && head.headers.get_all(header::VIA).iter().any(|via| {
-            // A comment may follow the name (RFC 9110 §7.6.3), and names of hosts know no case.
-            let mut words = via.as_bytes().split(|&b| b == b',' || b.is_ascii_whitespace());
-            words.any(|word| word.eq_ignore_ascii_case(b"mavera-gateway"))
-        });
+    framing(head)?;
+    expectation(head)?;
+    let looped = head.values(Field::Via, header::VIA).any(|via| {
+        // A comment may follow the name (RFC 9110 §7.6.3), and names of hosts know no case.
+        let mut words = via.as_bytes().split(|&b| b == b',' || b.is_ascii_whitespace());
+        words.any(|word| word.eq_ignore_ascii_case(b"mavera-gateway"))
+    });
     if looped {
         return Err(Refusal::LoopDetected);
     }
     let target = Target::find(&head.method, &head.uri)?;
-    let mut encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
-    if head.has(Field::ContentEncoding)
-        && encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
+    let mut encodings = head.values(Field::ContentEncoding, header::CONTENT_ENCODING);
+    if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::UnsupportedMediaType { reason: "The request body must not be compressed" });
     }
     Ok(target)
@@ -86,8 +79,8 @@ fn has_plain_port(host: &Authority) -> bool {
 }
 
 /// What hyper tolerates in framing and the next hop may read differently (RFC 9112 §6.1).
-fn framing(head: &Parts) -> Result<(), Refusal> {
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+fn framing(head: &Received) -> Result<(), Refusal> {
+    let mut codings = head.values(Field::TransferEncoding, header::TRANSFER_ENCODING);
     if let Some(coding) = codings.next() {
         if codings.next().is_some() {
             return Err(Refusal::InvalidRequest { reason: "it has more than one Transfer-Encoding field" });
@@ -100,8 +93,8 @@ fn framing(head: &Parts) -> Result<(), Refusal> {
 }
 
 /// The one expectation there is (RFC 9110 §10.1.1).
-fn expectation(head: &Parts) -> Result<(), Refusal> {
-    let mut expected = head.headers.get_all(header::EXPECT).iter();
+fn expectation(head: &Received) -> Result<(), Refusal> {
+    let mut expected = head.values(Field::Expect, header::EXPECT);
     match (expected.next(), expected.next()) {
         (None, _) => Ok(()),
         (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),

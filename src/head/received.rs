@@ -3,6 +3,7 @@
 
 use std::ops::Deref;
 
+use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 
 /// A head as it came. Nothing of it can be changed.
@@ -75,6 +76,11 @@ impl Received {
     pub fn has(&self, field: Field) -> bool {
         self.fields & field.bit() != 0
     }
+
+    /// The values of a field, which has this name.
+    pub fn values(&self, field: Field, name: HeaderName) -> impl Iterator<Item = &HeaderValue> {
+        self.has(field).then(|| self.headers.get_all(name).iter()).into_iter().flatten()
+    }
 }
 
 impl From<Parts> for Received {
@@ -94,7 +100,6 @@ impl Deref for Received {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
     use http::header;
 
     use super::*;

@@ -249,8 +249,7 @@ fn judge(
             }
         }
     };
-    let mut teams =
-        head.has(Field::Team).then(|| head.headers.get_all(X_GATEWAY_TEAM).iter()).into_iter().flatten();
+    let mut teams = head.values(Field::Team, X_GATEWAY_TEAM);
     let wanted = teams.next().map(http::HeaderValue::as_bytes);
     if teams.next().is_some() {
         return refuse(Refusal::InvalidRequest { reason: "it names its team more than once" });

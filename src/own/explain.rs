@@ -1,6 +1,5 @@
 //! `POST /gateway/v1/explain`: whether a call of any route would be admitted now, without sending or holding anything.
 
-use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::told::{budget, queue};
@@ -10,6 +9,7 @@ use crate::books::open::Books;
 use crate::clock::ceil_seconds;
 use crate::config::Config;
 use crate::desk::Ask;
+use crate::head::received::Received;
 use crate::head::{self, idempotency};
 use crate::identify::{may_ask, may_name};
 use crate::live::directory::Caller;
@@ -17,7 +17,7 @@ use crate::refuse::Refusal;
 use crate::route::{Route, Target, schema};
 
 /// Why a call of this route would be refused for what it is, by its head and its body.
-fn unfit(books: &Books, route: Route, caller: &Caller, head: &Parts, body: &[u8]) -> Vec<Refusal> {
+fn unfit(books: &Books, route: Route, caller: &Caller, head: &Received, body: &[u8]) -> Vec<Refusal> {
     let row = route.row();
     let judged = row.body.map_or(Ok(()), |rules| {
         let asked = schema::judge(rules, body)?;
@@ -35,7 +35,7 @@ pub(super) fn explain(
     config: &Config,
     caller: &Caller,
     (route, ask): (Route, &Ask),
-    head: &Parts,
+    head: &Received,
     body: &[u8],
 ) -> Value {
     let team = &caller.team;
@@ -58,7 +58,7 @@ pub(super) fn explain(
     if in_flight >= limits.concurrency {
         refusals.push(limits.concurrency_limited(&team.name));
     }
-    refusals.extend(within_max(&head.headers, ask).err());
+    refusals.extend(within_max(head, ask).err());
     refusals.extend(full);
     let tight = standings.iter().filter(|standing| ask.costs && standing.tally.left() < reserve);
     refusals.extend(tight.map(|standing| Refusal::of_budget(standing, reserve, &config.credits.zone)));

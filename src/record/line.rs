@@ -46,7 +46,7 @@ pub(super) fn write(ended: &Ended<'_>, out: &mut Vec<u8>) {
         word(out, key!("retry"), Some(repeat.as_str()));
         word(out, key!("original_request_id"), repeat.original());
     }
-    key(out, key!("stream"));
+    out.extend_from_slice(key!("stream").as_bytes());
     out.extend_from_slice(if ended.stream { b"true" } else { b"false" });
     word(out, key!("finish"), reading.finish.map(Finish::as_str));
     text(out, key!("response_id"), reading.response_id.as_deref());
@@ -66,13 +66,9 @@ pub(super) fn write(ended: &Ended<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
-fn key(out: &mut Vec<u8>, key: &str) {
-    out.extend_from_slice(key.as_bytes());
-}
-
 /// What is ours, or was held against an alphabet that needs no escapes.
-fn word(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
-    key(out, name);
+fn word(out: &mut Vec<u8>, key: &str, value: Option<&str>) {
+    out.extend_from_slice(key.as_bytes());
     match value {
         None => out.extend_from_slice(b"null"),
         Some(word) => {
@@ -85,29 +81,29 @@ fn word(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
 }
 
 /// What may hold anything.
-fn text(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
-    key(out, name);
+fn text(out: &mut Vec<u8>, key: &str, value: Option<&str>) {
+    out.extend_from_slice(key.as_bytes());
     // Text, into memory: this cannot fail.
     drop(serde_json::to_writer(out, &value));
 }
 
-fn count(out: &mut Vec<u8>, name: &str, value: Option<u64>) {
-    key(out, name);
+fn count(out: &mut Vec<u8>, key: &str, value: Option<u64>) {
+    out.extend_from_slice(key.as_bytes());
     match value {
         None => out.extend_from_slice(b"null"),
         Some(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
     }
 }
 
-fn credits(out: &mut Vec<u8>, name: &str, value: Option<Credits>) {
-    key(out, name);
+fn credits(out: &mut Vec<u8>, key: &str, value: Option<Credits>) {
+    out.extend_from_slice(key.as_bytes());
     // Numbers, into memory: this cannot fail.
     drop(serde_json::to_writer(out, &value));
 }
 
 /// To the microsecond.
-fn seconds(out: &mut Vec<u8>, name: &str, value: Option<Duration>) {
-    count(out, name, value.map(|value| value.as_secs()));
+fn seconds(out: &mut Vec<u8>, key: &str, value: Option<Duration>) {
+    count(out, key, value.map(|value| value.as_secs()));
     if let Some(value) = value {
         // A one in front keeps the zeros.
         let mut buffer = itoa::Buffer::new();

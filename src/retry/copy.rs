@@ -126,7 +126,6 @@ mod tests {
     use std::sync::Arc;
     use std::task::Waker;
 
-    use http::HeaderMap;
     use http_body_util::BodyExt;
 
     use super::super::recording::{Keeping, Making, Recording};
@@ -146,7 +145,7 @@ mod tests {
         assert_transparent(|body| {
             let answer = Response::new(body.map_err(|error| Why::of(&error)).boxed_unsync());
             let making: Making = Box::pin(std::future::ready(Ok(answer)));
-            let course = Arc::new(Course::new(None, RequestId::of(&HeaderMap::new(), clock.wall())));
+            let course = Arc::new(Course::new(None, RequestId::new(clock.wall())));
             let room = || {
                 let room = Room::new(None);
                 room.resize(usize::MAX);

@@ -24,18 +24,14 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// What a body says when it is asked: a frame, how it breaks, or nothing at its end.
+type Said<E> = Option<Result<Frame<Bytes>, E>>;
+
 /// A body whose small frames leave together.
 pub struct Joined<B: Body> {
     inner: B,
     /// What came behind frames that were joined, and is no part of them.
-    behind: Option<Behind<B::Error>>,
-}
-
-/// What a body said behind a frame.
-enum Behind<E> {
-    Frame(Frame<Bytes>),
-    Broken(E),
-    End,
+    behind: Option<Said<B::Error>>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Joined<B> {
@@ -43,15 +39,10 @@ impl<B: Body<Data = Bytes> + Unpin> Joined<B> {
         Self { inner, behind: None }
     }
 
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Said<B::Error>> {
         match self.behind.take() {
+            Some(behind) => Poll::Ready(behind),
             None => Pin::new(&mut self.inner).poll_frame(cx),
-            Some(Behind::Frame(frame)) => Poll::Ready(Some(Ok(frame))),
-            Some(Behind::Broken(error)) => Poll::Ready(Some(Err(error))),
-            Some(Behind::End) => {
-                self.behind = Some(Behind::End);
-                Poll::Ready(None)
-            }
         }
     }
 
@@ -68,27 +59,19 @@ impl<B: Body<Data = Bytes> + Unpin> Joined<B> {
             if self.inner.is_end_stream() {
                 break;
             }
-            let behind = match Pin::new(&mut self.inner).poll_frame(cx) {
-                Poll::Pending => break,
-                Poll::Ready(None) => Behind::End,
-                Poll::Ready(Some(Err(error))) => Behind::Broken(error),
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Err(trailers) => Behind::Frame(trailers),
-                    Ok(data) if data.len() > SMALL || several.len().max(alone.len()) + data.len() > MOST => {
-                        Behind::Frame(Frame::data(data))
-                    }
-                    Ok(data) => {
-                        if several.is_empty() {
-                            several.reserve(MOST);
-                            several.extend_from_slice(&alone);
-                        }
-                        several.extend_from_slice(&data);
-                        continue;
-                    }
-                },
+            let Poll::Ready(said) = Pin::new(&mut self.inner).poll_frame(cx) else { break };
+            let room = MOST - several.len().max(alone.len());
+            let small = |data: &&Bytes| data.len() <= SMALL.min(room);
+            let Some(data) = said.as_ref().and_then(|said| said.as_ref().ok()?.data_ref()).filter(small)
+            else {
+                self.behind = Some(said);
+                break;
             };
-            self.behind = Some(behind);
-            break;
+            if several.is_empty() {
+                several.reserve(MOST);
+                several.extend_from_slice(&alone);
+            }
+            several.extend_from_slice(data);
         }
         let joined = if several.is_empty() { Bytes::copy_from_slice(&alone) } else { several.freeze() };
         SCRATCH.set(alone);
@@ -100,10 +83,7 @@ impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for Joined<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Said<B::Error>> {
         let frame = std::task::ready!(self.next(cx));
         Poll::Ready(match frame {
             // The last of a body that says so goes as it is: nothing is read behind it.
@@ -118,26 +98,19 @@ impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for Joined<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.behind {
-            None => self.inner.is_end_stream(),
-            Some(Behind::End) => true,
-            Some(Behind::Frame(_) | Behind::Broken(_)) => false,
-        }
+        self.behind.as_ref().map_or_else(|| self.inner.is_end_stream(), Option::is_none)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.behind {
-            Some(Behind::Frame(frame)) => {
-                let (mut hint, behind) =
-                    (self.inner.size_hint(), frame.data_ref().map_or(0, Bytes::len) as u64);
-                if let Some(upper) = hint.upper() {
-                    hint.set_upper(upper + behind);
-                }
-                hint.set_lower(hint.lower() + behind);
-                hint
+        let mut hint = self.inner.size_hint();
+        if let Some(Some(Ok(frame))) = &self.behind {
+            let behind = frame.data_ref().map_or(0, Bytes::len) as u64;
+            if let Some(upper) = hint.upper() {
+                hint.set_upper(upper + behind);
             }
-            _ => self.inner.size_hint(),
+            hint.set_lower(hint.lower() + behind);
         }
+        hint
     }
 }
 
@@ -150,7 +123,7 @@ mod tests {
     use super::*;
     use crate::transparent::{Broken, Scripted, Step};
 
-    type Polled = Poll<Option<Result<Frame<Bytes>, Broken>>>;
+    type Polled = Poll<Said<Broken>>;
 
     /// What comes out at each poll, until the end or a break.
     fn polled(steps: &[Step]) -> Vec<Polled> {

@@ -9,10 +9,13 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::ledger::write::Unavailable;
 
+/// By which one who waits is told.
+type Answer = oneshot::Sender<Result<(), Unavailable>>;
+
 /// Who waits for a hold to be written.
 #[derive(Debug)]
 pub(super) struct Asker {
-    answer: oneshot::Sender<Result<(), Unavailable>>,
+    answer: Answer,
     /// Where it is told with others of its event loop.
     mailbox: Option<Arc<Mailbox>>,
 }
@@ -61,7 +64,7 @@ struct Mailbox {
 
 #[derive(Debug, Default)]
 struct Inside {
-    answers: Vec<oneshot::Sender<Result<(), Unavailable>>>,
+    answers: Vec<Answer>,
     /// Its event loop is gone.
     closed: bool,
 }
@@ -91,10 +94,7 @@ impl Mailbox {
     }
 
     /// Leaves word; back if nobody would read it.
-    fn put(
-        &self,
-        answer: oneshot::Sender<Result<(), Unavailable>>,
-    ) -> Option<oneshot::Sender<Result<(), Unavailable>>> {
+    fn put(&self, answer: Answer) -> Option<Answer> {
         let mut inside = self.inside();
         if inside.closed {
             return Some(answer);
