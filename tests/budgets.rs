@@ -385,6 +385,7 @@ async fn a_spent_budget_is_a_402_with_the_numbers_and_what_is_left_is_told_on_ev
     let refused = rig.send(rig.chat(chat_body(false, ""))).await;
     assert_eq!((refused.status().as_u16(), refused.code().as_str()), (402, "budget_exceeded"));
     assert_eq!((refused.header("x-should-retry"), refused.header("retry-after")), ("false", ""));
+    assert_eq!(refused.header("x-credits-remaining"), "0", "where one wants it most");
     let error = &refused.json()["error"];
     assert_eq!(error["type"], "insufficient_credits");
     let message = error["message"].as_str().unwrap();
@@ -403,6 +404,23 @@ async fn a_spent_budget_is_a_402_with_the_numbers_and_what_is_left_is_told_on_ev
         200,
         "reads are free"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_refusal_of_a_call_that_costs_says_what_is_left() {
+    let setup = Setup {
+        team: "requests_per_minute = 60\nburst = 2\nconcurrency = 1".into(),
+        credits: "reserve = 1\nbudget = { credits = 3.5, period = \"month\" }".into(),
+        ..Setup::default()
+    };
+    let (rig, _) = Rig::with_simulator(&setup);
+    assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.header("x-credits-remaining"), "2.5");
+    let malformed = rig.send(rig.chat("{")).await;
+    assert_eq!((malformed.code().as_str(), malformed.header("x-credits-remaining")), ("invalid_json", "2.5"));
+    let too_often = rig.send(rig.chat(chat_body(false, ""))).await;
+    assert_eq!((too_often.status().as_u16(), too_often.header("x-credits-remaining")), (429, "2.5"));
+    let read = rig.send(rig.request(http::Method::GET, "/api/v1/video-analyses", "")).await;
+    assert_eq!((read.status().as_u16(), read.header("x-credits-remaining")), (429, ""), "reads cost nothing");
 }
 
 #[tokio::test(start_paused = true)]

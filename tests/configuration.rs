@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use mavera_gateway::config::identity::Proves;
 use mavera_gateway::config::{self, parse};
 use serde_json::Value;
 
@@ -120,6 +121,113 @@ fn a_key_in_quotes_has_its_line_whatever_is_in_it() {
 fn text_that_is_not_toml_is_reported_with_its_line() {
     assert!(problems("[server\nlisten = 1\n").starts_with("gateway.toml:1:"));
     assert!(problems("server = 7\n").starts_with("gateway.toml:1:"));
+}
+
+#[test]
+fn what_has_not_the_shape_of_a_setting_is_told_in_the_readers_words_and_hides_nothing_else() {
+    let text = "\
+[server]
+listen = 8080
+drain_timeout = 30
+[credits]
+budget = 500
+[queue]
+wiat = \"5s\"
+[retries]
+bodies = 5
+[ledger]
+postgres = \"x\"
+[[team]]
+name = \"a\"
+keys = [\"mvgw_pasted_right_into_the_file\"]
+routes = \"chat\"
+members = { id = \"x\" }
+budget = { credits = 5, period = \"year\" }
+";
+    let report = problems(text);
+    for expected in [
+        "gateway.toml:2: server.listen: is 8080, and has to be an address with a port\n    to mend it: write an address",
+        "gateway.toml:3: server.drain_timeout: is 30, and has to be a text in quotes\n    to mend it: write it like \"30s\"",
+        "gateway.toml:5: credits.budget: is a number, and has to be a table\n    to mend it: write budget = { credits = …, period = … }",
+        "gateway.toml:7: queue.wiat: unknown key\n    to mend it: did you mean `wait`?",
+        "gateway.toml:9: retries.bodies: is a number, and has to be a table",
+        "gateway.toml:11: ledger.postgres: is a text, and has to be a table",
+        "gateway.toml:14: team[0].keys[0]: is a text, and has to be a table\n    to mend it: write keys = [{ id = …",
+        "gateway.toml:15: team[0].routes: is a text, and has to be a list\n    to mend it: write routes = [\"…\"]",
+        "gateway.toml:16: team[0].members: is a table, and has to be a list\n    to mend it: write members = [{ id = …",
+        "gateway.toml:17: team[0].budget.period: is \"year\", and has to be one of \"day\", \"week\", \"month\"",
+    ] {
+        assert!(report.contains(expected), "missing: {expected}\nin:\n{report}");
+    }
+    assert!(!report.contains("pasted_right"), "{report}");
+    for text in ["[team]\nname = \"a\"\n", "[team.growth]\nweight = 5\n"] {
+        let report = problems(text);
+        let expected = "gateway.toml:1: team: is a table, and has to be a list\n    to mend it: there can be several, so write [[team]]";
+        assert!(report.starts_with(expected) && report.lines().count() == 2, "{report}");
+    }
+    assert!(problems("[[credits]]\nreserve = 5\n").contains("write [credits] on a line of its own"));
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_configuration() {
+    let text = "\
+[upstream]
+api_key = { file = \"secrets/key\" }
+ca_file = \"/etc/roots.pem\"
+[server]
+tls = { cert = \"server.pem\", key = \"server.key\" }
+[ledger]
+path = \"data/ledger.db\"
+[[identity]]
+name = \"a\"
+mtls = { ca_file = \"ca.pem\", crl_file = \"crl.pem\" }
+";
+    let at = |file: &str, path: &str| {
+        let config = parse(Path::new(file), text).unwrap();
+        let tls = config.server.tls.unwrap();
+        let Proves::Certificates(of) = &config.identities[0].proves else { panic!() };
+        let ledger = &config.ledger.file().unwrap().path;
+        let relative = [ledger, &tls.cert, &tls.key, &of.ca_file, of.crl_file.as_ref().unwrap()];
+        let expected = ["data/ledger.db", "server.pem", "server.key", "ca.pem", "crl.pem"];
+        assert_eq!(relative.map(Clone::clone), expected.map(|name| Path::new(path).join(name)), "{file}");
+        assert_eq!(config.upstream.api_key.file(), Some(&*Path::new(path).join("secrets/key")), "{file}");
+        assert_eq!(config.upstream.ca_file.as_deref(), Some(Path::new("/etc/roots.pem")));
+    };
+    at("/etc/mavera-gateway/gateway.toml", "/etc/mavera-gateway");
+    at("config/gateway.toml", "config");
+    at("gateway.toml", "");
+    // A pipe stands in no folder.
+    at("/dev/fd/63", "");
+    at("/proc/self/fd/63", "");
+    let default = parse(Path::new("/etc/m/gateway.toml"), "").unwrap();
+    assert_eq!(default.ledger.file().unwrap().path, Path::new("/etc/m/data/ledger.db"));
+}
+
+#[test]
+fn what_is_valid_and_surely_not_meant_is_told() {
+    let odd = |text: &str| {
+        let odd = parse(Path::new("f"), text).unwrap().oddities();
+        odd.into_iter().map(|odd| format!("{}: {}", odd.key, odd.message)).collect::<Vec<_>>().join("\n")
+    };
+    let open = "[server]\nlisten = \"0.0.0.0:8080\"\n";
+    assert!(odd(open).starts_with("server.listen: keys and answers cross the network"), "{}", odd(open));
+    for mended in ["tls = { cert = \"c\", key = \"k\" }\n", "trusted_proxies = [\"10.0.0.7\"]\n"] {
+        assert_eq!(odd(&format!("{open}{mended}")), "", "{mended}");
+    }
+    assert_eq!(odd("[server]\nlisten = \"[::1]:8080\"\n"), "");
+    let bare = odd("[upstream]\nbase_url = \"https://app.mavera.io\"\n");
+    assert!(bare.starts_with("upstream.base_url: ") && bare.contains("`/api/v1`"), "{bare}");
+    let budgets = |team: u32, key: u32| {
+        odd(&format!(
+            "[credits]\nbudget = {{ credits = 100, period = \"month\" }}\n[[team]]\nname = \"a\"\n\
+             budget = {{ credits = {team}, period = \"month\" }}\n[[team.keys]]\nid = \"abcdefgh\"\nsha256 = \"{}\"\n\
+             budget = {{ credits = {key}, period = \"month\" }}\n",
+            "ab".repeat(32)
+        ))
+    };
+    assert_eq!(budgets(100, 100), "");
+    assert!(budgets(101, 50).contains("the budget of team a: 101 credits a month are more than the 100 of the organisation"));
+    assert!(budgets(50, 51).contains("the budget of key abcdefgh: 51 credits a month are more than the 50 of its team"));
 }
 
 #[test]

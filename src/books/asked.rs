@@ -39,6 +39,12 @@ impl Keeper {
         budgets.0.iter().map(|(whose, budget)| state.standing(whose, *budget)).collect()
     }
 
+    /// What the tightest of the budgets has left; `None` where there is none.
+    #[must_use]
+    pub fn left(&self, budgets: &Budgets) -> Option<Credits> {
+        self.standings(budgets).iter().map(|standing| standing.tally.left()).min()
+    }
+
     /// What a team holds now.
     #[must_use]
     pub fn held(&self, whose: &Whose) -> Credits {

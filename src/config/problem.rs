@@ -87,6 +87,18 @@ impl<'a> Collector<'a> {
         self.list.push(Problem { line, key: shown(key).replace('\n', "\\n"), message, remedy });
     }
 
+    /// Adds a problem of what the value at `key` names, unless the value itself, or what it stands in, is wrong already: then
+    /// something else was looked at.
+    pub(crate) fn add_of_named(&mut self, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        let is_around = |known: &Problem| {
+            let rest = key.strip_prefix(known.key.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        if !self.list.iter().any(is_around) {
+            self.add(key, message, remedy);
+        }
+    }
+
     /// Adds what the TOML reader said.
     pub(crate) fn add_serde(&mut self, error: &toml::de::Error) {
         let line = error.span().map(|span| self.line(span.start));

@@ -17,7 +17,6 @@ use super::ledger::Ledger;
 use super::team::{CallerKey, Team};
 use crate::credits::Credits as Amount;
 use crate::credits::budget::Budget;
-use crate::route::Route;
 use crate::secret::SecretSource;
 
 /// A whole valid configuration.
@@ -60,60 +59,6 @@ pub struct Tracing {
     pub sample_ratio: f64,
     /// The resource's `service.name`.
     pub service_name: String,
-}
-
-/// What is valid, and surely not meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Oddity {
-    /// Whose budget.
-    pub key: String,
-    /// What follows from it, and how to mend it.
-    pub message: String,
-}
-
-impl Config {
-    /// Budgets below what a call holds: they admit no call at all. One of nothing says that it is meant.
-    #[must_use]
-    pub fn oddities(&self) -> Vec<Oddity> {
-        let reserve = match self.credits.reserve {
-            Reserve::Fixed(amount) => amount,
-            Reserve::Learned { floor } => floor,
-        };
-        let of_team = |team: &Team| {
-            let own = [(format!("the budget of team {}", team.name), team.budget, reserve)];
-            let keys =
-                team.keys.iter().map(|key| (format!("the budget of key {}", key.id), key.budget, reserve));
-            let members = team.members.iter();
-            let members = members.map(|of| (format!("the budget of member {}", of.id), of.budget, reserve));
-            let routes = team.of_routes.iter().flat_map(|of_route| {
-                let key = format!("the budget of team {} for {}", team.name, of_route.route.label());
-                let holds = of_route.reserve.unwrap_or(of_route.route.row().reserve);
-                let dear = team.budget.filter(|_| !of_route.route.row().is_everyday());
-                [(key.clone(), of_route.budget, holds), (key, dear, holds)]
-            });
-            // What is dear and named was surely meant to be used.
-            let dear = Route::all().filter(|route| {
-                team.routes.allow(*route) && !route.row().is_everyday() && team.of_route(*route).is_none()
-            });
-            let dear = dear.map(|route| {
-                let key = format!("the budget of team {} for {}", team.name, route.label());
-                (key, team.budget, route.row().reserve)
-            });
-            own.into_iter().chain(keys).chain(members).chain(routes).chain(dear).collect::<Vec<_>>()
-        };
-        let budgets = [("credits.budget".to_owned(), self.credits.budget, reserve)]
-            .into_iter()
-            .chain(self.teams.iter().flat_map(of_team));
-        let odd = budgets.filter_map(|(key, budget, reserve)| {
-            let credits = budget?.credits;
-            let message = format!(
-                "{credits} credits are less than the {reserve} that a call holds, so no call is ever admitted; raise it, or \
-                 lower what is held (0 says that nothing is to be spent)"
-            );
-            (credits > Amount::ZERO && credits < reserve).then_some(Oddity { key, message })
-        });
-        odd.collect()
-    }
 }
 
 /// How a key stands that has an end.
@@ -188,6 +133,12 @@ pub struct Proxies(Arc<[IpNet]>);
 impl Proxies {
     pub(super) fn new(networks: Vec<IpNet>) -> Self {
         Self(networks.into())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether this is the address of one.

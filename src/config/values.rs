@@ -26,8 +26,42 @@ impl<T> Default for Leaf<T> {
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Leaf<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = toml::Value::deserialize(deserializer)?;
-        Ok(Self(Some(T::deserialize(value).map_err(|error| error.message().to_owned()))))
+        Ok(Self(Some(T::deserialize(value).map_err(|error| in_words(error.message())))))
     }
+}
+
+/// What the reader of a value says of its type, for whoever wrote it.
+fn in_words(message: &str) -> String {
+    if let Some((found, expected)) =
+        message.strip_prefix("unknown variant ").and_then(|variants| variants.split_once(", expected "))
+    {
+        return format!("is {}, and has to be {}", found.replace('`', "\""), expected.replace('`', "\""));
+    }
+    let Some((found, expected)) =
+        message.strip_prefix("invalid type: ").and_then(|types| types.split_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    // What kind of number it is, is nothing to the reader.
+    let found = ["integer ", "floating point ", "boolean ", "string "]
+        .iter()
+        .find_map(|kind| found.strip_prefix(kind))
+        .unwrap_or(found);
+    let found = match found {
+        "sequence" => "a list",
+        "map" => "a table",
+        other => other,
+    };
+    let expected = match expected {
+        "a string" | "path string" => "a text in quotes",
+        "a sequence" => "a list in brackets",
+        "a boolean" => "true or false",
+        "socket address" => "an address with a port",
+        "a TOML datetime" => "a time like 2027-01-01T00:00:00Z",
+        "u32" | "u64" | "usize" | "f64" => "a number",
+        other => other,
+    };
+    format!("is {}, and has to be {expected}", found.replace('`', ""))
 }
 
 impl<T: JsonSchema> JsonSchema for Leaf<T> {

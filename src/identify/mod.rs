@@ -141,7 +141,7 @@ fn may_be_elsewhere<B>(desk: &Keeper, caller: &Caller, routed: &Routed<B>) -> bo
 
 /// A caller that was found may go on, if its team may ask for that.
 fn allowed<B>(
-    desk: &Keeper,
+    desk: &Arc<Keeper>,
     mut routed: Routed<B>,
     found: Result<Caller, Refusal>,
 ) -> Result<Identified<B>, Refused> {
@@ -149,6 +149,10 @@ fn allowed<B>(
     let allowed = found.and_then(|caller| {
         exchange.identified(Arc::clone(&caller.who));
         caller.who.state.calls(exchange.came());
+        let route = routed.target.route;
+        if route.row().costs() {
+            exchange.spends(desk, caller.budgets_of(route));
+        }
         // To whoever may not use a route, what it asks for is nothing to know.
         let may = may_ask(&caller, &routed.target, &desk.owners)
             .and_then(|()| head::key_of_retries(routed.target.route.row(), &routed.arrival.head));

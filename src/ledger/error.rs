@@ -14,7 +14,7 @@ pub enum LedgerError {
         what: String,
     },
     /// There is none where one must be.
-    #[error("{path}: there is no ledger yet: it is made when the gateway first starts; is `ledger.path` meant from this folder?", path = path.display())]
+    #[error("{path}: there is no ledger yet: it is made when the gateway first starts; a relative `ledger.path` is looked for beside the configuration", path = path.display())]
     Missing {
         /// The file.
         path: PathBuf,

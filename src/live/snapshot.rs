@@ -11,8 +11,8 @@ use rustls::ServerConfig;
 use super::directory::Directory;
 use super::tls;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::config::problem::{Collector, Problems};
+use crate::config::problem::Problems;
+use crate::config::{Config, Parsed};
 use crate::identity::{self, Identities};
 use crate::ledger::RegisteredKey;
 use crate::limit::by_address::BadKeys;
@@ -81,17 +81,15 @@ pub(super) struct Around<'a> {
 }
 
 impl Snapshot {
-    /// Makes a snapshot of a configuration and all that it names: the key, the certificates, the roots. `text` is what the
-    /// configuration was read from, for the places of problems.
+    /// Makes a snapshot of a configuration and all that it names: the key, the certificates, the roots. What is wrong with
+    /// either is told at once.
     pub(super) fn of(
-        config: Config,
-        (path, text): (&Path, &str),
+        Parsed { config, mut problems }: Parsed<'_>,
         Around { keys, previous, clock, identities: counts }: Around<'_>,
         series: impl Fn(&str) -> Arc<TeamCounts>,
     ) -> Result<Self, Problems> {
-        let mut problems = Collector::new(path, text);
         let mut unread = |key: &str, source: &SecretSource, error: SecretError| {
-            problems.add(key, error.to_string(), source.remedy(key));
+            problems.add_of_named(key, error.to_string(), source.remedy(key));
         };
         let key = UpstreamKey::read(&config.upstream.api_key)
             .map_err(|error| unread("upstream.api_key", &config.upstream.api_key, error));
@@ -125,20 +123,21 @@ impl Snapshot {
                         OriginError::Url(_) => "upstream.base_url",
                         OriginError::Roots(_) => "upstream.ca_file",
                     };
-                    problems.add(key, error.to_string(), "");
+                    problems.add_of_named(key, error.to_string(), "");
                 }),
         };
         let before = previous.map(|previous| &*previous.identities);
         let identities = Identities::new(&config.identities, before, counts).map(Arc::new).map_err(|found| {
             for (key, message) in found {
-                problems.add(&key, message, "");
+                problems.add_of_named(&key, message, "");
             }
         });
         let callers = identities.as_ref().ok().and_then(|identities| identities.client_verifier());
         let tls = config.server.tls.as_ref().map(|files| tls::server(files, callers)).transpose();
-        let tls = tls.map_err(|(key, message)| problems.add(key, message, ""));
-        match (key, token, keys_token, pepper, origin, identities, tls) {
-            (Ok(key), Ok(token), Ok(keys_token), Ok(pepper), Ok(origin), Ok(identities), Ok(tls)) => {
+        let tls = tls.map_err(|(key, message)| problems.add_of_named(key, message, ""));
+        let told = problems.finish();
+        match (key, token, keys_token, pepper, origin, identities, tls, told) {
+            (Ok(key), Ok(token), Ok(keys_token), Ok(pepper), Ok(origin), Ok(identities), Ok(tls), Ok(())) => {
                 let before = previous.map(|previous| &previous.directory);
                 let directory = Directory::new(&config, keys, before, clock, series);
                 let bad_keys = previous.map(|previous| previous.bad_keys.clone()).unwrap_or_default();
@@ -156,7 +155,7 @@ impl Snapshot {
                     roots,
                 })
             }
-            _ => Err(problems.finish().expect_err("whatever failed was added as a problem")),
+            (.., told) => Err(told.expect_err("whatever failed was added as a problem")),
         }
     }
 

@@ -14,7 +14,7 @@ use super::warnings::{warn_of_collisions, warn_of_oddities, warn_of_what_needs_a
 use crate::clock::Clock;
 use crate::config::identity::{Identity, KeysFrom, Proves};
 use crate::config::problem::{Problem, Problems, whole_file};
-use crate::config::{Config, parse};
+use crate::config::{self, Config, Parsed};
 use crate::ledger::RegisteredKey;
 use crate::metrics::{self, Metrics};
 use crate::record::series::TeamCounts;
@@ -98,9 +98,10 @@ impl Live {
     pub fn load(path: &Path, metrics: &Metrics, clock: Clock) -> Result<Arc<Self>, Problems> {
         let counts = Counts::new(metrics);
         let mut seen = Seen::of(path);
-        let (text, config) = seen.read(path)?;
+        let text = seen.read(path)?;
+        let parsed = seen.parse(path, &text)?;
         let around = Around { keys: &[], previous: None, clock, identities: &counts.identities };
-        let snapshot = Snapshot::of(config, (path, &text), around, |name| counts.team(name))?;
+        let snapshot = Snapshot::of(parsed, around, |name| counts.team(name))?;
         snapshot.identities.in_force();
         let seen = Mutex::new(seen);
         let current = ArcSwap::from_pointee(snapshot);
@@ -150,12 +151,15 @@ impl Live {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current();
         let (event, keys) = self.keys();
-        let loaded = seen.read(&self.path).and_then(|(text, config)| {
+        let loaded = seen.read(&self.path).and_then(|text| {
             let series = |name: &str| self.counts.team(name);
-            refuse_to_lose_every_team(&before.config, &config, &self.path)?;
+            let parsed = seen.parse(&self.path, &text)?;
+            if parsed.problems.is_empty() {
+                refuse_to_lose_every_team(&before.config, &parsed.config, &self.path)?;
+            }
             let (clock, identities) = (self.clock, &self.counts.identities);
             let around = Around { keys: &keys, previous: Some(&before), clock, identities };
-            Snapshot::of(config, (&self.path, &text), around, series)
+            Snapshot::of(parsed, around, series)
         });
         self.report(loaded.is_ok());
         match loaded {
@@ -312,23 +316,36 @@ impl Seen {
 
     /// Reads the configuration, once: it may be a pipe, and half of one that is being written must not be taken for another
     /// that is whole. Each file is noted as it is before it is read: what changes meanwhile is the next change.
-    fn read(&mut self, path: &Path) -> Result<(String, Config), Problems> {
-        let before = fingerprint([path]);
-        let read = fs::read_to_string(path).map_err(|error| {
+    fn read(&mut self, path: &Path) -> Result<String, Problems> {
+        self.note(fingerprint([path]));
+        fs::read_to_string(path).map_err(|error| {
             whole_file(
                 path,
                 format!("cannot be read: {error}"),
                 "name another file with --config, or start from config/gateway.toml of the distribution",
             )
-        });
-        let parsed = read.and_then(|text| parse(path, &text).map(|config| (text, config)));
-        if let Ok((_, config)) = &parsed {
+        })
+    }
+
+    /// What the text says, and from now on which files it names.
+    fn parse<'t>(&mut self, path: &'t Path, text: &'t str) -> Result<Parsed<'t>, Problems> {
+        let parsed = config::read(path, text);
+        if let Ok(Parsed { config, problems }) = &parsed
+            && problems.is_empty()
+        {
             self.files = files_of(config, path);
         }
-        // Those that are not there yet are noted as well: their coming is a change.
-        self.fingerprint = fingerprint(self.files.iter().map(PathBuf::as_path));
-        self.fingerprint[..1].clone_from_slice(&before);
+        let before = self.fingerprint.drain(..1).collect();
+        self.note(before);
         parsed
+    }
+
+    /// Notes all files as they are, but for the configuration itself. Those that are not there yet are noted as well: their
+    /// coming is a change.
+    fn note(&mut self, configuration: Fingerprint) {
+        let others = self.files.iter().skip(1).map(PathBuf::as_path);
+        self.fingerprint = configuration;
+        self.fingerprint.extend(fingerprint(others));
     }
 }
 

@@ -15,6 +15,8 @@ use super::series::Who;
 use super::{line, spans};
 use crate::books::ending;
 use crate::books::hold::Hold;
+use crate::books::keeper::Keeper;
+use crate::credits::budget::Budgets;
 use crate::head::RequestId;
 use crate::ledger::Fate;
 use crate::limit::rate::Standing;
@@ -60,6 +62,8 @@ pub(super) struct Draft {
     pub(super) bytes: u64,
     /// The caller left and the exchange was read on without it.
     pub(super) left: bool,
+    /// Where the call's credits come from, once its caller is known: what is told of them where none are held.
+    pub(super) spends: Option<(Arc<Keeper>, Budgets)>,
     /// How the team's own rate stood.
     pub(super) rate: Option<Standing>,
     /// Credits held for the call. Ends when the record does.

@@ -14,13 +14,14 @@ mod line;
 mod draft;
 mod spans;
 mod recorder;
+mod standing;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -34,10 +35,8 @@ use crate::books::ending;
 use crate::books::hold::{Closing, Hold};
 use crate::books::job::Told;
 use crate::clock::Clock;
-use crate::credits::Credits;
-use crate::head::{RequestId, fields};
+use crate::head::RequestId;
 use crate::ledger::Retry;
-use crate::limit::rate::Standing;
 use crate::meter::Reading;
 use crate::outbound::origin::Origin;
 use crate::peer::Peer;
@@ -82,6 +81,7 @@ impl Exchange {
             stream: false,
             bytes: 0,
             left: false,
+            spends: None,
             rate: None,
             hold: None,
             course: None,
@@ -261,27 +261,6 @@ impl Exchange {
         if let Some(course) = &draft.course {
             course.sent(false);
         }
-    }
-
-    /// The team's own rate was asked, or looked at, and stands like this.
-    pub fn rate(&mut self, rate: Standing) {
-        self.draft_mut().rate = Some(rate);
-    }
-
-    /// Tells the caller how it stands: its rate, its credits, and how long it has waited.
-    pub(crate) fn tell_standing(&self, headers: &mut HeaderMap) {
-        let draft = self.draft();
-        if let Some(rate) = draft.rate {
-            fields::tell_rate(headers, rate, self.answered_at());
-        }
-        fields::tell_credits_left(headers, self.credits_left());
-        fields::tell_queued(headers, draft.queued);
-    }
-
-    /// What the tightest budget has left with this call's hold counted, where a budget binds.
-    #[must_use]
-    pub fn credits_left(&self) -> Option<Credits> {
-        self.draft().hold.as_ref().and_then(Hold::left)
     }
 
     /// The request has been handed to an upstream connection.

@@ -23,13 +23,13 @@ fn identities_are_checked_value_by_value() {
         (", jwks_url = \"https://i.example/k\", jwks_file = \"k\"", "jwks_file", "beside `jwks_url`"),
         (", jwks_file = \"k\", ca_file = \"c\"", "ca_file", "nothing is fetched"),
         (", jwks_file = \"k\", token_file = \"c\"", "token_file", "nothing is fetched"),
-        (", ca_file = [\"a.pem\"]", "ca_file", "invalid type"),
-        (", token_file = 7", "token_file", "invalid type"),
+        (", ca_file = [\"a.pem\"]", "ca_file", "has to be a text"),
+        (", token_file = 7", "token_file", "has to be a text"),
         (", algorithms = [\"HS256\"]", "algorithms", "not accepted"),
         (", algorithms = [\"none\"]", "algorithms", "not accepted"),
         (", algorithms = []", "algorithms", "not accepted"),
         (", max_age = \"1s\"", "max_age", "out of range"),
-        (", not_before = \"soon\"", "not_before", "invalid type"),
+        (", not_before = \"soon\"", "not_before", "has to be a time"),
         (", audiences = [\"g\"]", "audiences", "did you mean `audience`"),
     ] {
         let told = problems(&jwt(more));

@@ -60,6 +60,49 @@ fn a_command_that_reads_or_corrects_makes_no_ledger() {
 }
 
 #[test]
+fn what_a_file_names_is_looked_at_whatever_else_is_wrong_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "\
+[server]
+listem = \"127.0.0.1:1\"
+tls = { cert = \"cert.pem\", key = 7 }
+[upstream]
+api_key = { file = \"no-such-key\" }
+[credits]
+budget = 500
+";
+    let output = run(&["check"], folder.path(), text);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    for expected in [
+        "gateway.toml:2: server.listem: unknown key",
+        "gateway.toml:3: server.tls.key: is 7, and has to be",
+        "gateway.toml:5: upstream.api_key: cannot read no-such-key",
+        "gateway.toml:7: credits.budget: is a number",
+    ] {
+        assert!(said.contains(expected), "missing: {expected}\nin:\n{said}");
+    }
+    // What is wrong itself names nothing that could be looked at.
+    assert_eq!(said.matches("server.tls.key").count(), 1, "{said}");
+}
+
+#[test]
+fn a_gateway_that_is_started_elsewhere_has_the_same_ledger() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, "").unwrap();
+    let output = binary()
+        .args(["check", "--config"])
+        .arg(&file)
+        .current_dir(elsewhere.path())
+        .env("MAVERA_API_KEY", CANARY)
+        .output()
+        .unwrap();
+    let ledger = folder.path().join("data/ledger.db");
+    assert!(said(&output).contains(&format!("The ledger is {}", ledger.display())), "{}", said(&output));
+}
+
+#[test]
 fn check_tries_the_addresses_as_a_start_does() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

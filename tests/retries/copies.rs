@@ -210,7 +210,7 @@ async fn a_copy_counts_in_its_teams_rate_and_concurrency_and_takes_no_place_and_
     let copy = copy.await.unwrap();
     assert!(copy.whole);
     assert_eq!(copy.header("x-ratelimit-remaining"), "1", "its own standing, not the first's");
-    assert!(!copy.head.headers.contains_key("x-credits-remaining"), "it holds none");
+    assert_eq!(copy.header("x-credits-remaining"), "2", "what is left beside what the first holds");
     assert!(first.await.unwrap().whole);
     rig.settle().await;
     assert_eq!(call(&rig).await.unwrap().code(), "rate_limit_exceeded");

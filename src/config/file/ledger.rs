@@ -13,7 +13,7 @@ use crate::config::values::DurationText;
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct Ledger {
-    /// The SQLite file. Default "data/ledger.db"; its folder is made. Read at start only.
+    /// The SQLite file. Default "data/ledger.db", beside the configuration; its folder is made. Read at start only.
     pub(in crate::config) path: Leaf<PathBuf>,
     /// "fsync": nothing is sent before its hold is on disk. "os": holds survive the process, but not a
     /// power cut. Default "fsync". Read at start only.
@@ -36,7 +36,7 @@ pub struct Postgres {
     pub(in crate::config) schema: Leaf<String>,
     /// How long a gateway may be silent before the others book its calls in doubt. Default "15s".
     pub(in crate::config) lease: Leaf<DurationText>,
-    /// The folder in which the endings of calls wait while the database is away. Default "data/outbox"; it is made.
+    /// The folder in which the endings of calls wait while the database is away. Default "data/outbox", beside the configuration; it is made.
     pub(in crate::config) journal: Leaf<PathBuf>,
 }
 

@@ -94,7 +94,7 @@ impl Validator<'_, '_> {
         if audience.iter().any(String::is_empty) || audience.is_empty() {
             self.problems.add(&key("audience"), "is empty, or has a name that is", names);
         }
-        let file = self.path(&key("jwks_file"), jwks_file);
+        let file = self.path_if_any(&key("jwks_file"), jwks_file);
         let url = match jwks_url.0 {
             None => None,
             given => {
@@ -102,8 +102,8 @@ impl Validator<'_, '_> {
                 self.fetched(&key("jwks_url"), &text)
             }
         };
-        let ca_file = self.path(&key("ca_file"), ca_file);
-        let token_file = self.path(&key("token_file"), token_file);
+        let ca_file = self.path_if_any(&key("ca_file"), ca_file);
+        let token_file = self.path_if_any(&key("token_file"), token_file);
         let keys = match (file, url) {
             (Some(_), Some(_)) => {
                 self.problems.add(&key("jwks_file"), "stands beside `jwks_url`", "keep one of them");
@@ -171,8 +171,8 @@ impl Validator<'_, '_> {
         let file::Mtls { ca_file, crl_file, allow_unauthenticated } = mtls;
         let key = |name: &str| format!("{at}.{name}");
         Certificates {
-            ca_file: self.required(&key("ca_file"), ca_file, "name the PEM file with the authority's roots"),
-            crl_file: self.path(&key("crl_file"), crl_file),
+            ca_file: self.path(&key("ca_file"), ca_file, "name the PEM file with the authority's roots"),
+            crl_file: self.path_if_any(&key("crl_file"), crl_file),
             allow_unauthenticated: self.value(&key("allow_unauthenticated"), allow_unauthenticated, true, ""),
         }
     }
@@ -278,12 +278,6 @@ impl Validator<'_, '_> {
             self.problems.add(key, "is empty", remedy);
         }
         text
-    }
-
-    /// A path, or none.
-    fn path(&mut self, key: &str, leaf: Leaf<PathBuf>) -> Option<PathBuf> {
-        leaf.0.as_ref()?;
-        Some(self.required(key, leaf, "write the path of a file"))
     }
 
     fn member_name(&mut self, key: &str, leaf: Leaf<String>) -> String {

@@ -1,6 +1,6 @@
 //! `[ledger]`.
 
-use super::super::file::{self, Durability, Leaf};
+use super::super::file::{self, Durability};
 use super::super::ledger::{Ledger, LedgerFile, Postgres};
 use super::validator::Validator;
 
@@ -11,7 +11,7 @@ impl Validator<'_, '_> {
         let file::Ledger { path, durability, postgres } = ledger;
         let Some(postgres) = postgres else {
             return Ledger::File(LedgerFile {
-                path: self.value("ledger.path", path, "data/ledger.db".into(), ""),
+                path: self.path_or("ledger.path", path, "data/ledger.db"),
                 durability: self.value("ledger.durability", durability, Durability::Fsync, ""),
             });
         };
@@ -21,10 +21,7 @@ impl Validator<'_, '_> {
             self.problems.add(key, message, "take it out, or take [ledger.postgres] out");
         }
         let file::Postgres { url, ca_file, schema, lease, journal } = postgres;
-        let ca_file = match ca_file.0 {
-            None => None,
-            given => Some(self.value("ledger.postgres.ca_file", Leaf(given), "".into(), "")),
-        };
+        let ca_file = self.path_if_any("ledger.postgres.ca_file", ca_file);
         let schema = self.value("ledger.postgres.schema", schema, "mavera".to_owned(), SCHEMA);
         let is_name = schema.len() <= 63
             && schema.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
@@ -38,7 +35,7 @@ impl Validator<'_, '_> {
             ca_file,
             schema,
             lease: self.duration("ledger.postgres.lease", lease, 15, 10..=300),
-            journal: self.value("ledger.postgres.journal", journal, "data/outbox".into(), ""),
+            journal: self.path_or("ledger.postgres.journal", journal, "data/outbox"),
         })
     }
 }

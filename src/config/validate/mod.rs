@@ -1,5 +1,6 @@
 //! From what the file says to what is valid: one pass over every value, collecting all problems.
 
+mod shape;
 mod validator;
 mod ledger;
 mod sections;
@@ -9,9 +10,8 @@ mod identities;
 mod teams;
 
 use std::path::Path;
-use std::sync::LazyLock;
 
-use serde_ignored::Path as Place;
+use serde::Deserialize;
 
 use self::names::CallerIds;
 pub use self::names::{is_reserved, is_team_name};
@@ -21,75 +21,47 @@ use super::file::{File, LogLevel};
 use super::problem::{Collector, Problems};
 use super::valid::{Admin, Config};
 
-/// Reads a configuration from the text of `path`. Relative paths in it are relative to the working
-/// directory, as the shell that starts the gateway would have them.
+/// What was read of a file, with all that is wrong with it: what it names is looked at before that is told.
+pub(crate) struct Parsed<'t> {
+    /// Valid where nothing is wrong. What is wrong is at its default.
+    pub(crate) config: Config,
+    /// What is wrong.
+    pub(crate) problems: Collector<'t>,
+}
+
+/// Reads a configuration from the text of `path`. Relative paths in it are relative to the folder of that file, wherever the
+/// gateway is started; of a text that is read from a pipe, to the working directory.
 ///
 /// # Errors
 /// Every problem found, each with line and remedy.
 pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
+    let Parsed { config, problems } = read(path, text)?;
+    problems.finish().map(|()| config)
+}
+
+/// As [`parse`], for whoever goes on to what the file names.
+///
+/// # Errors
+/// What keeps the text from being TOML.
+pub(crate) fn read<'t>(path: &'t Path, text: &'t str) -> Result<Parsed<'t>, Problems> {
     let mut problems = Collector::new(path, text);
     if !problems.is_empty() {
         return Err(problems.finish().expect_err("a collector that is not empty ends in problems"));
     }
-    let mut unknown = Vec::new();
-    let deserializer = toml::Deserializer::from(problems.document());
-    let file: File = match serde_ignored::deserialize(deserializer, |key| unknown.push(written(&key))) {
-        Ok(file) => file,
-        Err(error) => {
-            problems.add_serde(&error);
-            File::default()
-        }
-    };
-    for key in unknown {
-        let remedy = remedy_for_unknown(&key);
-        problems.add(&key, "unknown key", remedy);
-    }
-    let config = Validator { problems: &mut problems }.config(file);
-    problems.finish().map(|()| config)
+    let mut document = problems.document();
+    shape::hold_against_schema(document.get_mut(), &mut problems);
+    let file = File::deserialize(toml::Deserializer::from(document)).unwrap_or_else(|error| {
+        problems.add_serde(&error);
+        File::default()
+    });
+    let config = Validator { problems: &mut problems, folder: folder_of(path) }.config(file);
+    Ok(Parsed { config, problems })
 }
 
-/// A path in the form used everywhere: `team[0].keys[1].id`.
-fn written(path: &Place<'_>) -> String {
-    match path {
-        Place::Root => String::new(),
-        Place::Seq { parent, index } => format!("{}[{index}]", written(parent)),
-        Place::Map { parent: Place::Root, key } => key.clone(),
-        Place::Map { parent, key } => format!("{}.{key}", written(parent)),
-        Place::Some { parent } | Place::NewtypeStruct { parent } | Place::NewtypeVariant { parent } => {
-            written(parent)
-        }
-    }
-}
-
-/// Names the nearest key that exists at this place, from the same schema that editors use.
-fn remedy_for_unknown(key: &str) -> String {
-    // Made once: a file may hold many keys that are not known.
-    static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(super::schema::schema);
-    let (parent, name) = key.rsplit_once('.').unwrap_or(("", key));
-    let mut schema = &*SCHEMA;
-    for part in parent.split('.').filter(|part| !part.is_empty()) {
-        let name = part.split('[').next().unwrap_or(part);
-        schema = &schema["properties"][name];
-        if part.contains('[') {
-            schema = &schema["items"];
-        }
-        // An optional table is written as one alternative beside null.
-        if schema["properties"].is_null() && schema["anyOf"].is_array() {
-            schema = &schema["anyOf"][0];
-        }
-    }
-    let known: Vec<&str> =
-        schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
-        None if known.is_empty() => "remove it".to_owned(),
-        None => format!("remove it; keys here are {}", known.join(", ")),
-    }
+/// The folder that relative paths are looked for in.
+fn folder_of(file: &Path) -> &Path {
+    let is_pipe = ["/dev", "/proc"].iter().any(|folder| file.starts_with(folder));
+    file.parent().filter(|_| !is_pipe).unwrap_or(Path::new(""))
 }
 
 impl Validator<'_, '_> {

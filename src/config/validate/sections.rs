@@ -43,12 +43,8 @@ impl Validator<'_, '_> {
         Server {
             listen: self.value("server.listen", listen, loopback(8080), ADDRESS),
             tls: tls.map(|tls| TlsFiles {
-                cert: self.required(
-                    "server.tls.cert",
-                    tls.cert,
-                    "name the PEM file with the certificate chain",
-                ),
-                key: self.required("server.tls.key", tls.key, "name the PEM file with the private key"),
+                cert: self.path("server.tls.cert", tls.cert, "name the PEM file with the certificate chain"),
+                key: self.path("server.tls.key", tls.key, "name the PEM file with the private key"),
             }),
             drain_timeout: self.duration("server.drain_timeout", drain_timeout, 30, 0..=86_400),
             keep_alive: self.duration("server.keep_alive", keep_alive, 120, 1..=86_400),
@@ -124,10 +120,7 @@ impl Validator<'_, '_> {
             base_url: self.base_url(base_url),
             api_key: self.secret("upstream.api_key", api_key, "MAVERA_API_KEY"),
             requests_per_minute: self.positive("upstream.requests_per_minute", requests_per_minute, 60),
-            ca_file: match ca_file.0 {
-                None => None,
-                given => Some(self.required("upstream.ca_file", Leaf(given), "")),
-            },
+            ca_file: self.path_if_any("upstream.ca_file", ca_file),
             timeouts: Timeouts {
                 connect: self.duration("upstream.connect_timeout", connect_timeout, 5, 1..=60),
                 first_byte: self.duration("upstream.first_byte_timeout", first_byte_timeout, 120, 1..=3600),

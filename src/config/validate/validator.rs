@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,6 +21,8 @@ const SECRET: &str =
 /// Walks through a file.
 pub(super) struct Validator<'c, 'a> {
     pub(super) problems: &'c mut Collector<'a>,
+    /// What relative paths are relative to.
+    pub(super) folder: &'c Path,
 }
 
 impl Validator<'_, '_> {
@@ -41,6 +44,24 @@ impl Validator<'_, '_> {
             self.problems.add(key, "is required", remedy);
         }
         self.value(key, leaf, T::default(), remedy)
+    }
+
+    /// A path that must be given.
+    pub(super) fn path(&mut self, key: &str, leaf: Leaf<PathBuf>, remedy: &str) -> PathBuf {
+        let path = self.required(key, leaf, remedy);
+        self.folder.join(path)
+    }
+
+    /// A path with a default.
+    pub(super) fn path_or(&mut self, key: &str, leaf: Leaf<PathBuf>, default: &str) -> PathBuf {
+        let path = self.value(key, leaf, default.into(), "");
+        self.folder.join(path)
+    }
+
+    /// A path, or none.
+    pub(super) fn path_if_any(&mut self, key: &str, leaf: Leaf<PathBuf>) -> Option<PathBuf> {
+        leaf.0.as_ref()?;
+        Some(self.path(key, leaf, "write the path of a file"))
     }
 
     pub(super) fn number<N>(&mut self, key: &str, leaf: Leaf<N>, default: N, range: RangeInclusive<N>) -> N
@@ -69,7 +90,7 @@ impl Validator<'_, '_> {
         range: RangeInclusive<usize>,
     ) -> usize {
         let leaf = Leaf(leaf.0.map(|value| value.map(|size| size.0)));
-        let value = self.value(key, leaf, default, "");
+        let value = self.value(key, leaf, default, "write it like \"64KiB\" or \"1MiB\"");
         if range.contains(&value) {
             return value;
         }
@@ -88,7 +109,7 @@ impl Validator<'_, '_> {
         range: RangeInclusive<u64>,
     ) -> Duration {
         let default = Duration::from_secs(default);
-        let value = self.value(key, leaf, DurationText(default), "").0;
+        let value = self.value(key, leaf, DurationText(default), "write it like \"30s\" or \"2m\"").0;
         let [low, high] = [range.start(), range.end()].map(|&seconds| Duration::from_secs(seconds));
         if (low..=high).contains(&value) {
             return value;
@@ -135,7 +156,7 @@ impl Validator<'_, '_> {
                 self.problems.add(key, "does not name an environment variable", SECRET);
                 SecretSource::Env(variable.to_owned())
             }
-            file::Secret::File(path) => SecretSource::File(path),
+            file::Secret::File(path) => SecretSource::File(self.folder.join(path)),
         }
     }
 }
