@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::outbound::connect::Connect;
 use crate::outbound::pool::{Pool, open_connections};
 use crate::own::OwnLayer;
+use crate::plan::Teller;
 use crate::record::Recorder;
 use crate::retry::Retries;
 use crate::retry::stage::{Answer, RetryLayer};
@@ -70,7 +71,11 @@ impl Gateway {
         let shutdown = Shutdown::default();
         let started = recorder.clock().wall();
         let desk = Arc::clone(&books.desk);
-        live.on_reload(move |snapshot| desk.reconfigure(&snapshot.config));
+        let (teller, clock) = (Teller::new(books.reads.clone()), recorder.clock());
+        live.on_reload(move |before, after| {
+            desk.reconfigure(&after.config);
+            teller.changed(&before.config, &after.config, clock.wall());
+        });
         let drain = Drain::new(shutdown.clone(), &metrics);
         Self {
             retries: Arc::new(Retries::new(&metrics, recorder.clock(), &books, &live, &drain)),

@@ -50,6 +50,7 @@ pub mod peer;
 pub mod books;
 pub mod record;
 pub mod live;
+pub mod plan;
 
 // The stages of a request.
 pub mod arrival;

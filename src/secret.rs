@@ -159,6 +159,12 @@ impl UpstreamKey {
     }
 }
 
+impl PartialEq for UpstreamKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.reveal() == other.reveal()
+    }
+}
+
 impl fmt::Debug for UpstreamKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UpstreamKey(…)")

@@ -15,7 +15,7 @@ use mavera_gateway::config::{Credits as Settings, Reserve, parse};
 use mavera_gateway::credits::Credits;
 use mavera_gateway::credits::budget::{Budget, Budgets, Grant, Whose};
 use mavera_gateway::credits::period::Period;
-use mavera_gateway::ledger::{Basis, Ending, Ledger, NewEnding, NewHold, NewSaving, Note, Receipt};
+use mavera_gateway::ledger::{Aside, Basis, Ending, Ledger, NewEnding, NewHold, Note, Receipt};
 use mavera_gateway::meter::Usage;
 use mavera_gateway::metrics::Metrics;
 use mavera_gateway::refuse::Refusal;
@@ -49,7 +49,7 @@ impl Ledger for Counting {
         self.endings.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn saved(&self, _: NewSaving) {}
+    fn aside(&self, _: Aside) {}
 
     fn note(&self, _: Note) {}
 

@@ -226,8 +226,14 @@ fn what_is_valid_and_surely_not_meant_is_told() {
         ))
     };
     assert_eq!(budgets(100, 100), "");
-    assert!(budgets(101, 50).contains("the budget of team a: 101 credits a month are more than the 100 of the organisation"));
-    assert!(budgets(50, 51).contains("the budget of key abcdefgh: 51 credits a month are more than the 50 of its team"));
+    assert!(
+        budgets(101, 50)
+            .contains("the budget of team a: 101 credits a month are more than the 100 of the organisation")
+    );
+    assert!(
+        budgets(50, 51)
+            .contains("the budget of key abcdefgh: 51 credits a month are more than the 50 of its team")
+    );
 }
 
 #[test]

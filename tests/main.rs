@@ -36,6 +36,7 @@ mod metering;
 mod monitoring;
 mod overload;
 mod own_answers;
+mod plan;
 mod queue_traces;
 mod reads_shared;
 mod refusals;

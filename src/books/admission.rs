@@ -210,7 +210,7 @@ impl Keeper {
             });
             (route, permit)
         });
-        let hold = hold.map(|(route, permit)| Hold::new(Arc::clone(self), given, route, permit));
+        let hold = hold.map(|of_route| Hold::new(Arc::clone(self), given, of_route, queued));
         Admission { place, hold, presence, queued }
     }
 

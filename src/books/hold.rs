@@ -1,6 +1,7 @@
 //! Credits held for one call, and their one ending.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -13,7 +14,7 @@ use super::saying::Saying;
 use super::step::{Ended, Step};
 use crate::credits::Credits;
 use crate::desk::Granted;
-use crate::ledger::{Account, Basis, CallId, Ending, Fate, NewEnding, NewHold, Retry};
+use crate::ledger::{Account, Aside, Basis, CallId, Ending, Fate, NewEnding, NewHold, NewWait, Retry};
 use crate::meter::Usage;
 use crate::route::Route;
 use crate::route::query::is_word;
@@ -45,6 +46,8 @@ pub struct Hold {
     desk: Arc<Keeper>,
     given: Given,
     route: Route,
+    /// How long the call has waited for it.
+    queued: Duration,
     sent: bool,
     ended: bool,
     /// Where the route is capped. Given back behind the ending: a job that may have begun has taken its place by then.
@@ -52,8 +55,13 @@ pub struct Hold {
 }
 
 impl Hold {
-    pub(super) fn new(desk: Arc<Keeper>, given: Given, route: Route, permit: Option<RoutePermit>) -> Self {
-        Self { desk, given, route, sent: false, ended: false, _permit: permit }
+    pub(super) fn new(
+        desk: Arc<Keeper>,
+        given: Given,
+        (route, permit): (Route, Option<RoutePermit>),
+        queued: Duration,
+    ) -> Self {
+        Self { desk, given, route, queued, sent: false, ended: false, _permit: permit }
     }
 
     /// What is held.
@@ -125,7 +133,10 @@ impl Hold {
         if let Some(cost) = final_cost.filter(|_| copies > 0)
             && let Some(would_cost) = self.desk.saving(account.clone(), copies, cost)
         {
-            saying.saved(would_cost);
+            saying.aside(Aside::Saved(would_cost));
+        }
+        if !self.queued.is_zero() {
+            saying.aside(Aside::Waited(NewWait { call, queued: self.queued }));
         }
         let ended = NewEnding { call, account, reserve, at, sent_at, outcome, response_id, usage, ending };
         saying.end(ended);

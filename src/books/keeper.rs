@@ -14,20 +14,21 @@ use super::calls::Elsewhere;
 use super::common::Common;
 use super::days::{Days, FOLLOWED_BACK};
 use super::home::{Alarm, Home};
+use super::learned;
 use super::owners::Owners;
 use super::queue_counts::{QueueCounts, Waited};
 use super::shared::Shared;
 use super::state::State;
 use super::step::{Sight, Step};
 use crate::clock::Clock;
-use crate::config::{Config, Credits as CreditSettings, Reserve};
+use crate::config::{Config, Credits as CreditSettings};
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
 use crate::credits::period::day_of;
 use crate::desk::{BookedOn, Desk, GRACE, Moment, Seen, Settings};
-use crate::ledger::{Account, CallId, Ledger, NewSaving, Retry, Spend};
+use crate::ledger::{Account, Aside, CallId, Ledger, NewAsks, NewSaving, Retry, Spend};
 use crate::refuse::Refusal;
-use crate::route::{Learns, Route};
+use crate::route::Route;
 
 /// The desk, and all that stands around it.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub struct Keeper {
 }
 
 /// What the desk is to go by under a configuration.
-pub(super) fn settings(config: &Config, grace: Duration) -> Settings {
+pub(crate) fn settings(config: &Config, grace: Duration) -> Settings {
     Settings {
         per_minute: config.upstream.requests_per_minute,
         reserve: config.queue.reserve,
@@ -221,10 +222,17 @@ impl Keeper {
         }
     }
 
+    /// Calls have asked that nothing else tells of.
+    pub fn asked(&self, asks: impl IntoIterator<Item = NewAsks>) {
+        for asks in asks {
+            self.ledger.aside(Aside::Asked(asks));
+        }
+    }
+
     /// Copies were given the answer of a call, and would have cost so much each.
     pub fn saved(&self, account: Account, copies: u32, each: Credits) {
         if let Some(saving) = self.saving(account, copies, each) {
-            self.ledger.saved(saving);
+            self.ledger.aside(Aside::Saved(saving));
         }
     }
 
@@ -275,15 +283,9 @@ impl Keeper {
     /// What a call of a route is to hold.
     #[must_use]
     pub fn reserve(&self, settings: &CreditSettings, route: Route) -> Credits {
-        let row = route.row();
-        match (row.learns, settings.reserve) {
-            (Learns::Never, _) => row.reserve,
-            (Learns::AsConfigured, Reserve::Fixed(credits)) => credits,
-            (Learns::AsConfigured, Reserve::Learned { floor }) => {
-                self.state().common.learned.reserve(floor, floor, route)
-            }
-            (Learns::From(floor), _) => self.state().common.learned.reserve(row.reserve, floor, route),
-        }
+        learned::reserve(settings, route, |unlearned, floor| {
+            self.state().common.learned.reserve(unlearned, floor, route)
+        })
     }
 
     /// Looks whether the ledger is still the one that was opened. Reads the file system: not for an event loop.

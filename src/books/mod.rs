@@ -4,7 +4,7 @@
 pub mod ending;
 pub mod pace;
 mod days;
-mod learned;
+pub(crate) mod learned;
 pub mod queue_counts;
 mod bill;
 pub mod job;

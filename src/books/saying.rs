@@ -7,7 +7,7 @@ use super::home::Home;
 use super::keeper::Keeper;
 use super::shared::queue::{Group, Pending};
 use super::step::{Ended, Step};
-use crate::ledger::{Command, NewEnding, NewSaving, Note};
+use crate::ledger::{Aside, Command, NewEnding, Note};
 
 pub(super) struct Saying<'k> {
     keeper: &'k Arc<Keeper>,
@@ -40,11 +40,11 @@ impl<'k> Saying<'k> {
         }
     }
 
-    pub(super) fn saved(&mut self, saving: NewSaving) {
+    pub(super) fn aside(&mut self, aside: Aside) {
         if self.is_at_once() {
-            self.keeper.ledger.saved(saving);
+            self.keeper.ledger.aside(aside);
         } else {
-            self.commands.push(Command::Saved(saving));
+            self.commands.push(Command::Aside(aside));
         }
     }
 

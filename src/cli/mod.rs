@@ -9,6 +9,7 @@ mod key;
 mod ledger;
 mod limits;
 mod manual;
+mod plan;
 mod schema;
 mod serve;
 mod traffic;
@@ -52,6 +53,12 @@ enum Command {
     /// Credits: reports, grants and checks of the ledger.
     #[command(subcommand)]
     Credits(credits::CreditsCommand),
+    /// Tell what another configuration would have made of the calls of the last weeks.
+    ///
+    /// Every call that the ledger has comes again, to a desk with the limits, weights and budgets of that configuration: who would
+    /// have been served, who waited for how long, who was refused and why, and what it would have cost, by team, beside what was.
+    /// Calls that were refused are known by the second, and come again as well as that allows; it is told how much rests on them.
+    Plan(plan::PlanArguments),
     /// Caller keys: made, registered, replaced and revoked.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -100,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Check(ConfigArgument { config }) => check::run(&config),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Credits(command) => credits::run(&command),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Key(command) => key::run(&command),
         Command::Ledger(command) => ledger::run(&command),
         Command::Whoami(arguments) => whoami::run(&arguments),

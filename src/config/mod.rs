@@ -19,13 +19,14 @@ pub use self::file::{Durability, LogLevel, OnDisconnect};
 pub use self::ledger::{Ledger, LedgerFile, Postgres};
 pub use self::oddities::Oddity;
 pub use self::schema::schema;
+pub(crate) use self::team::budgets;
 pub use self::team::{Analyses, CallerKey, Limits, OfRoute, Team};
 pub use self::valid::{
     Admin, Bodies, Config, Credits, Expiry, Keys, Proxies, Queue, Reserve, Retries, Server, Timeouts,
     TlsFiles, Tracing, Upstream,
 };
-pub use self::validate::{is_reserved, is_team_name, parse};
 pub(crate) use self::validate::{Parsed, read};
+pub use self::validate::{is_reserved, is_team_name, parse};
 
 /// A length of time as the file has it, like `30s` or `1h 30m`.
 ///

@@ -27,7 +27,8 @@ impl Config {
     /// Whoever listens on the way reads callers' keys, unless a proxy that is known to the file ends TLS.
     fn in_clear_text(&self) -> Option<Oddity> {
         let server = &self.server;
-        let is_open = server.tls.is_none() && !server.listen.ip().is_loopback() && server.trusted_proxies.is_empty();
+        let is_open =
+            server.tls.is_none() && !server.listen.ip().is_loopback() && server.trusted_proxies.is_empty();
         is_open.then(|| Oddity {
             key: "server.listen".to_owned(),
             message: format!(
@@ -102,20 +103,23 @@ impl Config {
             is_more.then_some(Oddity { key, message })
         };
         let of_team = |team: &Team| {
-            let (own, whole) = (team.budget, self.credits.budget);
-            let first = above(own, whole, format!("the budget of team {}", team.name), "the organisation");
+            let (of_team, whole) = (team.budget, self.credits.budget);
+            let first =
+                above(of_team, whole, format!("the budget of team {}", team.name), "the organisation");
             // What binds them: their team's, or else everybody's.
-            let (around, whose) = match own {
-                Some(_) => (own, "its team"),
+            let (around, owner) = match of_team {
+                Some(_) => (of_team, "its team"),
                 None => (whole, "the organisation"),
             };
             let keys = team.keys.iter().map(|key| (key.budget, format!("the budget of key {}", key.id)));
-            let members = team.members.iter().map(|of| (of.budget, format!("the budget of member {}", of.id)));
-            let routes = team.of_routes.iter().map(|of| {
-                (of.budget, format!("the budget of team {} for {}", team.name, of.route.label()))
-            });
+            let members =
+                team.members.iter().map(|of| (of.budget, format!("the budget of member {}", of.id)));
+            let routes = team
+                .of_routes
+                .iter()
+                .map(|of| (of.budget, format!("the budget of team {} for {}", team.name, of.route.label())));
             let parts = keys.chain(members).chain(routes);
-            let parts = parts.filter_map(|(budget, key)| above(budget, around, key, whose));
+            let parts = parts.filter_map(|(budget, key)| above(budget, around, key, owner));
             first.into_iter().chain(parts).collect::<Vec<_>>()
         };
         self.teams.iter().flat_map(of_team).collect()

@@ -1,6 +1,7 @@
 //! Teams, as they are valid: what each may do, spend and see.
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 
 use super::identity::Member;
 use crate::credits::Credits;
-use crate::credits::budget::Budget;
+use crate::credits::budget::{Budget, Budgets, Whose};
 use crate::route::{Route, Routes};
 
 /// An internal team and its limits.
@@ -44,6 +45,28 @@ impl Team {
     pub fn of_route(&self, route: Route) -> Option<&OfRoute> {
         self.of_routes.iter().find(|of_route| of_route.route == route)
     }
+}
+
+/// Every budget that binds a caller's calls, the widest first; and those of calls of routes that have one of their own.
+pub(crate) fn budgets(
+    organisation: Option<Budget>,
+    (team, of_team, of_routes): (&Arc<str>, Option<Budget>, &[OfRoute]),
+    (key_id, own): (&Arc<str>, Option<Budget>),
+) -> (Budgets, Vec<(Route, Budgets)>) {
+    let every = [
+        (Whose::Organisation, organisation),
+        (Whose::Team(Arc::clone(team)), of_team),
+        (Whose::Key(Arc::clone(key_id)), own),
+    ];
+    let every: Vec<_> = every.into_iter().filter_map(|(whose, budget)| Some((whose, budget?))).collect();
+    let of_routes = of_routes.iter().filter_map(|of_route| {
+        let (route, budget) = (of_route.route, of_route.budget?);
+        let (number, label) = (route.index(), route.label().into());
+        let whose = Whose::Route { team: Arc::clone(team), number, label };
+        Some((route, Budgets(every.iter().cloned().chain([(whose, budget)]).collect())))
+    });
+    let of_routes = of_routes.collect();
+    (Budgets(every.into()), of_routes)
 }
 
 /// What is special about a team's calls of one route.

@@ -10,7 +10,7 @@ use foldhash::HashMap;
 use prometheus::{Counter, CounterVec, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::disk::Disk;
-use super::facts::{Basis, Command, Ending, JobEvent, NewJob};
+use super::facts::{Aside, Basis, Command, Ending, JobEvent, NewJob};
 use super::opening::Total;
 use crate::credits::Credits;
 use crate::metrics::{Metrics, OTHER};
@@ -294,9 +294,11 @@ impl Counts {
     pub fn wrote(&self, command: &Command) {
         let ending = match command {
             Command::Hold(_) => return self.open_holds.inc(),
-            Command::Saved(saving) => return self.continue_saved(&saving.account.team, saving.credits),
+            Command::Aside(Aside::Saved(saving)) => {
+                return self.continue_saved(&saving.account.team, saving.credits);
+            }
             Command::Job(job) => return self.wrote_job(job),
-            Command::Made(_) => return,
+            Command::Aside(_) | Command::Made(_) => return,
             Command::End(ending) => ending,
         };
         let is_job = ending.account.route.is_some_and(|route| route.row().job().is_some());

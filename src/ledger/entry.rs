@@ -9,12 +9,15 @@ use jiff::civil::Date;
 use jiff::{ToSpan, Unit};
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Basis, CallId, Command, Ending, JobEvent, NewEnding, NewHold, NewJob, NewSaving, Retry};
+use super::facts::{
+    Aside, Basis, CallId, Command, Ending, JobEvent, NewEnding, NewHold, NewJob, NewSaving, Retry,
+};
 use crate::credits::Credits;
+use crate::refuse::Code;
 
-/// Of what is written. An entry of version 1 had no member, no retry and no replica; version 2 had no savings, and version 3
-/// neither jobs nor things: they are read as what they are, the same without them.
-pub const VERSION: u8 = 4;
+/// Of what is written. An entry of version 1 had no member, no retry and no replica; version 2 had no savings, version 3
+/// neither jobs nor things, and version 4 neither waits nor asks: they are read as what they are, the same without them.
+pub const VERSION: u8 = 5;
 
 /// An entry, borrowed from where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,10 @@ pub enum Entry<'a> {
     Job(JobEntry<'a>),
     /// Something was made, and belongs to a team.
     Made(ThingEntry<'a>),
+    /// A call has waited.
+    Waited(WaitEntry),
+    /// Calls have asked that no other entry tells of.
+    Asked(AskEntry<'a>),
 }
 
 /// A hold. Amounts are millionths of a credit, times microseconds since the epoch, days since the epoch.
@@ -122,6 +129,29 @@ pub struct ThingEntry<'a> {
     pub at: i64,
 }
 
+/// How long a call has waited before it was held, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `waits`")]
+pub struct WaitEntry {
+    pub call: CallId,
+    pub queued: i64,
+}
+
+/// Calls of one minute that were refused, or cost nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of `asks`")]
+pub struct AskEntry<'a> {
+    /// Since the epoch.
+    pub minute: i64,
+    pub team: &'a str,
+    pub route: &'a str,
+    /// Empty if they were served.
+    pub code: &'a str,
+    pub count: u32,
+    /// A bit for each second of the minute.
+    pub seconds: i64,
+}
+
 /// How a hold ends, and what the price rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
@@ -175,7 +205,19 @@ impl<'a> From<&'a Command> for Entry<'a> {
         match command {
             Command::Hold(hold) => Self::Hold(hold.into()),
             Command::End(ending) => Self::End(ending.into()),
-            Command::Saved(saving) => Self::Saved(saving.into()),
+            Command::Aside(Aside::Saved(saving)) => Self::Saved(saving.into()),
+            Command::Aside(Aside::Waited(wait)) => {
+                let queued = i64::try_from(wait.queued.as_micros()).unwrap_or(i64::MAX);
+                Self::Waited(WaitEntry { call: wait.call, queued })
+            }
+            Command::Aside(Aside::Asked(asks)) => Self::Asked(AskEntry {
+                minute: asks.minute,
+                team: &asks.team,
+                route: asks.route.label(),
+                code: asks.code.map_or("", Code::as_str),
+                count: asks.count,
+                seconds: asks.seconds.cast_signed(),
+            }),
             Command::Job(job) => Self::Job(job.into()),
             Command::Made(made) => Self::Made(ThingEntry {
                 kind: made.thing.name(),

@@ -1,6 +1,7 @@
 //! What is written into a ledger: holds, their endings, grants and corrections, as the rest of the program knows them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::credits::Credits;
 use crate::meter::Usage;
 use crate::metrics::OTHER;
+use crate::refuse::Code;
 use crate::route::{Route, Thing};
 
 /// Joins the entries of one call. Ours, because request ids may be the callers' and need not be unique.
@@ -182,6 +184,43 @@ pub struct NewSaving {
     pub credits: Credits,
 }
 
+/// What is written beside the books: no credit depends on it, and it is lost where the ledger cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// Copies of a call were given its answer.
+    Saved(NewSaving),
+    /// A call has waited for its turn.
+    Waited(NewWait),
+    /// Calls have asked that no entry tells of.
+    Asked(NewAsks),
+}
+
+/// How long a call has waited before it was held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewWait {
+    /// The call.
+    pub call: CallId,
+    /// For its turn, or for what others held.
+    pub queued: Duration,
+}
+
+/// Calls of one minute that have no entry of their own: those that were refused, and those that cost nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAsks {
+    /// In minutes since the epoch.
+    pub minute: i64,
+    /// Whose.
+    pub team: Arc<str>,
+    /// On which route.
+    pub route: Route,
+    /// Why they were refused; nothing if they were served.
+    pub code: Option<Code>,
+    /// How many they were.
+    pub count: u32,
+    /// In which seconds of the minute they came, a bit each.
+    pub seconds: u64,
+}
+
 /// What becomes of a job: of what a call has begun, and goes on behind its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewJob {
@@ -245,8 +284,8 @@ pub enum Command {
     Hold(NewHold),
     /// At the end.
     End(NewEnding),
-    /// When copies have been answered.
-    Saved(NewSaving),
+    /// When it comes about.
+    Aside(Aside),
     /// As a job goes on.
     Job(NewJob),
     /// When something was made.

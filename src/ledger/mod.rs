@@ -13,6 +13,7 @@
 pub mod error;
 pub mod facts;
 pub mod fate;
+pub mod past;
 pub mod reading;
 mod latest;
 pub mod opening;
@@ -32,12 +33,13 @@ pub mod home;
 pub use self::answers::Answers;
 pub use self::error::LedgerError;
 pub use self::facts::{
-    Account, Adjustment, Basis, Booked, CallId, Command, Ending, JobEvent, NewEnding, NewHold, NewJob,
-    NewSaving, NewThing, OpenHold, Retry,
+    Account, Adjustment, Aside, Basis, Booked, CallId, Command, Ending, JobEvent, NewAsks, NewEnding,
+    NewHold, NewJob, NewSaving, NewThing, NewWait, OpenHold, Retry,
 };
 pub use self::fate::Fate;
 pub use self::keys::{CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey};
 pub use self::opening::{KnownCall, KnownJob, KnownStage, LookBack, Opening, Total};
+pub use self::past::{Past, PastAsks, PastCall, PastJob};
 pub use self::reading::{
     Adjusted, Call, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
     Upkeep,

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::error::LedgerError;
 use super::facts::{Adjustment, Booked, CallId};
 use super::keys::{CallerUse, RegisteredKey};
+use super::past::Past;
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
 use crate::desk::GRANT_DAYS;
@@ -97,6 +98,12 @@ pub trait Reading: Debug + Send {
     /// # Errors
     /// As everywhere here.
     fn uses(&self, since: Date) -> Result<Vec<CallerUse>, LedgerError>;
+
+    /// What was asked between two moments, the second not included.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn past(&self, since: Timestamp, until: Timestamp) -> Result<Past, LedgerError>;
 
     /// Another number whenever another connection has written.
     ///

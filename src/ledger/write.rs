@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-use super::facts::{Command, NewEnding, NewHold, NewJob, NewSaving, NewThing};
+use super::facts::{Aside, Command, NewEnding, NewHold, NewJob, NewThing};
 
 /// The ledger could not write: nothing may be sent.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -67,8 +67,8 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     /// hold that was refused is none.
     fn end(&self, ending: NewEnding);
 
-    /// Writes what copies of a call would have cost. Lost where the ledger cannot be written: it is no credit.
-    fn saved(&self, saving: NewSaving);
+    /// Writes what stands beside the books. Lost where the ledger cannot be written.
+    fn aside(&self, aside: Aside);
 
     /// Writes what becomes of a job, or whose a thing is. Never refused, as an ending.
     fn note(&self, note: Note);

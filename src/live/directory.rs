@@ -14,7 +14,7 @@ use crate::books::keeper::Keeper;
 use crate::clock::Clock;
 use crate::config::identity::Member;
 use crate::config::{self, Analyses, Config};
-use crate::credits::budget::{Budget, Budgets, Whose};
+use crate::credits::budget::{Budget, Budgets};
 use crate::digest::sha256;
 use crate::identity::proven::{Proven, ProvenTokens};
 use crate::key::key_id;
@@ -233,23 +233,11 @@ impl Directory {
         let key_id: Arc<str> = id.into();
         let state = before.and_then(|before| before.get(id)).cloned().unwrap_or_default();
         self.states.insert(Arc::clone(&key_id), Arc::clone(&state));
-        let budgets = [
-            (Whose::Organisation, config.credits.budget),
-            (Whose::Team(Arc::clone(&team.name)), team.budget),
-            (Whose::Key(Arc::clone(&key_id)), budget),
-        ];
-        let budgets = budgets.into_iter().filter_map(|(whose, budget)| Some((whose, budget?)));
-        let budgets: Vec<_> = budgets.collect();
-        let of_routes = team.of_routes.iter().filter_map(|of_route| {
-            let (route, own) = (of_route.route, of_route.budget?);
-            let (number, label) = (route.index(), route.label().into());
-            let whose = Whose::Route { team: Arc::clone(&team.name), number, label };
-            Some((route, Budgets(budgets.iter().cloned().chain([(whose, own)]).collect())))
-        });
-        let of_routes = of_routes.collect();
+        let of_team = (&team.name, team.budget, &*team.of_routes);
+        let (budgets, of_routes) = config::budgets(config.credits.budget, of_team, (&key_id, budget));
         let who = Who { team: Arc::clone(&team.name), key_id, counts: Arc::clone(&team.counts), state };
         let (team, who) = (Arc::clone(team), Arc::new(who));
-        Caller { team, who, budgets: Budgets(budgets.into()), by_key, of_routes }
+        Caller { team, who, budgets, by_key, of_routes: of_routes.into() }
     }
 
     /// When whoever has this id has called last, as far as this process knows.

@@ -6,7 +6,8 @@ pub mod directory;
 pub mod tls;
 pub mod snapshot;
 mod warnings;
-pub mod watch;
+mod changes;
+mod watch;
 
 pub use self::snapshot::Snapshot;
 pub(crate) use self::warnings::warn_of_oddities;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use prometheus::{Gauge, IntGauge};
 
+use super::changes::changes;
 use super::snapshot::{Around, Fingerprint, Snapshot, fingerprint};
 use super::warnings::{warn_of_collisions, warn_of_oddities, warn_of_what_needs_a_restart};
 use crate::clock::Clock;
@@ -61,7 +62,7 @@ impl Counts {
 }
 
 /// Whoever is told of a new configuration.
-type Told = dyn Fn(&Snapshot) + Send + Sync;
+type Told = dyn Fn(&Snapshot, &Snapshot) + Send + Sync;
 
 /// The configuration in force.
 pub struct Live {
@@ -136,8 +137,8 @@ impl Live {
         self.current.load_full()
     }
 
-    /// Has `tell` told of every new configuration as soon as it is in force. Once: there is one desk.
-    pub fn on_reload(&self, tell: impl Fn(&Snapshot) + Send + Sync + 'static) {
+    /// Has `tell` told of every new configuration as soon as it is in force, with the one before. Once: there is one desk.
+    pub fn on_reload(&self, tell: impl Fn(&Snapshot, &Snapshot) + Send + Sync + 'static) {
         // A second gateway over the same configuration, in a test, is told nothing.
         let _ = self.told.set(Box::new(tell));
     }
@@ -167,10 +168,14 @@ impl Live {
                 warn_of_what_needs_a_restart(&before.config, &snapshot.config);
                 self.forget_teams(&before, &snapshot);
                 warn_of_oddities(&snapshot.config, self.clock.wall());
-                tracing::info!(file = %self.path.display(), teams = snapshot.config.teams.len(), "configuration reloaded");
+                let changed = changes(&before, &snapshot).join(", ");
+                let changed = if changed.is_empty() { "nothing" } else { &changed };
+                tracing::info!(
+                    file = %self.path.display(), teams = snapshot.config.teams.len(), changed, "configuration reloaded"
+                );
                 self.put_in_force(snapshot, event);
                 if let Some(tell) = self.told.get() {
-                    tell(&self.current());
+                    tell(&before, &self.current());
                 }
                 Ok(())
             }

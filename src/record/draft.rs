@@ -137,6 +137,7 @@ impl Draft {
             hold.end(ended.closing(ending, copies));
         }
         recorder.counts.ended(&ended);
+        recorder.asks.count(&ended);
         recorder.log.write_with(|out| line::write(&ended, out));
         if let (Some(trace), Some(tracer)) = (trace, &recorder.tracer) {
             tracer.end(spans::of(tracer, *trace, &ended));

@@ -10,6 +10,7 @@ pub mod series;
 pub mod ended;
 pub mod counts;
 pub mod course;
+pub mod asks;
 mod line;
 mod draft;
 mod spans;
@@ -20,8 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::request::Parts;
 use http::StatusCode;
+use http::request::Parts;
 use jiff::Timestamp;
 use tokio::time::Instant;
 

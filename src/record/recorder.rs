@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use super::asks::{Asks, minute};
 use super::counts::Counts;
+use crate::books::keeper::Keeper;
 use crate::clock::Clock;
 use crate::log::Log;
 use crate::trace::Tracer;
@@ -13,6 +16,7 @@ use crate::trace::Tracer;
 pub struct Recorder {
     pub(super) clock: Clock,
     pub(super) counts: Arc<Counts>,
+    pub(super) asks: Asks,
     pub(super) log: Log,
     pub(super) tracer: Option<Tracer>,
     /// Set when the drain deadline has passed: what ends from now on was cut by us.
@@ -23,7 +27,7 @@ impl Recorder {
     /// A recorder that writes to `log` and counts into `counts`.
     #[must_use]
     pub fn new(clock: Clock, counts: Arc<Counts>, log: Log) -> Self {
-        Self { clock, counts, log, tracer: None, cutting: AtomicBool::new(false) }
+        Self { clock, counts, asks: Asks::default(), log, tracer: None, cutting: AtomicBool::new(false) }
     }
 
     /// This recorder with a tracer, if there is one.
@@ -53,5 +57,18 @@ impl Recorder {
     /// From now on, what is dropped was cut by the shutdown and not left by its caller.
     pub fn cut_from_now_on(&self) {
         self.cutting.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes down what was asked in minutes that are over, again and again.
+    pub async fn watch_asks(self: Arc<Self>, desk: Arc<Keeper>) {
+        loop {
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            desk.asked(self.asks.take_before(minute(self.clock.wall())));
+        }
+    }
+
+    /// Writes down all that was asked.
+    pub fn write_asks(&self, desk: &Keeper) {
+        desk.asked(self.asks.take_before(i64::MAX));
     }
 }

@@ -4,7 +4,7 @@
 macro_rules! codes {
     ($($name:ident => $text:literal),+ $(,)?) => {
         /// Machine-readable name of a refusal.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code {
             $(#[doc = concat!("`", $text, "`")] $name),+
         }

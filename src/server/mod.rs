@@ -146,14 +146,17 @@ pub async fn run(
     let (live, settings) = (Arc::clone(&gateway.live), gateway.live.current().config.ledger.clone());
     let counts = keyring::watch::Counts::new(&gateway.metrics);
     let keys = tokio::spawn(keyring::watch::watch(live, settings, clock, counts));
+    let (recorder, desk) = (Arc::clone(&gateway.recorder), Arc::clone(&gateway.books.desk));
+    let asks = tokio::spawn(recorder.watch_asks(desk));
     let retries = Arc::clone(&gateway.retries);
     let retries = tokio::spawn(async move { retries.watch().await });
 
     stop.await;
     let drained = drain(gateway, hurry).await;
-    for task in [watch, key_sets, keys, grants, retries, bill, jobs] {
+    for task in [watch, key_sets, keys, grants, asks, retries, bill, jobs] {
         task.abort();
     }
+    gateway.recorder.write_asks(&gateway.books.desk);
     stopped.cancel();
     let _ = admin.await;
     for worker in workers {

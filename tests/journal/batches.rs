@@ -99,7 +99,7 @@ proptest! {
         let mut held = std::collections::HashSet::new();
         let first = |(entry, _): &(Entry<'static>, bool)| match entry {
             Entry::Hold(hold) => held.insert(hold.call),
-            Entry::End(_) | Entry::Saved(_) | Entry::Job(_) | Entry::Made(_) => true,
+            _ => true,
         };
         let entries: Vec<_> = entries.into_iter().filter(first).chain(settled).collect();
         let (one_by_one, in_batches) = (Place::new(), Place::new());

@@ -26,7 +26,7 @@ use mavera_gateway::ledger::counts::Counts;
 use mavera_gateway::ledger::entry::Entry;
 use mavera_gateway::ledger::file::Store;
 use mavera_gateway::ledger::{
-    Command, Ledger, LedgerError, NewEnding, NewHold, NewSaving, Note, Receipt, Unavailable,
+    Aside, Command, Ledger, LedgerError, NewEnding, NewHold, Note, Receipt, Unavailable,
 };
 use mavera_gateway::live::Live;
 use mavera_gateway::log::Log;
@@ -132,8 +132,8 @@ impl Ledger for Inline {
         self.write(&Command::End(ending)).unwrap();
     }
 
-    fn saved(&self, saving: NewSaving) {
-        self.write(&Command::Saved(saving)).unwrap();
+    fn aside(&self, aside: Aside) {
+        self.write(&Command::Aside(aside)).unwrap();
     }
 
     fn note(&self, note: Note) {

@@ -22,7 +22,7 @@ use super::limits::Limits;
 use super::state::Told;
 use super::step::Step;
 use crate::desk::{Ask, Desk, Moment, Settings, Tick, Ticket};
-use crate::ledger::{CallId, Command, Ledger, NewEnding, NewHold, NewSaving, Note, Receipt, Retry};
+use crate::ledger::{Aside, CallId, Command, Ledger, NewEnding, NewHold, Note, Receipt, Retry};
 
 /// How long what is given may be used, by the gateway's own clock, reckoned from before it was asked for: half of the shortest
 /// lease, so that one that is given up as lost has nothing left to use.
@@ -222,8 +222,8 @@ impl Ledger for SharedLedger {
         self.push(Command::End(ending));
     }
 
-    fn saved(&self, saving: NewSaving) {
-        self.push(Command::Saved(saving));
+    fn aside(&self, aside: Aside) {
+        self.push(Command::Aside(aside));
     }
 
     fn note(&self, note: Note) {

@@ -69,7 +69,9 @@ fn value_of(at: &str, found: &mut DeValue<'_>, schema: &Value, problems: &mut Co
     let remedy = if at.contains('.') {
         format!("write {name} = [{}]", inline(items))
     } else {
-        format!("there can be several, so write [[{name}]], with two brackets, and its name and settings below")
+        format!(
+            "there can be several, so write [[{name}]], with two brackets, and its name and settings below"
+        )
     };
     problems.add(at, format!("is {}, and has to be a list", kind(found)), remedy);
     false
@@ -106,7 +108,8 @@ const fn kind(found: &DeValue<'_>) -> &'static str {
 
 /// Names the nearest key that exists at this place.
 fn remedy_for_unknown(name: &str, properties: &Value) -> String {
-    let known: Vec<&str> = properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let known: Vec<&str> =
+        properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     let nearest = known
         .iter()
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))

@@ -39,6 +39,10 @@ pub enum Table {
     KeyEvents,
     /// Before which day entries have been removed.
     Pruned,
+    /// How long calls have waited.
+    Waits,
+    /// Calls that were refused, or cost nothing, by the minute.
+    Asks,
 }
 
 /// One value of a row.
@@ -66,7 +70,7 @@ pub(super) enum Stored {
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Bookings,
         Self::Changes,
         Self::DaySums,
@@ -77,6 +81,8 @@ impl Table {
         Self::CallerKeys,
         Self::KeyEvents,
         Self::Pruned,
+        Self::Waits,
+        Self::Asks,
     ];
 
     /// What it is called, in a file and in a database.
@@ -93,6 +99,8 @@ impl Table {
             Self::CallerKeys => "caller_keys",
             Self::KeyEvents => "key_events",
             Self::Pruned => "pruned",
+            Self::Waits => "waits",
+            Self::Asks => "asks",
         }
     }
 
@@ -126,6 +134,8 @@ impl Table {
             ],
             Self::KeyEvents => &["seq", "at", "key_id", "team", "kind", "by", "detail", "expires_at"],
             Self::Pruned => &["before"],
+            Self::Waits => &["call", "queued"],
+            Self::Asks => &["minute", "team", "route", "code", "count", "seconds"],
         }
     }
 
@@ -140,7 +150,7 @@ impl Table {
             (_, "member") => Stored::Name(column, Named::Member),
             (_, "route") => Stored::Name(column, Named::Route),
             (_, "outcome") => Stored::Name(column, Named::Outcome),
-            (_, "reason") => Stored::Name(column, Named::Reason),
+            (_, "reason" | "code") => Stored::Name(column, Named::Reason),
             _ => Stored::Same(column),
         }
     }

@@ -9,7 +9,7 @@ use super::failure::failure;
 use super::insert::Insert;
 use super::names::{Named, Names};
 use super::store::{Store, set_synchronous};
-use crate::ledger::entry::{EndEntry, Entry, HoldEntry, Kind, SavingEntry};
+use crate::ledger::entry::{EndEntry, Entry, HoldEntry, Kind};
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::CallId;
 use crate::ledger::journal::Position;
@@ -156,7 +156,18 @@ impl<'c, 'n> Merge<'c, 'n> {
                     let with_hold = found.is_some_and(|found| found.with_hold && found.seq == seq);
                     with_hold || self.end(seq, end)?
                 }
-                Entry::Saved(saving) => self.saved(saving)?,
+                Entry::Saved(saving) => {
+                    self.saved(saving)?;
+                    true
+                }
+                Entry::Waited(wait) => {
+                    self.waited(*wait)?;
+                    true
+                }
+                Entry::Asked(asks) => {
+                    self.asked(asks)?;
+                    true
+                }
                 Entry::Job(job) => {
                     self.job(job)?;
                     true
@@ -261,20 +272,6 @@ impl<'c, 'n> Merge<'c, 'n> {
                 end.sent_at,
             ])?;
         self.count(sum, end);
-        Ok(true)
-    }
-
-    /// Adds what copies would have cost.
-    fn saved(&mut self, saving: &SavingEntry<'_>) -> rusqlite::Result<bool> {
-        let team = self.number(Named::Team, saving.team)?;
-        let key = self.number(Named::Key, saving.key_id)?;
-        let route = self.number(Named::Route, saving.route)?;
-        self.change
-            .prepare_cached(
-                "INSERT INTO savings VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT DO UPDATE SET copies = copies + excluded.copies, credits = credits + excluded.credits",
-            )?
-            .execute(params![saving.day, team, key, route, saving.copies, saving.credits])?;
         Ok(true)
     }
 

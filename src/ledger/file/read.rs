@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 use super::columns::{BASIS, basis, count, credits};
 use super::failure::failure;
 use super::keys;
+use super::past;
 use super::recent;
 use super::store::{Kind, VERSION, kind, last_call, progress};
 use crate::credits::Credits;
@@ -20,6 +21,7 @@ use crate::ledger::facts::Booked;
 use crate::ledger::journal::Progress;
 use crate::ledger::keys::{CallerUse, RegisteredKey};
 use crate::ledger::latest::LOOKBACK;
+use crate::ledger::past::Past;
 use crate::ledger::reading::{
     Adjusted, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
 };
@@ -315,6 +317,10 @@ impl Reading for Reader {
 
     fn uses(&self, since: Date) -> Result<Vec<CallerUse>, LedgerError> {
         self.ask(|connection| keys::uses(connection, since))
+    }
+
+    fn past(&self, since: Timestamp, until: Timestamp) -> Result<Past, LedgerError> {
+        self.ask(|connection| past::between(connection, since, until))
     }
 
     fn version(&self) -> Result<i64, LedgerError> {

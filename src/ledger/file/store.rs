@@ -15,16 +15,17 @@ use crate::ledger::facts::{CallId, OpenHold};
 use crate::ledger::journal::{Position, Progress};
 
 /// What brings a file from each version to the next; the first makes it. A released step is never changed.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
+    include_str!("schema_7.sql"),
 ];
 /// The schema this program reads and writes.
-pub(super) const VERSION: i64 = 6;
+pub(super) const VERSION: i64 = 7;
 const _: () = assert!(VERSION.unsigned_abs() == MIGRATIONS.len() as u64, "one step per version");
 /// `application_id` in the file's header, so that `file` and we know one when we see it: four letters.
 const APPLICATION_ID: i64 = 0x4d76_4777;

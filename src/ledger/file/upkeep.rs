@@ -115,6 +115,8 @@ impl Upkeep for Store {
         let prune = || {
             // First, so that sums of those days are never held against what is still there of them.
             self.connection.execute("INSERT INTO pruned (before) VALUES (?1)", [before.to_string()])?;
+            let first_minute = i64::from(days_since_epoch(before)) * 24 * 60;
+            self.connection.execute("DELETE FROM asks WHERE minute < ?1", [first_minute])?;
             let mut removed = 0;
             loop {
                 let change = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
@@ -122,6 +124,7 @@ impl Upkeep for Store {
                 let calls = change.execute(&format!("DELETE FROM bookings WHERE {some}"), [])?;
                 let corrections =
                     change.execute(&format!("DELETE FROM changes WHERE kind = 'adjusted' AND {some}"), [])?;
+                change.execute(&format!("DELETE FROM waits WHERE {some}"), [])?;
                 change.execute(&format!("DELETE FROM temp.going WHERE {some}"), [])?;
                 change.commit()?;
                 // Each call has a hold and an ending.

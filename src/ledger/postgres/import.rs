@@ -47,7 +47,7 @@ const GO_ON: &str = "
     UPDATE replicas SET gone_at = wall_clock(), is_lost = true WHERE gone_at IS NULL;
     UPDATE gate SET settling_until = NULL,
       turn = greatest(turn, (SELECT coalesce(max(greatest(held_in, ended_in)), 0) FROM bookings));
-    ANALYZE bookings, changes, day_sums, savings, answers, jobs, things, caller_keys, key_events";
+    ANALYZE bookings, changes, day_sums, savings, answers, jobs, things, caller_keys, key_events, waits, asks";
 
 /// A file numbers entries, and a turn has many: they are numbered anew, in the order of turns, and within one holds first.
 const NUMBERS: &str = "

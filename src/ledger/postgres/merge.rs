@@ -3,7 +3,10 @@
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement};
 
-use crate::ledger::entry::{EndEntry, Entry, HoldEntry, JobEntry, JobStep, Kind, SavingEntry, ThingEntry};
+use crate::ledger::entry::{
+    AskEntry, EndEntry, Entry, HoldEntry, JobEntry, JobStep, Kind, SavingEntry, ThingEntry, WaitEntry,
+};
+use crate::ledger::past::KEPT_MINUTES;
 use crate::ledger::turns::Correction;
 
 const HOLDS: &str = "INSERT INTO bookings (call, replica, held_in, held_at, day, team, key_id, member, route, request_id, reserve,
@@ -35,6 +38,15 @@ const SAVED: &str = "INSERT INTO savings AS s (day, team, key_id, route, copies,
      VALUES ($1, $2, $3, $4, $5, $6)
      ON CONFLICT (day, team, key_id, route) DO UPDATE SET copies = s.copies + excluded.copies,
        credits = s.credits + excluded.credits";
+
+const WAITED: &str = "INSERT INTO waits (call, queued) SELECT * FROM unnest($1::BIGINT[], $2::BIGINT[]) ON CONFLICT (call) DO NOTHING";
+
+/// What is too old to be of use to anybody.
+const FORGET: &str = "DELETE FROM asks WHERE minute < $1";
+const ASKED: &str =
+    "INSERT INTO asks AS s (minute, team, route, code, count, seconds) VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (minute, team, route, code) DO UPDATE SET count = s.count + excluded.count,
+       seconds = s.seconds | excluded.seconds";
 
 const MADE: &str =
     "INSERT INTO things (kind, id, team, made_at) VALUES ($1, $2, $3, $4) ON CONFLICT (kind, id) DO NOTHING";
@@ -78,6 +90,9 @@ pub(super) struct Merge {
     holds: Statement,
     ends: Statement,
     saved: Statement,
+    waited: Statement,
+    forget: Statement,
+    asked: Statement,
     made: Statement,
     job_begun: Statement,
     job_state: Statement,
@@ -89,17 +104,20 @@ impl Merge {
     pub(super) async fn prepare(client: &Client) -> Result<Self, Error> {
         const B: Type = Type::INT8;
         let settled = [B, B, Type::BOOL, B, Type::TEXT, Type::TEXT, Type::BOOL];
-        let (holds, ends, saved, made, job_begun, job_state, job_settled, late) = tokio::try_join!(
+        let (holds, ends, saved, waited, forget, asked, made, job_begun, job_state, job_settled, late) = tokio::try_join!(
             client.prepare(HOLDS),
             client.prepare(ENDS),
             client.prepare(SAVED),
+            client.prepare(WAITED),
+            client.prepare(FORGET),
+            client.prepare(ASKED),
             client.prepare(MADE),
             client.prepare(JOB_BEGUN),
             client.prepare_typed(JOB_STATE, &[B, Type::INT2, B]),
             client.prepare_typed(JOB_SETTLED, &settled),
             client.prepare_typed(LATE, &[B, B, B, B, Type::TEXT]),
         )?;
-        Ok(Self { holds, ends, saved, made, job_begun, job_state, job_settled, late })
+        Ok(Self { holds, ends, saved, waited, forget, asked, made, job_begun, job_state, job_settled, late })
     }
 
     /// Books what was said in a turn, and what late endings have come to.
@@ -119,6 +137,11 @@ impl Merge {
         for SavingEntry { day, team, key_id, route, copies, credits } in &booked.saved {
             let copies = i64::from(*copies);
             client.execute(&self.saved, &[day, team, key_id, route, &copies, credits]).await?;
+        }
+        for AskEntry { minute, team, route, code, count, seconds } in &booked.asked {
+            client.execute(&self.forget, &[&minute.saturating_sub(KEPT_MINUTES)]).await?;
+            let count = i64::from(*count);
+            client.execute(&self.asked, &[minute, team, route, code, &count, seconds]).await?;
         }
         for ThingEntry { kind, id, team, at } in &booked.made {
             client.execute(&self.made, &[kind, id, team, at]).await?;
@@ -143,6 +166,9 @@ impl Merge {
             },
             async {
                 if booked.ends.is_empty() { Ok(()) } else { self.end(client, turn, &booked.ends).await }
+            },
+            async {
+                if booked.waited.is_empty() { Ok(()) } else { self.wait(client, &booked.waited).await }
             },
         )?;
         Ok(())
@@ -183,6 +209,12 @@ impl Merge {
             &of(ends, |end| end.sent_at),
         ];
         client.execute(&self.ends, &columns).await.map(drop)
+    }
+
+    async fn wait(&self, client: &Client, waits: &[WaitEntry]) -> Result<(), Error> {
+        let columns: [&(dyn ToSql + Sync); 2] =
+            [&of(waits, |wait| wait.call), &of(waits, |wait| wait.queued)];
+        client.execute(&self.waited, &columns).await.map(drop)
     }
 
     async fn begin_jobs(&self, client: &Client, jobs: &[JobEntry<'_>]) -> Result<(), Error> {
@@ -241,6 +273,8 @@ pub(super) struct Sorted<'a> {
     /// What comes about of them later, in order.
     jobs: Vec<JobEntry<'a>>,
     saved: Vec<SavingEntry<'a>>,
+    waited: Vec<WaitEntry>,
+    asked: Vec<AskEntry<'a>>,
     made: Vec<ThingEntry<'a>>,
 }
 
@@ -254,18 +288,21 @@ impl<'a> Sorted<'a> {
                 Entry::Job(job) if matches!(job.event, JobStep::Begun { .. }) => sorted.jobs_begun.push(job),
                 Entry::Job(job) => sorted.jobs.push(job),
                 Entry::Saved(saving) => sorted.saved.push(saving),
+                Entry::Waited(wait) => sorted.waited.push(wait),
+                Entry::Asked(asks) => sorted.asked.push(asks),
                 Entry::Made(made) => sorted.made.push(made),
             }
         }
         sorted
     }
 
-    /// Whether it is holds and endings alone, as it is almost always.
+    /// Whether it is holds, endings and waits alone, as it is almost always.
     pub(super) fn is_sent_at_once(&self, corrections: &[Correction]) -> bool {
-        let Self { jobs_begun, jobs, saved, made, .. } = self;
+        let Self { jobs_begun, jobs, saved, asked, made, .. } = self;
         jobs_begun.is_empty()
             && jobs.is_empty()
             && saved.is_empty()
+            && asked.is_empty()
             && made.is_empty()
             && corrections.is_empty()
     }

@@ -8,7 +8,7 @@ use super::version::{VERSION, fits, version};
 use crate::ledger::error::LedgerError;
 
 /// What brings a schema from each version to the next; the first makes it. A released step is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 const _: () = assert!(VERSION.unsigned_abs() == MIGRATIONS.len() as u64, "one step per version");
 
 /// Whoever comes second waits here, however long the first takes, and so may a step. The first number is this program's.

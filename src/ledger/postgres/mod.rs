@@ -11,6 +11,7 @@ mod migrate;
 mod sums;
 mod changes;
 mod recent;
+mod past;
 mod verify;
 mod keys;
 mod read;

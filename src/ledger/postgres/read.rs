@@ -8,11 +8,12 @@ use tokio_postgres::{Client, Error};
 
 use super::blocking::Blocking;
 use super::connect::{Server, Session};
-use super::{changes, keys, recent, sums, verify};
+use super::{changes, keys, past, recent, sums, verify};
 use crate::credits::Credits;
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::Booked;
 use crate::ledger::keys::{CallerUse, RegisteredKey};
+use crate::ledger::past::Past;
 use crate::ledger::reading::{
     Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
 };
@@ -90,6 +91,10 @@ impl Reading for Reader {
 
     fn uses(&self, since: Date) -> Result<Vec<CallerUse>, LedgerError> {
         self.session.ask(async |client| sums::uses(client, since).await)
+    }
+
+    fn past(&self, since: Timestamp, until: Timestamp) -> Result<Past, LedgerError> {
+        self.session.ask(async |client| past::between(client, since, until).await)
     }
 
     fn version(&self) -> Result<i64, LedgerError> {

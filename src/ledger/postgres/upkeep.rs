@@ -242,12 +242,16 @@ async fn write_out(client: &Client, out: &mut dyn Write) -> Result<usize, Failur
 /// before `first` are never held against what is still there of them.
 async fn prune(change: &Client, first: Option<Date>) -> Result<(u64, u64), Error> {
     if let Some(before) = first {
-        change.execute("INSERT INTO pruned (before) VALUES ($1)", &[&days_since_epoch(before)]).await?;
+        let before = days_since_epoch(before);
+        change.execute("INSERT INTO pruned (before) VALUES ($1)", &[&before]).await?;
+        let first_minute = i64::from(before) * 24 * 60;
+        change.execute("DELETE FROM asks WHERE minute < $1", &[&first_minute]).await?;
     }
     let some = "call IN (SELECT call FROM pg_temp.going ORDER BY call LIMIT 5000)";
     let calls = change.execute(&format!("DELETE FROM bookings WHERE {some}"), &[]).await?;
     let corrections =
         change.execute(&format!("DELETE FROM changes WHERE kind = 'adjusted' AND {some}"), &[]).await?;
+    change.execute(&format!("DELETE FROM waits WHERE {some}"), &[]).await?;
     change.execute(&format!("DELETE FROM pg_temp.going WHERE {some}"), &[]).await?;
     Ok((calls, corrections))
 }

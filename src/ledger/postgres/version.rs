@@ -6,7 +6,7 @@ use super::failure::failure;
 use crate::ledger::error::LedgerError;
 
 /// The schema this program reads and writes.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// The version of the schema; 0 where there is none yet.
 pub(super) async fn version(client: &Client) -> Result<i64, Error> {

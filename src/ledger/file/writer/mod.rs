@@ -30,7 +30,7 @@ use crate::config::Durability;
 use crate::ledger::counts::Counts;
 use crate::ledger::entry::Entry;
 use crate::ledger::error::LedgerError;
-use crate::ledger::facts::{Command, NewEnding, NewHold, NewSaving};
+use crate::ledger::facts::{Aside, Command, NewEnding, NewHold};
 use crate::ledger::journal::{Journal, Position};
 use crate::ledger::write::{Ledger, Note, Receipt, Unavailable};
 
@@ -139,11 +139,11 @@ impl Ledger for SqliteLedger {
         self.shared.write_soon(state, Command::End(ending));
     }
 
-    fn saved(&self, saving: NewSaving) {
+    fn aside(&self, aside: Aside) {
         let state = self.shared.state();
-        // It is no credit, and copies are answered also while nothing can be written.
+        // It is no credit, and copies are answered, and calls refused, also while nothing can be written.
         if !state.failing && self.shared.counts.why_nothing_is_tried().is_none() {
-            self.shared.write_soon(state, Command::Saved(saving));
+            self.shared.write_soon(state, Command::Aside(aside));
         }
     }
 
