@@ -62,6 +62,7 @@ pub fn settings(reserve: u64, wait: u64) -> Settings {
         reserve: Reserve::Fixed(Credits::whole(reserve)),
         wait: Duration::from_secs(wait),
         budget: None,
+        price: None,
     }
 }
 

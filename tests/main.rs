@@ -53,6 +53,7 @@ mod silent_callers;
 mod simulator;
 mod slow_callers;
 mod soak;
+mod statements;
 mod streaming;
 mod tls;
 mod tracing;

@@ -43,7 +43,7 @@ pub struct Keeper {
 }
 
 /// What the desk is to go by under a configuration.
-pub(crate) fn settings(config: &Config, grace: Duration) -> Settings {
+pub(super) fn settings(config: &Config, grace: Duration) -> Settings {
     Settings {
         per_minute: config.upstream.requests_per_minute,
         reserve: config.queue.reserve,
@@ -74,14 +74,25 @@ pub(super) fn desk(
         }
     }
     let days = Days::new(clock, zone, today);
-    let mut desk = Desk::new(settings(config, grace), now, today, now + days.left(wall));
+    let desk = desk_with(config, grace, spent, (now, today, now + days.left(wall)));
+    (desk, days)
+}
+
+/// A desk that knows what was spent, when it is `now` on the day `today`, which is over at `ends`.
+pub(crate) fn desk_with(
+    config: &Config,
+    grace: Duration,
+    spent: &[Spend],
+    (now, today, ends): (Moment, Date, Moment),
+) -> Desk {
+    let mut desk = Desk::new(settings(config, grace), now, today, ends);
     for spend in spent {
         let millionths = i64::try_from(spend.credits().millionths()).unwrap_or(i64::MAX);
         let (team, key_id) = (spend.team.as_str().into(), spend.key_id.as_str().into());
         let route = Route::named(&spend.route).map(Route::index);
         desk.adjust(spend.day, BookedOn { team: &team, key_id: &key_id, route }, millionths);
     }
-    (desk, days)
+    desk
 }
 
 fn names(config: &Config) -> Vec<String> {

@@ -22,7 +22,7 @@ pub use self::schema::schema;
 pub(crate) use self::team::budgets;
 pub use self::team::{Analyses, CallerKey, Limits, OfRoute, Team};
 pub use self::valid::{
-    Admin, Bodies, Config, Credits, Expiry, Keys, Proxies, Queue, Reserve, Retries, Server, Timeouts,
+    Admin, Bodies, Config, Credits, Expiry, Keys, Price, Proxies, Queue, Reserve, Retries, Server, Timeouts,
     TlsFiles, Tracing, Upstream,
 };
 pub(crate) use self::validate::{Parsed, read};

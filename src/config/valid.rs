@@ -224,6 +224,28 @@ pub struct Credits {
     pub wait: Duration,
     /// The organisation's budget.
     pub budget: Option<Budget>,
+    /// What a credit costs, where amounts are to be told in money too.
+    pub price: Option<Price>,
+}
+
+/// What a credit costs the organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// So many units of the currency, exact to the sixth place.
+    pub amount: Amount,
+    /// Three letters (ISO 4217).
+    pub currency: String,
+}
+
+impl Price {
+    /// What some credits cost, to the hundredth of a unit, half of one rounded up.
+    #[must_use]
+    pub fn of(&self, credits: Amount) -> String {
+        // Millionths of millionths; a hundredth is ten thousand millions of them.
+        let exact = u128::from(credits.millionths()) * u128::from(self.amount.millionths());
+        let hundredths = (exact + 5_000_000_000) / 10_000_000_000;
+        format!("{}.{:02} {}", hundredths / 100, hundredths % 100, self.currency)
+    }
 }
 
 /// How calls wait for a place in the organisation's window.

@@ -156,6 +156,8 @@ pub struct Booked {
     pub credits: Credits,
     /// By estimate, and not corrected since.
     pub in_doubt: bool,
+    /// When the call was held.
+    pub held: Timestamp,
 }
 
 /// A correction of what a call was booked at, by the upstream's own list.

@@ -14,8 +14,10 @@ pub mod error;
 pub mod facts;
 pub mod fate;
 pub mod past;
+pub mod statement;
 pub mod reading;
 mod latest;
+mod export;
 pub mod opening;
 mod disk;
 pub mod counts;
@@ -45,5 +47,6 @@ pub use self::reading::{
     Upkeep,
 };
 pub use self::reads::Reads;
+pub use self::statement::{Booking, Stated, StatedCall, StatedCorrection};
 pub use self::turns::{Correction, Gateway, Kept, Look, NewTurn, Said, Standbys, Turn, Turns};
 pub use self::write::{Ledger, Note, Receipt, Unavailable};

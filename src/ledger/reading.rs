@@ -13,6 +13,7 @@ use super::error::LedgerError;
 use super::facts::{Adjustment, Booked, CallId};
 use super::keys::{CallerUse, RegisteredKey};
 use super::past::Past;
+use super::statement::Stated;
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
 use crate::desk::GRANT_DAYS;
@@ -85,7 +86,17 @@ pub trait Reading: Debug + Send {
     ///
     /// # Errors
     /// As everywhere here.
-    fn grants(&self, day: Date) -> Result<Vec<EnteredGrant>, LedgerError>;
+    fn grants(&self, day: Date) -> Result<Vec<EnteredGrant>, LedgerError> {
+        let mut grants = self.grants_of_all(day)?;
+        grants.retain(|entered| !entered.grant.taken_back);
+        Ok(grants)
+    }
+
+    /// The same with those that were taken back.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn grants_of_all(&self, day: Date) -> Result<Vec<EnteredGrant>, LedgerError>;
 
     /// Caller keys that the ledger has a say on, in the order of their ids.
     ///
@@ -98,6 +109,12 @@ pub trait Reading: Debug + Send {
     /// # Errors
     /// As everywhere here.
     fn uses(&self, since: Date) -> Result<Vec<CallerUse>, LedgerError>;
+
+    /// Every call of a team that is booked on a day of the span, and every correction of one.
+    ///
+    /// # Errors
+    /// As everywhere here.
+    fn stated(&self, team: &str, span: Span) -> Result<Stated, LedgerError>;
 
     /// What was asked between two moments, the second not included.
     ///
@@ -139,7 +156,7 @@ pub trait Upkeep: Debug {
     /// As everywhere here; nothing has been written then.
     fn adjust(&mut self, adjustments: &[Adjustment]) -> Result<(), LedgerError>;
 
-    /// Settles which entries are to go, and writes them as CSV with headings: those of calls before a day, but for calls that
+    /// Settles which calls are to go, and writes them as CSV with headings, a line each: those before a day, but for calls that
     /// have a key and were held since `known_since`. Returns how many they are.
     ///
     /// # Errors
@@ -151,7 +168,7 @@ pub trait Upkeep: Debug {
         out: &mut dyn Write,
     ) -> Result<usize, LedgerError>;
 
-    /// Removes the entries that [`Upkeep::export`] has written, a few at a time, so that a running gateway need not wait.
+    /// Removes the calls that [`Upkeep::export`] has written, a few at a time, so that a running gateway need not wait.
     /// No sum changes. Returns how many they were.
     ///
     /// # Errors

@@ -9,21 +9,15 @@ use jiff::civil::Date;
 
 use super::arrivals::Known;
 use super::traffic::Traffic;
-use crate::books::keeper::settings;
+use crate::books::keeper::desk_with;
 use crate::config::Config;
-use crate::desk::{Ask, BookedOn, Desk, Granted, Moment, No, Tick};
+use crate::desk::{Ask, Desk, Granted, Moment, No, Tick};
 use crate::refuse::Code;
 use crate::route::Route;
 
 /// A desk that knows what was spent and granted before.
 pub(super) fn opened(config: &Config, traffic: &Traffic, today: Date, day_ends: Moment) -> Desk {
-    let mut desk = Desk::new(settings(config, Duration::ZERO), Moment::ZERO, today, day_ends);
-    for spend in &traffic.spent {
-        let millionths = i64::try_from(spend.credits().millionths()).unwrap_or(i64::MAX);
-        let (team, key_id) = (spend.team.as_str().into(), spend.key_id.as_str().into());
-        let route = Route::named(&spend.route).map(Route::index);
-        desk.adjust(spend.day, BookedOn { team: &team, key_id: &key_id, route }, millionths);
-    }
+    let mut desk = desk_with(config, Duration::ZERO, &traffic.spent, (Moment::ZERO, today, day_ends));
     desk.set_grants(traffic.grants.clone());
     desk
 }

@@ -6,6 +6,8 @@ mod prune;
 mod reconcile;
 mod report;
 mod settle;
+mod standing;
+mod statement;
 mod verify;
 
 use std::path::PathBuf;
@@ -48,6 +50,11 @@ pub(super) enum CreditsCommand {
     /// differ, and which are missing here or there; --book then corrects those that differ. Exits with 1 where the
     /// two do not agree.
     Reconcile(reconcile::ReconcileArguments),
+    /// What a team has spent in a month, to be filed: budget, grants, calls by route and member, corrections, total.
+    ///
+    /// Its sums are those of `report`. The digest of the entries that it rests on is printed with it, so that it can be told later
+    /// whether they are still the same.
+    Statement(statement::StatementArguments),
     /// Say what a call in doubt has cost; without one, list those that are in doubt.
     ///
     /// For calls of which the upstream's list has no response id: after a crash, or an answer that was lost. A correction like
@@ -71,6 +78,7 @@ pub(super) fn run(command: &CreditsCommand) -> Result<(), Failure> {
         CreditsCommand::RevokeGrant(arguments) => grant::revoke(arguments),
         CreditsCommand::Prune(arguments) => prune::run(arguments),
         CreditsCommand::Reconcile(arguments) => reconcile::run(arguments),
+        CreditsCommand::Statement(arguments) => statement::run(arguments),
         CreditsCommand::Settle(arguments) => settle::run(arguments),
     }
 }

@@ -16,11 +16,12 @@ pub(in crate::cli) struct PruneArguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
     config: PathBuf,
-    /// Entries of calls held before this day are removed, like 2026-01-01, but for those whose `Idempotency-Key` still names
+    /// Calls held before this day are removed, like 2026-01-01, but for those whose `Idempotency-Key` still names
     /// them.
     #[arg(long, value_name = "DAY")]
     before: Date,
-    /// Where they are written first, as CSV. Must not exist yet.
+    /// Where they are written first, as CSV, a line each: amounts in credits, times in UTC. Must not exist yet; "-" is standard
+    /// output, for images without a shell.
     #[arg(long, value_name = "FILE")]
     export: PathBuf,
 }
@@ -40,6 +41,17 @@ pub(super) fn run(arguments: &PruneArguments) -> Result<(), Failure> {
     }
     let mut store = home::upkeep(&config.ledger)?;
     let cannot = |error: std::io::Error| Failure::Usage(format!("{shown}: cannot be made: {error}"));
+    if arguments.export.as_os_str() == "-" {
+        let mut out = std::io::stdout().lock();
+        let written = store.export(arguments.before, known_since, &mut out)?;
+        out.flush()?;
+        drop(out);
+        let removed = store.prune(arguments.before)?;
+        eprintln!(
+            "{written} calls were written out, and {removed} removed from the ledger. No sum has changed."
+        );
+        return Ok(());
+    }
     if arguments.export.exists() {
         return Err(Failure::Usage(format!("{shown} is there already; name a file that is not")));
     }
@@ -65,8 +77,6 @@ pub(super) fn run(arguments: &PruneArguments) -> Result<(), Failure> {
     let _ = std::fs::remove_file(&half);
     let written = written?;
     let removed = store.prune(arguments.before)?;
-    say!(
-        "{written} entries are in {shown}, and {removed} were removed from the ledger. No sum has changed."
-    )?;
+    say!("{written} calls are in {shown}, and {removed} were removed from the ledger. No sum has changed.")?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `credits report`: sums by team, route, key, day or outcome, as a table, CSV or JSON.
+//! `credits report`: sums by any of team, route, key, day and outcome, as a table, CSV or JSON; by team beside its budget.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 use serde::Serialize;
 
+use super::standing::{Stands, standing};
 use crate::cli::failure::{Failure, read_config};
+use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::ledger::{Saving, Span, Spend, home};
 
@@ -16,9 +18,18 @@ pub(in crate::cli) struct ReportArguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
     config: PathBuf,
-    /// What to add up by.
-    #[arg(long, value_enum, default_value_t = By::Team)]
-    by: By,
+    /// What to add up by: one, or several, like team,route. A key is told with its team.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "team")]
+    by: Vec<By>,
+    /// Of this team alone.
+    #[arg(long, value_name = "NAME")]
+    team: Option<String>,
+    /// Of this route alone, by its name in metrics.
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
+    /// Of this key or member alone, by its id.
+    #[arg(long, value_name = "ID")]
+    key: Option<String>,
     /// The first day, like 2026-11-01. Default: the first there is.
     #[arg(long, value_name = "DAY")]
     since: Option<Date>,
@@ -30,7 +41,7 @@ pub(in crate::cli) struct ReportArguments {
     format: Format,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum By {
     Team,
     Route,
@@ -49,7 +60,10 @@ enum Format {
 /// One line of a report.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Line {
+    /// What it is the sum of; of several, with spaces between.
     name: String,
+    /// The same, one by one.
+    of: Vec<String>,
     calls: u64,
     credits: Credits,
     in_doubt: Credits,
@@ -58,14 +72,17 @@ struct Line {
     /// Copies that were given the answer of a call, and what they would have cost.
     copies: u64,
     saved: Credits,
+    /// The team's own budget, in the period that runs, whatever the days of the report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<Stands>,
 }
 
-/// How many columns a report has.
-const COLUMNS: usize = 8;
+const SUMS: [&str; 7] = ["calls", "credits", "in_doubt", "input_tokens", "output_tokens", "copies", "saved"];
+const BUDGET: [&str; 3] = ["budget", "granted", "left"];
 
 impl Line {
-    fn of(name: String) -> Self {
-        Self { name, ..Self::default() }
+    fn of(of: Vec<String>) -> Self {
+        Self { name: of.join(" "), of, ..Self::default() }
     }
 
     fn add(&mut self, spend: &Spend) {
@@ -81,9 +98,10 @@ impl Line {
         self.saved += saving.credits;
     }
 
-    fn cells(&self) -> [String; COLUMNS] {
-        [
-            self.name.clone(),
+    fn cells(&self, columns: usize, with_budget: bool) -> Vec<String> {
+        let mut cells = self.of.clone();
+        cells.resize(columns, String::new());
+        cells.extend([
             self.calls.to_string(),
             self.credits.to_string(),
             self.in_doubt.to_string(),
@@ -91,7 +109,15 @@ impl Line {
             self.output_tokens.to_string(),
             self.copies.to_string(),
             self.saved.to_string(),
-        ]
+        ]);
+        if with_budget {
+            let told = self.budget.as_ref().map(|budget| {
+                let per = format!("{}/{}", budget.credits, budget.period);
+                [per, budget.granted.to_string(), budget.left.to_string()]
+            });
+            cells.extend(told.unwrap_or_default());
+        }
+        cells
     }
 }
 
@@ -109,33 +135,79 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), Failure> {
         until: arguments.until.unwrap_or(Span::ALL.until),
     };
     let reading = home::reading(&config.ledger)?;
-    let (spends, savings) = (reading.spends(span)?, reading.savings(span)?);
-    let mut lines: BTreeMap<String, Line> = BTreeMap::new();
-    let mut total = Line::of("total".into());
+    let wanted = |team: &str, route: &str, key: &str| {
+        let is = |filter: &Option<String>, value: &str| filter.as_ref().is_none_or(|filter| filter == value);
+        is(&arguments.team, team) && is(&arguments.route, route) && is(&arguments.key, key)
+    };
+    let (mut spends, mut savings) = (reading.spends(span)?, reading.savings(span)?);
+    spends.retain(|spend| wanted(&spend.team, &spend.route, &spend.key_id));
+    savings.retain(|saving| wanted(&saving.team, &saving.route, &saving.key_id));
+    let by = dimensions(&arguments.by);
+    let mut lines: BTreeMap<Vec<String>, Line> = BTreeMap::new();
+    let mut total = Line::of(vec!["total".into()]);
     for spend in &spends {
-        line(&mut lines, arguments.by.name(spend)).add(spend);
+        line(&mut lines, by.iter().map(|by| by.name(spend)).collect()).add(spend);
         total.add(spend);
     }
     for saving in &savings {
-        line(&mut lines, arguments.by.name_of_saving(saving)).save(saving);
+        line(&mut lines, by.iter().map(|by| by.name_of_saving(saving)).collect()).save(saving);
         total.save(saving);
     }
+    // A budget is a team's: beside anything smaller it would be told over and over.
+    let with_budget = by == [By::Team];
+    if with_budget {
+        for (team, stands) in standing(&config, &*reading, Clock::system().wall())? {
+            if arguments.team.as_ref().is_none_or(|wanted| *wanted == team) {
+                line(&mut lines, vec![team]).budget = Some(stands);
+            }
+        }
+    }
     let lines: Vec<_> = lines.into_values().collect();
+    let headings =
+        by.iter().map(|by| by.heading()).chain(SUMS).chain(BUDGET.into_iter().filter(|_| with_budget));
+    let headings: Vec<_> = headings.map(str::to_owned).collect();
+    let cells = |line: &Line| line.cells(by.len(), with_budget);
     let mut out = std::io::stdout().lock();
     match arguments.format {
-        Format::Table => table(&mut out, arguments.by, &lines, &total)?,
-        Format::Csv => csv(&mut out, arguments.by, &lines)?,
+        Format::Table => {
+            let rows: Vec<_> =
+                [headings].into_iter().chain(lines.iter().chain([&total]).map(cells)).collect();
+            table(&mut out, &rows, by.len())?;
+        }
+        Format::Csv => {
+            let mut out = csv::Writer::from_writer(out);
+            out.write_record(headings).map_err(std::io::Error::from)?;
+            for line in &lines {
+                out.write_record(cells(line)).map_err(std::io::Error::from)?;
+            }
+            out.flush()?;
+        }
         Format::Json => {
-            let report = serde_json::json!({ "by": arguments.by.heading(), "lines": lines, "total": total });
+            let by = by.iter().map(|by| by.heading()).collect::<Vec<_>>().join(",");
+            let report = serde_json::json!({ "by": by, "lines": lines, "total": total });
             writeln!(out, "{report:#}")?;
         }
     }
     Ok(())
 }
 
+/// Each once; a key with its team in front, because its id alone says nothing.
+fn dimensions(asked: &[By]) -> Vec<By> {
+    let mut by: Vec<By> = Vec::new();
+    for one in asked {
+        if *one == By::Key && !asked.contains(&By::Team) {
+            by.push(By::Team);
+        }
+        if !by.contains(one) {
+            by.push(*one);
+        }
+    }
+    by
+}
+
 /// The line of that name.
-fn line(lines: &mut BTreeMap<String, Line>, name: String) -> &mut Line {
-    lines.entry(name).or_insert_with_key(|name| Line::of(name.clone()))
+fn line(lines: &mut BTreeMap<Vec<String>, Line>, of: Vec<String>) -> &mut Line {
+    lines.entry(of).or_insert_with_key(|of| Line::of(of.clone()))
 }
 
 impl By {
@@ -171,34 +243,24 @@ impl By {
     }
 }
 
-fn headings(by: By) -> [String; COLUMNS] {
-    [by.heading(), "calls", "credits", "in_doubt", "input_tokens", "output_tokens", "copies", "saved"]
-        .map(str::to_owned)
-}
-
-fn table(out: &mut impl Write, by: By, lines: &[Line], total: &Line) -> std::io::Result<()> {
-    let rows: Vec<_> =
-        [headings(by)].into_iter().chain(lines.iter().chain([total]).map(Line::cells)).collect();
+/// Names to the left, `names` of them; numbers to the right.
+fn table(out: &mut impl Write, rows: &[Vec<String>], names: usize) -> std::io::Result<()> {
+    let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<_> =
-        (0..COLUMNS).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+        (0..columns).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
     for (index, row) in rows.iter().enumerate() {
-        write!(out, "{:<width$}", row[0], width = widths[0])?;
-        for (cell, width) in row.iter().zip(&widths).skip(1) {
-            write!(out, "  {cell:>width$}")?;
+        for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let gap = if at == 0 { "" } else { "  " };
+            if at < names {
+                write!(out, "{gap}{cell:<width$}")?;
+            } else {
+                write!(out, "{gap}{cell:>width$}")?;
+            }
         }
         writeln!(out)?;
         if index == 0 || index + 2 == rows.len() {
-            writeln!(out, "{}", "-".repeat(widths.iter().sum::<usize>() + 2 * (COLUMNS - 1)))?;
+            writeln!(out, "{}", "-".repeat(widths.iter().sum::<usize>() + 2 * (columns - 1)))?;
         }
     }
     Ok(())
-}
-
-fn csv(out: impl Write, by: By, lines: &[Line]) -> std::io::Result<()> {
-    let mut out = csv::Writer::from_writer(out);
-    out.write_record(headings(by))?;
-    for line in lines {
-        out.write_record(line.cells())?;
-    }
-    out.flush()
 }

@@ -205,6 +205,20 @@ pub struct Credits {
     pub(super) wait: Leaf<DurationText>,
     /// The whole organisation's budget, like { credits = 5000, period = "month" }. Default: none.
     pub(super) budget: Option<Budget>,
+    /// What a credit costs the organisation, like { amount = 0.04, currency = "EUR" }: statements and the page say amounts in
+    /// money too. Default: none.
+    pub(super) price: Option<Price>,
+}
+
+/// What a credit costs.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Price {
+    /// In the currency's own unit, to the sixth place. Required.
+    pub(super) amount: Leaf<CreditsText>,
+    /// Three letters (ISO 4217). Required.
+    pub(super) currency: Leaf<String>,
 }
 
 /// How calls wait for a place in the organisation's window.

@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 use super::validator::Validator;
 use crate::config::file::{self, BodyStore, OnDisconnect};
 use crate::config::valid::{
-    Bodies, Credits, Keys, Proxies, Queue, Reserve, Retries, Server, Timeouts, TlsFiles, Tracing, Upstream,
+    Bodies, Credits, Keys, Price, Proxies, Queue, Reserve, Retries, Server, Timeouts, TlsFiles, Tracing,
+    Upstream,
 };
 use crate::config::values::{CreditsText, Leaf, ReserveText};
 use crate::credits::Credits as Amount;
@@ -196,7 +197,24 @@ impl Validator<'_, '_> {
             },
             wait: self.duration("credits.wait", credits.wait, 10, 0..=300),
             budget: self.budget("credits.budget", credits.budget),
+            price: credits.price.map(|price| self.price("credits.price", price)),
         }
+    }
+
+    fn price(&mut self, key: &str, price: file::Price) -> Price {
+        let remedy = "write it like { amount = 0.04, currency = \"EUR\" }";
+        let amount = self.required(&format!("{key}.amount"), price.amount, remedy).0;
+        let is_given = price.currency.0.is_some();
+        let currency = self.required(&format!("{key}.currency"), price.currency, remedy);
+        let is_code = currency.len() == 3 && currency.bytes().all(|b| b.is_ascii_uppercase());
+        if is_given && !is_code {
+            self.problems.add(
+                &format!("{key}.currency"),
+                format!("{currency:?} is not three capital letters"),
+                remedy,
+            );
+        }
+        Price { amount, currency }
     }
 
     pub(super) fn queue(&mut self, queue: file::Queue) -> Queue {

@@ -11,6 +11,8 @@ mod asides;
 mod jobs;
 mod recent;
 mod past;
+mod statement;
+mod verify;
 mod read;
 mod upkeep;
 mod answers;

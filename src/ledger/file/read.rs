@@ -12,7 +12,9 @@ use super::failure::failure;
 use super::keys;
 use super::past;
 use super::recent;
+use super::statement;
 use super::store::{Kind, VERSION, kind, last_call, progress};
+use super::verify;
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
 use crate::ledger::entry::{day_of, days_since_epoch};
@@ -25,6 +27,7 @@ use crate::ledger::past::Past;
 use crate::ledger::reading::{
     Adjusted, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
 };
+use crate::ledger::statement::Stated;
 
 /// Of a booking `b`: its credits as they were corrected, and whether they are in doubt, which a correction ends.
 const AS_ADJUSTED: &str = "
@@ -264,7 +267,7 @@ impl Reading for Reader {
     fn booked_by_response(&self) -> Result<BTreeMap<String, Booked>, LedgerError> {
         self.ask(|connection| {
             let mut statement = connection.prepare(&format!(
-                "SELECT call, day, t.name, k.name, r.name, request_id, response_id, o.name, {AS_ADJUSTED}
+                "SELECT call, day, t.name, k.name, r.name, request_id, response_id, o.name, {AS_ADJUSTED}, held_at
                  FROM bookings b JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
                  JOIN names o ON o.id = outcome
                  WHERE kind > 0 AND response_id IS NOT NULL"
@@ -277,13 +280,13 @@ impl Reading for Reader {
     fn doubt(&self, request_id: Option<&str>, count: usize) -> Result<Vec<(Booked, String)>, LedgerError> {
         self.ask(|connection| {
             let mut statement = connection.prepare(&format!(
-                "SELECT call, day, t.name, k.name, r.name, request_id, response_id, o.name, {AS_ADJUSTED}, w.name
+                "SELECT call, day, t.name, k.name, r.name, request_id, response_id, o.name, {AS_ADJUSTED}, held_at, w.name
                  FROM bookings b JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
                  JOIN names o ON o.id = outcome LEFT JOIN names w ON w.id = reason
                  WHERE kind = 2 AND doubt AND (?1 IS NULL OR request_id = ?1) ORDER BY call LIMIT ?2"
             ))?;
             let rows = statement.query_map(params![request_id, limit(count)], |row| {
-                Ok((booked(row)?, row.get::<_, Option<String>>(10)?.unwrap_or_default()))
+                Ok((booked(row)?, row.get::<_, Option<String>>(11)?.unwrap_or_default()))
             })?;
             rows.collect()
         })
@@ -305,10 +308,8 @@ impl Reading for Reader {
         })
     }
 
-    fn grants(&self, day: Date) -> Result<Vec<EnteredGrant>, LedgerError> {
-        let mut grants = self.ask(|connection| Self::entered_grants(connection, day))?;
-        grants.retain(|entered| !entered.grant.taken_back);
-        Ok(grants)
+    fn grants_of_all(&self, day: Date) -> Result<Vec<EnteredGrant>, LedgerError> {
+        self.ask(|connection| Self::entered_grants(connection, day))
     }
 
     fn keys(&self) -> Result<Vec<RegisteredKey>, LedgerError> {
@@ -317,6 +318,10 @@ impl Reading for Reader {
 
     fn uses(&self, since: Date) -> Result<Vec<CallerUse>, LedgerError> {
         self.ask(|connection| keys::uses(connection, since))
+    }
+
+    fn stated(&self, team: &str, span: Span) -> Result<Stated, LedgerError> {
+        self.ask(|connection| statement::of(connection, team, days(span)))
     }
 
     fn past(&self, since: Timestamp, until: Timestamp) -> Result<Past, LedgerError> {
@@ -329,40 +334,7 @@ impl Reading for Reader {
     }
 
     fn verify(&self) -> Result<Vec<String>, LedgerError> {
-        // Each query yields a sentence per violation.
-        const CHECKS: [&str; 7] = [
-            "SELECT 'SQLite finds the file damaged: ' || integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
-            "SELECT 'number ' || seq || ' stands at ' || count(*) || ' entries' FROM entries
-             WHERE seq IS NOT NULL GROUP BY seq HAVING count(*) > 1",
-            "SELECT 'call ' || call || ' is ended by entry ' || end_seq || ', before its hold' FROM bookings
-             WHERE end_seq <= hold_seq",
-            "SELECT 'call ' || call || ' names a team, key, route or outcome that has no name' FROM bookings
-             WHERE NOT EXISTS (SELECT 1 FROM names WHERE id = team) OR NOT EXISTS (SELECT 1 FROM names WHERE id = key)
-               OR NOT EXISTS (SELECT 1 FROM names WHERE id = route)
-               OR (end_seq IS NOT NULL AND NOT EXISTS (SELECT 1 FROM names WHERE id = outcome))",
-            "SELECT 'entry ' || end_seq || ' settles call ' || call || ' by estimate at another amount than was held' FROM bookings
-             WHERE kind = 2 AND credits <> reserve",
-            "SELECT 'the sums of ' || coalesce(s.day, e.day) || ', team ' || coalesce(s.team, e.team) || ', key ' || coalesce(s.key_id, e.key_id) || ' are '
-                    || coalesce(s.amount, 0) || ' millionths, the entries say ' || coalesce(e.amount, 0)
-             FROM (SELECT date(day * 86400, 'unixepoch') AS day, t.name AS team, k.name AS key_id, sum(final + estimated) AS amount
-                   FROM day_sums JOIN names t ON t.id = team JOIN names k ON k.id = key GROUP BY day_sums.day, t.id, k.id) s
-             FULL JOIN (SELECT day, team, key_id, sum(credits) AS amount FROM entries
-                        WHERE kind IN ('settled', 'voided', 'adjusted') GROUP BY day, team, key_id) e
-               ON e.day = s.day AND e.team = s.team AND e.key_id = s.key_id
-             WHERE coalesce(s.amount, 0) <> coalesce(e.amount, 0)
-               AND coalesce(s.day, e.day) >= coalesce((SELECT max(before) FROM pruned), '')",
-            "SELECT 'caller key ' || id || ' stands in the ledger, and no event says how' FROM caller_keys
-             WHERE NOT EXISTS (SELECT 1 FROM key_events WHERE key_id = id)",
-        ];
-        self.ask(|connection| {
-            let mut wrong = Vec::new();
-            for check in CHECKS {
-                let mut statement = connection.prepare(check)?;
-                let found = statement.query_map([], |row| row.get::<_, String>(0))?;
-                wrong.extend(found.take(100).collect::<Result<Vec<_>, _>>()?);
-            }
-            Ok(wrong)
-        })
+        self.ask(verify::verify)
     }
 }
 
@@ -379,6 +351,7 @@ fn booked(row: &Row<'_>) -> rusqlite::Result<Booked> {
         outcome: row.get(7)?,
         credits: credits(row, 8)?,
         in_doubt: row.get(9)?,
+        held: Timestamp::from_microsecond(row.get(10)?).unwrap_or_default(),
     })
 }
 

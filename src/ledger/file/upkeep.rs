@@ -4,15 +4,16 @@ use std::io::Write;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use rusqlite::types::ValueRef;
 use rusqlite::{Transaction, TransactionBehavior, params};
 
+use super::columns::{BASIS, basis};
 use super::failure::failure;
 use super::names::find;
 use super::store::Store;
 use crate::credits::budget::Grant;
 use crate::ledger::entry::{days_since_epoch, signed};
 use crate::ledger::error::LedgerError;
+use crate::ledger::export::{Export, Exported};
 use crate::ledger::facts::Adjustment;
 use crate::ledger::reading::Upkeep;
 
@@ -80,29 +81,40 @@ impl Upkeep for Store {
                    AND (retry_key IS NULL OR held_at < ?2)",
                 params![days_since_epoch(before), known_since.as_microsecond()],
             )?;
-            let mut statement = self.connection.prepare(
-                "SELECT * FROM entries WHERE call IN (SELECT call FROM temp.going) ORDER BY call, at, seq",
-            )?;
-            let mut lines = csv::Writer::from_writer(&mut *out);
-            lines.write_record(statement.column_names())?;
-            let columns = statement.column_count();
+            let mut statement = self.connection.prepare(&format!(
+                "SELECT b.call, day, held_at, ended_at, t.name, k.name, r.name, request_id, response_id, o.name, reserve, credits,
+                        coalesce((SELECT sum(credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0),
+                        CASE WHEN b.kind > 0 AND credits > 0 THEN {BASIS} END, w.name, input_tokens, output_tokens,
+                        coalesce(queued, 0)
+                 FROM bookings b JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
+                 LEFT JOIN names o ON o.id = outcome LEFT JOIN names w ON w.id = reason LEFT JOIN waits q ON q.call = b.call
+                 WHERE b.call IN (SELECT call FROM temp.going) ORDER BY b.call",
+            ))?;
+            let mut export = Export::begin(&mut *out)?;
             let mut rows = statement.query([])?;
-            let mut count = 0;
             while let Some(row) = rows.next()? {
-                for column in 0..columns {
-                    match row.get_ref(column)? {
-                        ValueRef::Integer(number) => {
-                            lines.write_field(itoa::Buffer::new().format(number))?;
-                        }
-                        ValueRef::Text(text) => lines.write_field(text)?,
-                        ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => lines.write_field("")?,
-                    }
-                }
-                lines.write_record(None::<&[u8]>)?;
-                count += 1;
+                export.take(&Exported {
+                    call: row.get(0)?,
+                    day: row.get(1)?,
+                    held: row.get(2)?,
+                    ended: row.get(3)?,
+                    team: row.get(4)?,
+                    key_id: row.get(5)?,
+                    route: row.get(6)?,
+                    request_id: row.get(7)?,
+                    response_id: row.get(8)?,
+                    outcome: row.get(9)?,
+                    reserve: row.get(10)?,
+                    booked: row.get(11)?,
+                    corrected: row.get(12)?,
+                    basis: basis(row.get(13)?),
+                    reason: row.get(14)?,
+                    input_tokens: row.get(15)?,
+                    output_tokens: row.get(16)?,
+                    queued: row.get(17)?,
+                })?;
             }
-            lines.flush()?;
-            Ok(count)
+            Ok(export.finish()?)
         };
         export().map_err(|error| match error {
             ExportError::Sqlite(error) => failure(&self.path, &error),
@@ -122,13 +134,11 @@ impl Upkeep for Store {
                 let change = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
                 let some = "call IN (SELECT call FROM temp.going ORDER BY call LIMIT 5000)";
                 let calls = change.execute(&format!("DELETE FROM bookings WHERE {some}"), [])?;
-                let corrections =
-                    change.execute(&format!("DELETE FROM changes WHERE kind = 'adjusted' AND {some}"), [])?;
+                change.execute(&format!("DELETE FROM changes WHERE kind = 'adjusted' AND {some}"), [])?;
                 change.execute(&format!("DELETE FROM waits WHERE {some}"), [])?;
                 change.execute(&format!("DELETE FROM temp.going WHERE {some}"), [])?;
                 change.commit()?;
-                // Each call has a hold and an ending.
-                removed += 2 * calls + corrections;
+                removed += calls;
                 if calls == 0 {
                     return Ok(removed);
                 }

@@ -12,6 +12,7 @@ mod sums;
 mod changes;
 mod recent;
 mod past;
+mod statement;
 mod verify;
 mod keys;
 mod read;

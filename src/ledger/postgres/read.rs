@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Error};
 
 use super::blocking::Blocking;
 use super::connect::{Server, Session};
-use super::{changes, keys, past, recent, sums, verify};
+use super::{changes, keys, past, recent, statement, sums, verify};
 use crate::credits::Credits;
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::Booked;
@@ -17,6 +17,7 @@ use crate::ledger::past::Past;
 use crate::ledger::reading::{
     Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
 };
+use crate::ledger::statement::Stated;
 
 /// A read-only view of the ledger.
 #[derive(Debug)]
@@ -79,10 +80,8 @@ impl Reading for Reader {
         self.session.ask(async |client| changed(client, day, seq).await)
     }
 
-    fn grants(&self, day: Date) -> Result<Vec<EnteredGrant>, LedgerError> {
-        let mut grants = self.session.ask(async |client| changes::entered_grants(client, day).await)?;
-        grants.retain(|entered| !entered.grant.taken_back);
-        Ok(grants)
+    fn grants_of_all(&self, day: Date) -> Result<Vec<EnteredGrant>, LedgerError> {
+        self.session.ask(async |client| changes::entered_grants(client, day).await)
     }
 
     fn keys(&self) -> Result<Vec<RegisteredKey>, LedgerError> {
@@ -91,6 +90,10 @@ impl Reading for Reader {
 
     fn uses(&self, since: Date) -> Result<Vec<CallerUse>, LedgerError> {
         self.session.ask(async |client| sums::uses(client, since).await)
+    }
+
+    fn stated(&self, team: &str, span: Span) -> Result<Stated, LedgerError> {
+        self.session.ask(async |client| statement::of(client, team, span).await)
     }
 
     fn past(&self, since: Timestamp, until: Timestamp) -> Result<Past, LedgerError> {

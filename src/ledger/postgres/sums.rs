@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio_postgres::{Client, Error, Row};
 
-use super::columns::{CORRECTED, IN_DOUBT, count, credits, day, limit};
+use super::columns::{CORRECTED, IN_DOUBT, count, credits, day, limit, moment};
 use crate::credits::Credits;
 use crate::ledger::entry::days_since_epoch;
 use crate::ledger::facts::Booked;
@@ -123,7 +123,7 @@ pub(super) async fn booked_between(
 /// What is booked under the upstream's ids of responses.
 pub(super) async fn answered(client: &Client) -> Result<Vec<Booked>, Error> {
     let calls = format!(
-        "SELECT call, day, team, key_id, route, request_id, response_id, outcome, {CORRECTED}, {IN_DOUBT}
+        "SELECT call, day, team, key_id, route, request_id, response_id, outcome, {CORRECTED}, {IN_DOUBT}, held_at
          FROM bookings b WHERE kind > 0 AND response_id IS NOT NULL ORDER BY call"
     );
     client.query(&calls, &[]).await?.iter().map(booked).collect()
@@ -136,11 +136,11 @@ pub(super) async fn doubt(
     count: usize,
 ) -> Result<Vec<(Booked, String)>, Error> {
     let calls = format!(
-        "SELECT call, day, team, key_id, route, request_id, response_id, outcome, {CORRECTED}, {IN_DOUBT}, reason
+        "SELECT call, day, team, key_id, route, request_id, response_id, outcome, {CORRECTED}, {IN_DOUBT}, held_at, reason
          FROM bookings b WHERE {IN_DOUBT} AND ($1::TEXT IS NULL OR request_id = $1) ORDER BY call LIMIT $2"
     );
     let rows = client.query(&calls, &[&request_id, &limit(count)]).await?;
-    let doubtful = |row: &Row| Ok((booked(row)?, row.try_get::<_, Option<String>>(10)?.unwrap_or_default()));
+    let doubtful = |row: &Row| Ok((booked(row)?, row.try_get::<_, Option<String>>(11)?.unwrap_or_default()));
     rows.iter().map(doubtful).collect()
 }
 
@@ -148,7 +148,7 @@ pub(super) async fn doubt(
 pub(super) async fn booked_of(client: &Client, calls: &[i64]) -> Result<Vec<Booked>, Error> {
     let sql = format!(
         "SELECT call, day, team, key_id, route, request_id, response_id, coalesce(outcome, ''), coalesce({CORRECTED}, 0),
-                coalesce({IN_DOUBT}, false)
+                coalesce({IN_DOUBT}, false), held_at
          FROM bookings b WHERE call = ANY($1)"
     );
     client.query(&sql, &[&calls]).await?.iter().map(booked).collect()
@@ -167,6 +167,7 @@ fn booked(row: &Row) -> Result<Booked, Error> {
         outcome: row.try_get(7)?,
         credits: credits(row, 8)?,
         in_doubt: row.try_get(9)?,
+        held: moment(row, 10)?,
     })
 }
 

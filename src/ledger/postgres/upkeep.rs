@@ -5,7 +5,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, Row};
 
 use super::blocking::Blocking;
 use super::connect::{Server, Session};
@@ -13,6 +13,7 @@ use super::failure::Failure;
 use crate::credits::budget::Grant;
 use crate::ledger::entry::{days_since_epoch, signed};
 use crate::ledger::error::LedgerError;
+use crate::ledger::export::{Export, Exported};
 use crate::ledger::facts::Adjustment;
 use crate::ledger::reading::Upkeep;
 
@@ -24,48 +25,17 @@ const PRUNING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_
 /// Begins what sees one moment of the ledger, and writes down for the session alone what it has seen.
 const EXPORTING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
 
-/// The columns of what is exported, which are those of a ledger's file: its `seq` is here the turn.
-const COLUMNS: [&str; 17] = [
-    "seq",
-    "kind",
-    "call",
-    "at",
-    "day",
-    "team",
-    "key_id",
-    "route",
-    "request_id",
-    "response_id",
-    "credits",
-    "basis",
-    "reason",
-    "outcome",
-    "input_tokens",
-    "output_tokens",
-    "sent_at",
-];
-/// Every entry of the calls that are to go, by itself, as text. A hold comes before its ending, and both before corrections.
-const ENTRIES: &str = "DECLARE entries CURSOR FOR
-    SELECT seq::TEXT, kind, call::TEXT, at::TEXT, to_char(DATE '1970-01-01' + day, 'YYYY-MM-DD'), team, key_id, route,
-           request_id, response_id, credits::TEXT, basis, reason, outcome, input_tokens::TEXT, output_tokens::TEXT,
-           sent_at::TEXT
-    FROM (SELECT held_in AS seq, 'hold' AS kind, call, held_at AS at, day, team, key_id, route, request_id,
-                 NULL AS response_id, reserve AS credits, NULL AS basis, NULL AS reason, NULL AS outcome,
-                 NULL::BIGINT AS input_tokens, NULL::BIGINT AS output_tokens, NULL::BIGINT AS sent_at
-          FROM bookings
-          UNION ALL
-          SELECT ended_in, CASE kind WHEN 0 THEN 'voided' ELSE 'settled' END, call, ended_at, day, team, key_id, route,
-                 request_id, response_id, credits,
-                 CASE kind WHEN 1 THEN 'final' WHEN 2 THEN 'estimated' WHEN 3 THEN 'derived' END, reason, outcome,
-                 input_tokens, output_tokens, sent_at
-          FROM bookings WHERE ended_in IS NOT NULL
-          UNION ALL
-          SELECT NULL, kind, call, at, day, team, key_id, route, request_id, response_id, credits,
-                 coalesce(basis, 'final'), reason, NULL, NULL, NULL, NULL
-          FROM changes WHERE kind = 'adjusted') entries
-    WHERE call IN (SELECT call FROM pg_temp.going) ORDER BY entries.call, entries.at, entries.seq, entries.kind";
+/// The calls that are to go.
+const CALLS: &str = "DECLARE calls CURSOR FOR
+    SELECT b.call, day::BIGINT, held_at, ended_at, team, key_id, route, request_id, response_id, outcome, reserve, credits,
+           coalesce((SELECT sum(credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0)::BIGINT,
+           CASE WHEN kind > 0 AND credits > 0 THEN coalesce(
+             (SELECT coalesce(a.basis, 'final') FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call ORDER BY a.seq DESC LIMIT 1),
+             CASE kind WHEN 1 THEN 'final' WHEN 2 THEN 'estimated' ELSE 'derived' END) END,
+           reason, input_tokens, output_tokens, coalesce(queued, 0)
+    FROM bookings b LEFT JOIN waits q ON q.call = b.call WHERE b.call IN (SELECT call FROM pg_temp.going) ORDER BY b.call";
 /// Lines that are in memory at the same time.
-const FETCH: &str = "FETCH 2000 FROM entries";
+const FETCH: &str = "FETCH 2000 FROM calls";
 
 /// The ledger, open for operators' commands.
 #[derive(Debug)]
@@ -118,10 +88,8 @@ impl Upkeep for Keeper {
         let mut first = Some(before);
         loop {
             let noted = first.take();
-            let (calls, corrections) =
-                self.session.within(PRUNING, async |change| prune(change, noted).await)?;
-            // Each call has a hold and an ending.
-            removed += 2 * calls + corrections;
+            let calls = self.session.within(PRUNING, async |change| prune(change, noted).await)?;
+            removed += calls;
             if calls == 0 {
                 return Ok(usize::try_from(removed).unwrap_or(usize::MAX));
             }
@@ -217,30 +185,46 @@ async fn choose(client: &Client, before: Date, known_since: Timestamp) -> Result
 }
 
 async fn write_out(client: &Client, out: &mut dyn Write) -> Result<usize, Failure> {
-    let mut lines = csv::Writer::from_writer(out);
-    lines.write_record(COLUMNS)?;
-    client.batch_execute(ENTRIES).await?;
-    let mut count = 0;
+    let mut export = Export::begin(out)?;
+    client.batch_execute(CALLS).await?;
     loop {
         let rows = client.query(FETCH, &[]).await?;
         if rows.is_empty() {
             break;
         }
         for row in &rows {
-            for column in 0..COLUMNS.len() {
-                lines.write_field(row.try_get::<_, Option<&str>>(column)?.unwrap_or_default())?;
-            }
-            lines.write_record(None::<&[u8]>)?;
+            export.take(&exported(row)?)?;
         }
-        count += rows.len();
     }
-    lines.flush()?;
-    Ok(count)
+    Ok(export.finish()?)
 }
 
-/// Takes some of what is to go out: how many calls, and corrections of them. With the first, writes down that sums of days
+fn exported(row: &Row) -> Result<Exported, Error> {
+    Ok(Exported {
+        call: row.try_get(0)?,
+        day: row.try_get(1)?,
+        held: row.try_get(2)?,
+        ended: row.try_get(3)?,
+        team: row.try_get(4)?,
+        key_id: row.try_get(5)?,
+        route: row.try_get(6)?,
+        request_id: row.try_get(7)?,
+        response_id: row.try_get(8)?,
+        outcome: row.try_get(9)?,
+        reserve: row.try_get(10)?,
+        booked: row.try_get(11)?,
+        corrected: row.try_get(12)?,
+        basis: row.try_get(13)?,
+        reason: row.try_get(14)?,
+        input_tokens: row.try_get(15)?,
+        output_tokens: row.try_get(16)?,
+        queued: row.try_get(17)?,
+    })
+}
+
+/// Takes some of what is to go out: how many calls. With the first, writes down that sums of days
 /// before `first` are never held against what is still there of them.
-async fn prune(change: &Client, first: Option<Date>) -> Result<(u64, u64), Error> {
+async fn prune(change: &Client, first: Option<Date>) -> Result<u64, Error> {
     if let Some(before) = first {
         let before = days_since_epoch(before);
         change.execute("INSERT INTO pruned (before) VALUES ($1)", &[&before]).await?;
@@ -249,9 +233,8 @@ async fn prune(change: &Client, first: Option<Date>) -> Result<(u64, u64), Error
     }
     let some = "call IN (SELECT call FROM pg_temp.going ORDER BY call LIMIT 5000)";
     let calls = change.execute(&format!("DELETE FROM bookings WHERE {some}"), &[]).await?;
-    let corrections =
-        change.execute(&format!("DELETE FROM changes WHERE kind = 'adjusted' AND {some}"), &[]).await?;
+    change.execute(&format!("DELETE FROM changes WHERE kind = 'adjusted' AND {some}"), &[]).await?;
     change.execute(&format!("DELETE FROM waits WHERE {some}"), &[]).await?;
     change.execute(&format!("DELETE FROM pg_temp.going WHERE {some}"), &[]).await?;
-    Ok((calls, corrections))
+    Ok(calls)
 }

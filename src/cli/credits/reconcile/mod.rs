@@ -1,12 +1,15 @@
 //! `credits reconcile`: the ledger beside the upstream's usage, or beside its list of charges.
 
+mod list;
+mod pair;
+
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use jiff::civil::Date;
 
+use self::list::Charge;
+use self::pair::Paired;
 use crate::cli::failure::{Failure, count, read_config, say};
 use crate::clock::Clock;
 use crate::credits::Credits;
@@ -24,7 +27,9 @@ pub(in crate::cli) struct ReconcileArguments {
     #[arg(long, value_name = "FILE", default_value = "config/gateway.toml")]
     config: PathBuf,
     /// Lines of "upstream response id,credits", refunds negative, with or without a line of headings; "-" reads standard
-    /// input.
+    /// input. A third column may have the id that the caller saw. With headings, columns are found by their names: `id`, `credits`,
+    /// `request_id`, `time`, `route`. By time, and route, a charge is paired with a call in doubt that has no response id, where it
+    /// can only be that one.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     /// The first day that the list tells of, like 2026-11-01. Default: that of its earliest call that is in the ledger.
@@ -67,61 +72,68 @@ fn by_usage(path: &Path) -> Result<(), Failure> {
     Err(disagreement())
 }
 
+/// Lines of each kind that are printed.
+const PRINTED: usize = 50;
+
 /// Call by call.
 fn by_list(arguments: &ReconcileArguments, csv: &Path) -> Result<(), Failure> {
     let config = read_config(&arguments.config)?;
-    let theirs = read_csv(csv)?;
+    let theirs = list::read(csv)?;
     let reader = home::reading(&config.ledger)?;
     let ours = reader.booked_by_response()?;
+    let doubt = reader.doubt(None, usize::MAX)?;
     let span = span_of(arguments, &theirs, &ours)?;
-    let credits_of = |millionths: &i64| Credits::from_millionths(millionths.unsigned_abs());
-    let (mut matched, mut missing) = (0, 0);
-    let (mut differing, mut lines) = (Vec::new(), Vec::new());
-    for (id, millionths) in &theirs {
-        if *millionths < 0 {
-            return Err(Failure::Usage(format!(
-                "{}: {id} was refunded {} credits more than the list says it cost; the list has to tell of both",
-                csv.display(),
-                credits_of(millionths)
-            )));
+    let Paired { by_id, by_request, by_time, left: missing } = pair::pair(&theirs, &ours, &doubt);
+    let (mut matched, mut differ, mut told) = (0, 0, Told::default());
+    let mut to_book = Vec::new();
+    for (charge, booked) in by_id {
+        if booked.credits == charge.credits {
+            matched += 1;
+            to_book.extend(booked.in_doubt.then_some((booked, charge.credits)));
+            continue;
         }
-        let credits = &credits_of(millionths);
-        match ours.get(id) {
-            Some(booked) if booked.credits == *credits => {
-                matched += 1;
-                if booked.in_doubt {
-                    differing.push((booked, *credits));
-                }
-            }
-            Some(booked) => {
-                lines.push(format!(
-                    "differs  {id}: upstream {credits}, ledger {} ({}, {})",
-                    booked.credits, booked.day, booked.team
-                ));
-                differing.push((booked, *credits));
-            }
-            None => {
-                missing += 1;
-                lines.push(format!("missing  {id}: upstream {credits}, not in the ledger"));
-            }
+        differ += 1;
+        told.line(format!(
+            "differs  {}: upstream {}, ledger {} ({}, {})",
+            charge.id, charge.credits, booked.credits, booked.day, booked.team
+        ));
+        to_book.push((booked, charge.credits));
+    }
+    told.next();
+    for (how, pairs) in [("request id", by_request), ("time", by_time)] {
+        for (charge, booked) in pairs {
+            differ += 1;
+            told.line(format!(
+                "paired   {} by its {how} with {}: upstream {}, ledger {} in doubt ({}, {})",
+                charge.id, booked.request_id, charge.credits, booked.credits, booked.day, booked.team
+            ));
+            to_book.push((booked, charge.credits));
         }
     }
+    told.next();
+    for charge in &missing {
+        told.line(format!("missing  {}: upstream {}, not in the ledger", charge.id, charge.credits));
+    }
+    told.next();
     let unknown = ours.iter().filter(|(id, booked)| {
         !theirs.contains_key(*id)
             && booked.credits > Credits::ZERO
             && (span.since..=span.until).contains(&booked.day)
     });
-    let before = lines.len();
-    lines.extend(unknown.map(|(id, booked)| {
-        format!("extra    {id}: ledger {}, not upstream ({}, {})", booked.credits, booked.day, booked.team)
-    }));
-    let extra = lines.len() - before;
-    let differ = differing.iter().filter(|(booked, figure)| booked.credits != *figure).count();
+    let mut extra = 0;
+    for (id, booked) in unknown {
+        extra += 1;
+        told.line(format!(
+            "extra    {id}: ledger {}, not upstream ({}, {})",
+            booked.credits, booked.day, booked.team
+        ));
+    }
+    let missing = missing.len();
     let mut adjustments = Vec::new();
     // Before anything is told: whoever reads may stop reading, and what was asked for is done all the same.
     if arguments.book {
         let (at, reason) = (Clock::system().wall(), format!("reconciled with {}", csv.display()));
-        adjustments.extend(differing.into_iter().map(|(booked, figure)| Adjustment {
+        adjustments.extend(to_book.into_iter().map(|(booked, figure)| Adjustment {
             booked: booked.clone(),
             figure,
             reason: reason.clone(),
@@ -129,7 +141,7 @@ fn by_list(arguments: &ReconcileArguments, csv: &Path) -> Result<(), Failure> {
         }));
         home::upkeep(&config.ledger)?.adjust(&adjustments)?;
     }
-    for line in lines {
+    for line in told.lines() {
         say!("{line}")?;
     }
     say!(
@@ -141,6 +153,35 @@ fn by_list(arguments: &ReconcileArguments, csv: &Path) -> Result<(), Failure> {
     }
     say!("{} credits are booked in doubt.", reader.in_doubt()?)?;
     if missing + extra == 0 && (differ == 0 || arguments.book) { Ok(()) } else { Err(disagreement()) }
+}
+
+/// Lines by what they tell: of many of a kind the first, and how many more there are.
+#[derive(Default)]
+struct Told {
+    lines: Vec<String>,
+    of_kind: usize,
+}
+
+impl Told {
+    fn line(&mut self, line: String) {
+        self.of_kind += 1;
+        if self.of_kind <= PRINTED {
+            self.lines.push(line);
+        }
+    }
+
+    /// Another kind begins.
+    fn next(&mut self) {
+        if let Some(more @ 1..) = self.of_kind.checked_sub(PRINTED) {
+            self.lines.push(format!("         … and {more} more of these"));
+        }
+        self.of_kind = 0;
+    }
+
+    fn lines(mut self) -> Vec<String> {
+        self.next();
+        self.lines
+    }
 }
 
 fn calls_are(number: usize) -> String {
@@ -155,7 +196,7 @@ fn disagreement() -> Failure {
 /// of other days is not missing upstream.
 fn span_of(
     arguments: &ReconcileArguments,
-    theirs: &BTreeMap<String, i64>,
+    theirs: &BTreeMap<String, Charge>,
     ours: &BTreeMap<String, Booked>,
 ) -> Result<Span, Failure> {
     let days = || theirs.keys().filter_map(|id| ours.get(id)).map(|booked| booked.day);
@@ -168,66 +209,4 @@ fn span_of(
         )));
     }
     Ok(Span { since, until })
-}
-
-/// What headings of the first column are called, without a call of that id.
-const HEADINGS: [&str; 8] =
-    ["id", "response_id", "response id", "response", "request_id", "request id", "charge", "call"];
-
-/// The charges of a list in millionths of a credit, added up by id. Its first line may be headings: known ones, or any two
-/// words.
-fn read_csv(path: &Path) -> Result<BTreeMap<String, i64>, Failure> {
-    let shown = path.display();
-    let bytes = if path.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        fs::read(path)
-    };
-    let bytes = bytes.map_err(|error| Failure::Usage(format!("{shown}: cannot be read: {error}")))?;
-    // Spreadsheets put a byte order mark in front.
-    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
-    let mut lines =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text);
-    let mut charges = BTreeMap::new();
-    for (index, line) in lines.records().enumerate() {
-        let line = line.map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
-        let cell = |at| line.get(at).unwrap_or_default();
-        let (id, amount) = (cell(0), cell(1));
-        match millionths(amount) {
-            Some(amount) if !id.is_empty() => {
-                let sum = charges.entry(id.to_owned()).or_insert(0i64);
-                *sum = sum.saturating_add(amount);
-            }
-            None if index == 0 && is_heading(id, amount) => {}
-            _ => {
-                let at = line.position().map_or(0, csv::Position::line);
-                let found = line.iter().collect::<Vec<_>>().join(",");
-                return Err(Failure::Usage(format!(
-                    "{shown}:{at}: expected \"response id,credits\", found {found:?}"
-                )));
-            }
-        }
-    }
-    Ok(charges)
-}
-
-/// A number of credits, negative for a refund.
-fn millionths(text: &str) -> Option<i64> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let amount = i64::try_from(Credits::from_json_number(digits)?.millionths()).ok()?;
-    Some(if negative { -amount } else { amount })
-}
-
-/// Two words, of which the first is a usual name of a column or the second is one without a digit. A charge of which the
-/// amount cannot be read is no heading.
-fn is_heading(id: &str, amount: &str) -> bool {
-    let known = HEADINGS.contains(&id.to_ascii_lowercase().as_str());
-    known
-        || (!amount.is_empty()
-            && !amount.bytes().any(|byte| byte.is_ascii_digit())
-            && !id.starts_with("resp"))
 }
