@@ -66,6 +66,7 @@ pub mod retry;
 pub mod keyring;
 pub mod usage;
 pub mod jobs;
+pub mod notify;
 pub mod answer;
 pub mod own;
 pub mod gateway;

@@ -82,6 +82,14 @@ pub fn database_url(source: &SecretSource) -> Result<Zeroizing<String>, SecretEr
     source.read()
 }
 
+/// The URL that notifications are sent to, which whoever has it can send to. Only `live::hook` may read it.
+///
+/// # Errors
+/// Where it was looked for in vain; never what was found.
+pub fn webhook_url(source: &SecretSource) -> Result<Zeroizing<String>, SecretError> {
+    source.read()
+}
+
 /// Why a secret could not be read. Says where it was looked for and never quotes what was found.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -107,6 +115,11 @@ pub enum SecretError {
     /// There is something, but not a token.
     #[error("{0} does not hold a token: expected 32 to 512 visible ASCII characters, on one line")]
     NoToken(SecretSource),
+    /// There is something, but not a key to sign with.
+    #[error(
+        "{0} does not hold a secret to sign with: expected 32 to 512 visible ASCII characters, on one line"
+    )]
+    NoSigningKey(SecretSource),
     /// There is something, but not a pepper.
     #[error("{0} does not hold a pepper: expected 32 to 512 visible ASCII characters, on one line")]
     NoPepper(SecretSource),
@@ -152,16 +165,15 @@ impl UpstreamKey {
         &self.authorization.as_bytes()[SCHEME.len()..]
     }
 
+    /// Whether another is the same. Takes as long for a near miss as for a far one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.reveal().ct_eq(other.reveal()).into()
+    }
+
     /// A key that was not read from anywhere.
     #[cfg(test)]
     pub(crate) fn for_tests(key: &str) -> Self {
         Self::parse(key).expect("a key of the right shape")
-    }
-}
-
-impl PartialEq for UpstreamKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.reveal() == other.reveal()
     }
 }
 
@@ -203,6 +215,35 @@ impl Pepper {
 impl fmt::Debug for Pepper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pepper(…)")
+    }
+}
+
+/// What notifications are signed with.
+#[derive(Clone)]
+pub struct SigningKey(std::sync::Arc<Zeroizing<String>>);
+
+impl SigningKey {
+    /// Reads it from its source.
+    ///
+    /// # Errors
+    /// When the source is missing, or too short to be a secret.
+    pub fn read(source: &SecretSource) -> Result<Self, SecretError> {
+        let text = source.read()?;
+        if !is_shaped(&text) {
+            return Err(SecretError::NoSigningKey(source.clone()));
+        }
+        Ok(Self(std::sync::Arc::new(text)))
+    }
+
+    /// The key itself. For `live::hook` alone.
+    pub(crate) fn reveal(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(…)")
     }
 }
 

@@ -34,6 +34,7 @@ mod leaks;
 mod ledger;
 mod metering;
 mod monitoring;
+mod notifications;
 mod overload;
 mod own_answers;
 mod plan;

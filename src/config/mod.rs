@@ -15,15 +15,15 @@ pub mod valid;
 mod oddities;
 mod validate;
 
-pub use self::file::{Durability, LogLevel, OnDisconnect};
+pub use self::file::{Durability, LogLevel, NotifyFormat, OnDisconnect};
 pub use self::ledger::{Ledger, LedgerFile, Postgres};
 pub use self::oddities::Oddity;
 pub use self::schema::schema;
 pub(crate) use self::team::budgets;
 pub use self::team::{Analyses, CallerKey, Limits, OfRoute, Team};
 pub use self::valid::{
-    Admin, Bodies, Config, Credits, Expiry, Keys, Price, Proxies, Queue, Reserve, Retries, Server, Timeouts,
-    TlsFiles, Tracing, Upstream,
+    Admin, Bodies, Config, Credits, Expiry, Keys, Notify, Price, Proxies, Queue, Reserve, Retries, Server,
+    Timeouts, TlsFiles, Tracing, Upstream,
 };
 pub(crate) use self::validate::{Parsed, read};
 pub use self::validate::{is_reserved, is_team_name, parse};

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::file::{LogLevel, OnDisconnect};
+use super::file::{LogLevel, NotifyFormat, OnDisconnect};
 use super::identity::{Identity, Member};
 use super::ledger::Ledger;
 use super::team::{CallerKey, Team};
@@ -38,6 +38,8 @@ pub struct Config {
     pub retries: Retries,
     /// How caller keys are replaced at run time.
     pub keys: Keys,
+    /// Who is told what operators have to know, if anybody is.
+    pub notify: Option<Notify>,
     /// Whose word on who calls is taken.
     pub identities: Vec<Identity>,
     /// In the order of the file.
@@ -211,6 +213,19 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the request to the last byte.
     pub total: Duration,
+}
+
+/// Who is told what operators have to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// Where the URL is read from.
+    pub webhook: SecretSource,
+    /// Where the key is read from that each POST is signed with.
+    pub secret: Option<SecretSource>,
+    /// What the receiver reads.
+    pub format: NotifyFormat,
+    /// The only roots to trust for it.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Holds and the organisation's budget.

@@ -8,7 +8,7 @@ use crate::config::{Config, Team};
 /// What is another in `after`; nothing if nothing is. No value is told, only where it stands.
 pub(super) fn changes(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     let (old, new) = (&before.config, &after.config);
-    let tables: [(&str, [&dyn Debug; 2]); 11] = [
+    let tables: [(&str, [&dyn Debug; 2]); 12] = [
         ("server", [&old.server, &new.server]),
         ("admin", [&old.admin, &new.admin]),
         ("upstream", [&old.upstream, &new.upstream]),
@@ -17,6 +17,7 @@ pub(super) fn changes(before: &Snapshot, after: &Snapshot) -> Vec<String> {
         ("queue", [&old.queue, &new.queue]),
         ("retries", [&old.retries, &new.retries]),
         ("keys", [&old.keys, &new.keys]),
+        ("notify", [&old.notify, &new.notify]),
         ("identity", [&old.identities, &new.identities]),
         ("log", [&old.log_level, &new.log_level]),
         ("tracing", [&old.tracing, &new.tracing]),
@@ -32,6 +33,6 @@ pub(super) fn changes(before: &Snapshot, after: &Snapshot) -> Vec<String> {
         Some(at) => differ(&old.teams[at], team).then(|| told("", team)),
     });
     // What a file holds that a table names.
-    let key = (before.key != after.key).then(|| "the organisation's key".to_owned());
+    let key = (!before.key.is(&after.key)).then(|| "the organisation's key".to_owned());
     tables.chain(key).chain(gone).chain(others).collect()
 }

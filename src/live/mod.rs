@@ -4,6 +4,7 @@ pub mod members;
 pub mod in_force;
 pub mod directory;
 pub mod tls;
+pub mod hook;
 pub mod snapshot;
 mod warnings;
 mod changes;

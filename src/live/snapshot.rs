@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use super::directory::Directory;
+use super::hook::Hook;
 use super::tls;
 use crate::clock::Clock;
 use crate::config::problem::Problems;
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub keys_token: Option<AdminToken>,
     /// Seals answers at rest, where they are kept there.
     pub pepper: Option<Pepper>,
+    /// Where notifications go, if they do.
+    pub hook: Option<Arc<Hook>>,
     /// Where the upstream is. Shared between snapshots that agree on it, and with it the connections.
     pub origin: Arc<Origin>,
     /// Keys that were not valid, by address, whatever the configuration.
@@ -135,9 +138,23 @@ impl Snapshot {
         let callers = identities.as_ref().ok().and_then(|identities| identities.client_verifier());
         let tls = config.server.tls.as_ref().map(|files| tls::server(files, callers)).transpose();
         let tls = tls.map_err(|(key, message)| problems.add_of_named(key, message, ""));
+        let hook = config.notify.as_ref().map(|notify| {
+            Hook::read(notify).map(Arc::new).map_err(|(key, message)| problems.add_of_named(key, message, ""))
+        });
+        let hook = hook.transpose();
         let told = problems.finish();
-        match (key, token, keys_token, pepper, origin, identities, tls, told) {
-            (Ok(key), Ok(token), Ok(keys_token), Ok(pepper), Ok(origin), Ok(identities), Ok(tls), Ok(())) => {
+        match (hook, key, token, keys_token, pepper, origin, identities, tls, told) {
+            (
+                Ok(hook),
+                Ok(key),
+                Ok(token),
+                Ok(keys_token),
+                Ok(pepper),
+                Ok(origin),
+                Ok(identities),
+                Ok(tls),
+                Ok(()),
+            ) => {
                 let before = previous.map(|previous| &previous.directory);
                 let directory = Directory::new(&config, keys, before, clock, series);
                 let bad_keys = previous.map(|previous| previous.bad_keys.clone()).unwrap_or_default();
@@ -149,6 +166,7 @@ impl Snapshot {
                     token,
                     keys_token,
                     pepper,
+                    hook,
                     origin,
                     bad_keys,
                     tls,
@@ -169,6 +187,7 @@ impl Snapshot {
             token: self.token.clone(),
             keys_token: self.keys_token.clone(),
             pepper: self.pepper.clone(),
+            hook: self.hook.clone(),
             origin: Arc::clone(&self.origin),
             bad_keys: self.bad_keys.clone(),
             tls: self.tls.clone(),

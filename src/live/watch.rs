@@ -373,6 +373,11 @@ fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {
     let secrets = [Some(&config.upstream.api_key), admin.token.as_ref(), admin.keys_token.as_ref()];
     files.extend(secrets.into_iter().flatten().filter_map(SecretSource::file).map(Path::to_owned));
     files.extend(config.upstream.ca_file.clone());
+    if let Some(notify) = &config.notify {
+        let secrets = [Some(&notify.webhook), notify.secret.as_ref()];
+        files.extend(secrets.into_iter().flatten().filter_map(SecretSource::file).map(Path::to_owned));
+        files.extend(notify.ca_file.clone());
+    }
     if let Some(tls) = &config.server.tls {
         files.extend([tls.cert.clone(), tls.key.clone()]);
     }

@@ -37,7 +37,7 @@ use crate::admin::Desk;
 use crate::admin::board::Board;
 use crate::live::Live;
 use crate::shutdown::Signal;
-use crate::{identity, jobs, keyring, usage};
+use crate::{identity, jobs, keyring, notify, usage};
 
 /// How long after the drain has begun a request on an open connection is still served. Whoever has just written one
 /// cannot know; it is told with the answer that the connection closes.
@@ -148,12 +148,14 @@ pub async fn run(
     let keys = tokio::spawn(keyring::watch::watch(live, settings, clock, counts));
     let (recorder, desk) = (Arc::clone(&gateway.recorder), Arc::clone(&gateway.books.desk));
     let asks = tokio::spawn(recorder.watch_asks(desk));
+    let (live, books, latest) = (Arc::clone(&gateway.live), gateway.books.clone(), Arc::clone(&gateway.bill));
+    let notify = tokio::spawn(notify::watch(Tcp, live, books, latest, (Arc::clone(&gateway.metrics), clock)));
     let retries = Arc::clone(&gateway.retries);
     let retries = tokio::spawn(async move { retries.watch().await });
 
     stop.await;
     let drained = drain(gateway, hurry).await;
-    for task in [watch, key_sets, keys, grants, asks, retries, bill, jobs] {
+    for task in [watch, key_sets, keys, grants, asks, notify, retries, bill, jobs] {
         task.abort();
     }
     gateway.recorder.write_asks(&gateway.books.desk);

@@ -172,6 +172,12 @@ impl Health {
         self.is_settling.load(Ordering::Relaxed)
     }
 
+    /// Whether this gateway is the first of those that run: what one of them has to do is its.
+    #[must_use]
+    pub(crate) fn is_first(&self, own: u32) -> bool {
+        self.replicas().iter().map(|replica| replica.id).min().is_none_or(|first| first == own)
+    }
+
     /// Gateways that run, in the order of their numbers.
     #[must_use]
     pub fn replicas(&self) -> Vec<Replica> {

@@ -195,6 +195,12 @@ impl Shared {
         }
     }
 
+    /// Whether this gateway is the first of those that run: what one of them has to do is its.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.health.is_first(self.id())
+    }
+
     /// How the gateways of the ledger do.
     #[must_use]
     pub fn health(&self) -> &Health {

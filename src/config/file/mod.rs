@@ -4,6 +4,7 @@
 
 pub(super) mod identity;
 mod ledger;
+mod notify;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 
 use self::identity::{Identity, Member};
 pub use self::ledger::{Durability, Ledger, Postgres};
+pub use self::notify::{Notify, NotifyFormat};
 use super::team_route::TeamRoute;
 pub(super) use super::values::Leaf;
 use super::values::{Budget, CreditsText, DurationText, ReserveText, SizeText, TimestampText};
@@ -44,6 +46,8 @@ pub struct File {
     pub(super) tracing: Tracing,
     /// How caller keys are made and replaced while the gateway runs.
     pub(super) keys: Keys,
+    /// Who is told what operators have to know.
+    pub(super) notify: Option<Notify>,
     /// Whose word on who calls is taken, for callers without a key: one table each.
     pub(super) identity: Vec<Identity>,
     /// One table per internal team.

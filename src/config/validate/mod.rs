@@ -78,6 +78,7 @@ impl Validator<'_, '_> {
             log,
             tracing,
             keys,
+            notify,
             identity,
             team,
         } = file;
@@ -105,6 +106,7 @@ impl Validator<'_, '_> {
             retries: self.retries(retries),
             is_meant_without_teams: team.as_ref().is_some_and(Vec::is_empty),
             keys: self.keys(keys),
+            notify: notify.map(|notify| self.notify(notify)),
             teams: self.teams(team.unwrap_or_default(), defaults, &identities, &mut ids),
             identities,
             log_level: self.value("log.level", log.level, LogLevel::Info, ""),

@@ -8,10 +8,10 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 
 use super::validator::Validator;
-use crate::config::file::{self, BodyStore, OnDisconnect};
+use crate::config::file::{self, BodyStore, NotifyFormat, OnDisconnect};
 use crate::config::valid::{
-    Bodies, Credits, Keys, Price, Proxies, Queue, Reserve, Retries, Server, Timeouts, TlsFiles, Tracing,
-    Upstream,
+    Bodies, Credits, Keys, Notify, Price, Proxies, Queue, Reserve, Retries, Server, Timeouts, TlsFiles,
+    Tracing, Upstream,
 };
 use crate::config::values::{CreditsText, Leaf, ReserveText};
 use crate::credits::Credits as Amount;
@@ -276,6 +276,20 @@ impl Validator<'_, '_> {
             overlap: self.duration("keys.overlap", overlap, DAY, 0..=30 * DAY),
             max_lifetime,
             revoke_cuts_streams: self.value("keys.revoke_cuts_streams", revoke_cuts_streams, false, ""),
+        }
+    }
+
+    pub(super) fn notify(&mut self, notify: file::Notify) -> Notify {
+        let file::Notify { webhook, secret, format, ca_file } = notify;
+        let secret = match secret.0 {
+            None => None,
+            given => Some(self.secret("notify.secret", Leaf(given), "MAVERA_GATEWAY_WEBHOOK_SECRET")),
+        };
+        Notify {
+            webhook: self.secret("notify.webhook", webhook, "MAVERA_GATEWAY_WEBHOOK"),
+            secret,
+            format: self.value("notify.format", format, NotifyFormat::Json, ""),
+            ca_file: self.path_if_any("notify.ca_file", ca_file),
         }
     }
 
