@@ -90,6 +90,7 @@ fn expanded(expression: &str) -> String {
         ("${team:regex}", ".*"),
         ("${team}", ".*"),
         ("$team", ".*"),
+        ("$instance", ".*"),
     ]
     .iter()
     .fold(expression.to_owned(), |text, (variable, value)| text.replace(variable, value))
@@ -164,6 +165,46 @@ fn every_expression_of_every_dashboard_and_rule_has_data_and_no_alert_fires() {
         for (place, expression) in expressions {
             let found = prometheus.query(&expanded(&expression));
             assert!(!found.is_empty(), "{file}, {place:?} shows nothing: {expression}");
+        }
+    }
+}
+
+/// What a panel has to say of itself, so that nobody has to guess: its unit, what no data is called, what each of several lines is,
+/// and of which gateways it tells.
+#[test]
+fn panels_have_units_words_for_no_data_legends_and_the_gateways_that_are_chosen() {
+    for (file, dashboard) in dashboards() {
+        let variables: Vec<_> = dashboard["templating"]["list"].as_array().unwrap().iter().collect();
+        let names: Vec<_> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["datasource", "instance", "team"], "{file}");
+        for (place, expression) in expressions(&dashboard) {
+            if names.contains(&place.as_str()) {
+                continue;
+            }
+            let selectors = expression.matches("mavera_gateway_").count().max(1);
+            let chosen = expression.matches("instance=~\"$instance\"").count();
+            assert!(chosen >= 1 && chosen <= selectors + 2, "{file}, {place:?}: {expression}");
+            for used in expression.split('$').skip(1) {
+                let name: String =
+                    used.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                assert!(name.starts_with("__") || names.contains(&&*name), "{file}, {place:?} uses ${name}");
+            }
+        }
+        let panels = dashboard["panels"].as_array().unwrap();
+        let nested = panels.iter().filter_map(|panel| panel["panels"].as_array()).flatten();
+        for panel in panels.iter().chain(nested).filter(|panel| panel["type"] != "row") {
+            let (title, defaults) = (&panel["title"], &panel["fieldConfig"]["defaults"]);
+            assert!(defaults["unit"].is_string(), "{file}, {title} has no unit");
+            if ["stat", "gauge", "bargauge"].contains(&panel["type"].as_str().unwrap()) {
+                assert!(defaults["noValue"].is_string(), "{file}, {title} has no word for no data");
+            }
+            let targets = panel["targets"].as_array().unwrap();
+            if panel["type"] == "timeseries" && targets.len() > 1 {
+                for target in targets {
+                    let legend = target["legendFormat"].as_str().unwrap_or_default();
+                    assert!(!legend.is_empty(), "{file}, {title}: one of its lines has no name");
+                }
+            }
         }
     }
 }
