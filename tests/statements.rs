@@ -200,7 +200,7 @@ async fn doubt_goes_to_zero_by_the_ids_that_callers_saw_and_by_time_where_that_c
         "{said}"
     );
     let now = jiff::Timestamp::now();
-    let by_time = known.lines().map(|line| format!("{line},,\n")).collect::<String>();
+    let by_time = known.lines().map(|line| line.to_owned() + ",,\n").collect::<String>();
     let by_time = format!("id,credits,created_at,route\n{by_time}resp_lost,3,{now},video_chat\n");
     let (code, said) = reconcile(by_time.clone(), &["--book"]);
     assert!(code == 0 && said.contains("paired   resp_lost by its time with"), "{said}");
@@ -208,7 +208,8 @@ async fn doubt_goes_to_zero_by_the_ids_that_callers_saw_and_by_time_where_that_c
     let (code, said) = reconcile("id,credits,at\nresp_x,1,soon\n".into(), &[]);
     assert!(code == 64 && said.contains(":2: \"soon\" is not a time like"), "{said}");
     // Of many of a kind the first are told, and how many more there are.
-    let many: String = (0..1000).map(|n| format!("resp_{n},1\n")).collect();
+    let many: String =
+        (0..1000).map(|n| n.to_string()).fold(String::new(), |list, n| list + "resp_" + &n + ",1\n");
     let (_, said) = reconcile(many, &[]);
     assert!(said.lines().count() < 70 && said.contains("… and 950 more of these"), "{said}");
 }

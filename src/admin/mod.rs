@@ -6,6 +6,7 @@
 mod answers;
 mod access;
 mod callers;
+mod grants;
 mod keys;
 pub mod board;
 mod overview;
@@ -114,6 +115,11 @@ impl Desk {
                 Ok(document(&spend::of(&self.board, span, days)))
             }
             "/credits/callers" => self.callers().await,
+            "/credits/grants" => {
+                let today = grants::today(&self.board);
+                let entered = self.read(move |reader| reader.grants_of_all(today)).await?;
+                Ok(document(&grants::of(&self.board, entered)))
+            }
             "/credits/requests" => {
                 let search = query.search()?;
                 let found = self.read(move |reader| reader.calls(&search)).await?;
@@ -122,7 +128,7 @@ impl Desk {
             }
             _ => Ok(text(
                 StatusCode::NOT_FOUND,
-                "there is /credits/overview, /credits/spend, /credits/requests and /credits/callers\n",
+                "there is /credits/overview, /credits/spend, /credits/requests, /credits/callers and /credits/grants\n",
             )),
         }
     }

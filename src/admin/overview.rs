@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::board::Board;
 use crate::books::jobs::OfRoute;
 use crate::books::keeper::Keeper;
+use crate::books::pace::Forecast;
 use crate::books::shared::Replica;
 use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Standing as Account, Tally, Whose};
@@ -28,6 +29,10 @@ pub(super) struct Overview {
     draining: bool,
     upstream_state: &'static str,
     ledger: Ledger,
+    /// What is wrong with the configuration as it stands in the file, where that is not the one in force.
+    configuration_problem: Option<String>,
+    /// What a credit costs, if that is configured.
+    price: Option<Price>,
     reserve: Credits,
     organisation: Standing,
     /// By retries that were charged once, since ever.
@@ -41,6 +46,12 @@ pub(super) struct Overview {
     /// Where several gateways share the ledger.
     replicas: Option<Vec<Replica>>,
     refusals: Vec<Refusals>,
+}
+
+#[derive(Serialize)]
+struct Price {
+    amount: Credits,
+    currency: String,
 }
 
 #[derive(Serialize)]
@@ -71,6 +82,8 @@ struct Standing {
     resets: Timestamp,
     per_day: Option<Credits>,
     runs_out: Option<Timestamp>,
+    /// What the running period comes to.
+    forecast: Option<Forecast>,
 }
 
 #[derive(Serialize)]
@@ -155,6 +168,12 @@ pub(super) fn of(board: &Board) -> Overview {
         draining: board.shutdown.draining.is_cancelled(),
         upstream_state: desk.upstream().as_str(),
         ledger: Ledger { closed: board.books.counts.is_closed(), open_holds: desk.open_holds() },
+        configuration_problem: board.live.refused(),
+        price: config
+            .credits
+            .price
+            .as_ref()
+            .map(|price| Price { amount: price.amount, currency: price.currency.clone() }),
         reserve: desk.reserve(&config.credits, Route::explained()),
         organisation: standing(Whose::Organisation, config.credits.budget),
         saved: teams.iter().fold(Credits::ZERO, |sum, team| sum + team.saved),
@@ -196,6 +215,7 @@ impl Standing {
             resets,
             per_day: pace.map(|pace| pace.per_day),
             runs_out: budget.and(pace).and_then(|pace| pace.runs_out(left, now, resets)),
+            forecast: pace.map(|pace| pace.forecast(used, now, resets)),
         }
     }
 }

@@ -14,7 +14,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content of every file.
-const ASSETS: [(&str, &str, &str); 18] = [
+const ASSETS: [(&str, &str, &str); 19] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/page.css", CSS, include_str!("page/page.css")),
     ("/page.js", SCRIPT, include_str!("page/page.js")),
@@ -23,6 +23,7 @@ const ASSETS: [(&str, &str, &str); 18] = [
     ("/requests.js", SCRIPT, include_str!("page/requests.js")),
     ("/refusals.js", SCRIPT, include_str!("page/refusals.js")),
     ("/callers.js", SCRIPT, include_str!("page/callers.js")),
+    ("/grants.js", SCRIPT, include_str!("page/grants.js")),
     ("/jobs.js", SCRIPT, include_str!("page/jobs.js")),
     ("/replicas.js", SCRIPT, include_str!("page/replicas.js")),
     ("/bar.js", SCRIPT, include_str!("page/bar.js")),

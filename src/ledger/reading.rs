@@ -368,7 +368,7 @@ pub struct Found {
 pub struct Call {
     /// The call.
     pub call: CallId,
-    /// When it ended.
+    /// When it was held: calls are in this order.
     pub at: Timestamp,
     /// Whose.
     pub team: String,

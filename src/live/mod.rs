@@ -8,6 +8,7 @@ pub mod hook;
 pub mod snapshot;
 mod warnings;
 mod changes;
+mod files;
 mod watch;
 
 pub use self::snapshot::Snapshot;

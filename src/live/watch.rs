@@ -1,7 +1,6 @@
 //! The configuration in force, and how a running gateway gets a new one: as a whole, or not at all.
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -10,16 +9,15 @@ use arc_swap::ArcSwap;
 use prometheus::{Gauge, IntGauge};
 
 use super::changes::changes;
+use super::files::Seen;
 use super::snapshot::{Around, Fingerprint, Snapshot, fingerprint};
 use super::warnings::{warn_of_collisions, warn_of_oddities, warn_of_what_needs_a_restart};
 use crate::clock::Clock;
-use crate::config::identity::{Identity, KeysFrom, Proves};
+use crate::config::Config;
 use crate::config::problem::{Problem, Problems, whole_file};
-use crate::config::{self, Config, Parsed};
 use crate::ledger::RegisteredKey;
 use crate::metrics::{self, Metrics};
 use crate::record::series::TeamCounts;
-use crate::secret::SecretSource;
 use crate::{identity, ledger, record};
 
 /// How often the files are looked at. A change is taken once it has stood still for one look.
@@ -75,14 +73,10 @@ pub struct Live {
     keys: Mutex<(i64, Arc<[RegisteredKey]>)>,
     /// What is to be told of a new configuration at once.
     told: OnceLock<Box<Told>>,
+    /// What is wrong with the configuration that was refused last, until one is taken.
+    refused: Mutex<Option<String>>,
     /// The files as last loaded or refused. Its lock also keeps reloads one at a time.
     seen: Mutex<Seen>,
-}
-
-/// The files that the latest configuration names, in force or refused, as they were before it was read.
-struct Seen {
-    files: Vec<PathBuf>,
-    fingerprint: Fingerprint,
 }
 
 impl fmt::Debug for Live {
@@ -108,7 +102,16 @@ impl Live {
         let current = ArcSwap::from_pointee(snapshot);
         let keys = Mutex::new((0, Arc::default()));
         let path = path.to_owned();
-        let live = Self { path, clock, counts, current, keys, told: OnceLock::new(), seen };
+        let live = Self {
+            path,
+            clock,
+            counts,
+            current,
+            keys,
+            told: OnceLock::new(),
+            refused: Mutex::default(),
+            seen,
+        };
         live.report(true);
         Ok(Arc::new(live))
     }
@@ -163,6 +166,8 @@ impl Live {
             Snapshot::of(parsed, around, series)
         });
         self.report(loaded.is_ok());
+        let refused = loaded.as_ref().err().map(in_short);
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
         match loaded {
             Ok(snapshot) => {
                 warn_of_what_needs_a_restart(&before.config, &snapshot.config);
@@ -193,6 +198,13 @@ impl Live {
                 Err(problems)
             }
         }
+    }
+
+    /// What is wrong with the configuration as it stands in the file, if that was refused: its first problem, and how many more
+    /// there are.
+    #[must_use]
+    pub fn refused(&self) -> Option<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The keys of the ledger that are in force, with the number of the last event that is in them.
@@ -298,6 +310,20 @@ impl Live {
     }
 }
 
+/// The first problem, and how many more there are.
+fn in_short(problems: &Problems) -> String {
+    let with_line = problems.list.iter().find(|problem| problem.line.is_some());
+    let first = with_line.or(problems.list.first()).map(|Problem { line, key, message, .. }| {
+        let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
+        format!("{line}{key}{message}")
+    });
+    match problems.list.len() {
+        0 | 1 => first.unwrap_or_default(),
+        count => format!("{} (and {} more)", first.unwrap_or_default(), count - 1),
+    }
+}
+
 /// Runs what may wait for a file where nothing else waits for it, with a word if that takes long.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let mut working = tokio::task::spawn_blocking(work);
@@ -313,47 +339,6 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-impl Seen {
-    /// The configuration alone: what it names is not known yet.
-    fn of(path: &Path) -> Self {
-        Self { files: vec![path.to_owned()], fingerprint: fingerprint([path]) }
-    }
-
-    /// Reads the configuration, once: it may be a pipe, and half of one that is being written must not be taken for another
-    /// that is whole. Each file is noted as it is before it is read: what changes meanwhile is the next change.
-    fn read(&mut self, path: &Path) -> Result<String, Problems> {
-        self.note(fingerprint([path]));
-        fs::read_to_string(path).map_err(|error| {
-            whole_file(
-                path,
-                format!("cannot be read: {error}"),
-                "name another file with --config, or start from config/gateway.toml of the distribution",
-            )
-        })
-    }
-
-    /// What the text says, and from now on which files it names.
-    fn parse<'t>(&mut self, path: &'t Path, text: &'t str) -> Result<Parsed<'t>, Problems> {
-        let parsed = config::read(path, text);
-        if let Ok(Parsed { config, problems }) = &parsed
-            && problems.is_empty()
-        {
-            self.files = files_of(config, path);
-        }
-        let before = self.fingerprint.drain(..1).collect();
-        self.note(before);
-        parsed
-    }
-
-    /// Notes all files as they are, but for the configuration itself. Those that are not there yet are noted as well: their
-    /// coming is a change.
-    fn note(&mut self, configuration: Fingerprint) {
-        let others = self.files.iter().skip(1).map(PathBuf::as_path);
-        self.fingerprint = configuration;
-        self.fingerprint.extend(fingerprint(others));
-    }
-}
-
 /// An empty file is a valid configuration, and the likeliest way to write one is by mistake.
 fn refuse_to_lose_every_team(before: &Config, after: &Config, path: &Path) -> Result<(), Problems> {
     if before.teams.is_empty() || !after.teams.is_empty() || after.is_meant_without_teams {
@@ -365,35 +350,4 @@ fn refuse_to_lose_every_team(before: &Config, after: &Config, path: &Path) -> Re
         format!("it has no [[team]], and the running configuration has {teams}"),
         "write `team = []` as its first line if nobody is to call any more",
     ))
-}
-
-fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {
-    let mut files = vec![path.to_owned()];
-    let admin = &config.admin;
-    let secrets = [Some(&config.upstream.api_key), admin.token.as_ref(), admin.keys_token.as_ref()];
-    files.extend(secrets.into_iter().flatten().filter_map(SecretSource::file).map(Path::to_owned));
-    files.extend(config.upstream.ca_file.clone());
-    if let Some(notify) = &config.notify {
-        let secrets = [Some(&notify.webhook), notify.secret.as_ref()];
-        files.extend(secrets.into_iter().flatten().filter_map(SecretSource::file).map(Path::to_owned));
-        files.extend(notify.ca_file.clone());
-    }
-    if let Some(tls) = &config.server.tls {
-        files.extend([tls.cert.clone(), tls.key.clone()]);
-    }
-    for Identity { proves, .. } in &config.identities {
-        match proves {
-            Proves::Tokens(tokens) => {
-                files.extend(tokens.ca_file.clone());
-                if let KeysFrom::File(path) = &tokens.keys {
-                    files.push(path.clone());
-                }
-            }
-            Proves::Certificates(of) => {
-                files.push(of.ca_file.clone());
-                files.extend(of.crl_file.clone());
-            }
-        }
-    }
-    files
 }

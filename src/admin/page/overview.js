@@ -31,7 +31,15 @@ function hero(name, value) {
   node.parentElement.classList.toggle("long", node.textContent.length > 12);
 }
 
-const paceText = (per_day) => (per_day === null ? "nothing spent" : `${f.pace(per_day)} a day`);
+// Of less than a day there is no pace.
+const paceText = ({ per_day, used }, unit = "") => {
+  if (per_day !== null) return `${f.pace(per_day)}${unit} a day`;
+  return used > 0 ? "too early to tell" : "nothing spent";
+};
+
+// What credits are in money, if their price is configured.
+const money = (value, price) =>
+  price ? ` (${(value * price.amount).toLocaleString("en-GB", { minimumFractionDigits: 2, maximumFractionDigits: 2 })} ${price.currency})` : "";
 
 // A moment to come, and how far off it is. `lead` stands before it.
 function coming(node, lead, iso, at, where) {
@@ -44,18 +52,18 @@ function coming(node, lead, iso, at, where) {
 }
 
 // When a budget is used up at its pace, or that it lasts.
-function runsOut(node, { per_day, runs_out }, { state }, at, where, end) {
+function runsOut(node, { per_day, runs_out }, { state }, at, where, end, grant = "") {
   const gone = state === "over";
   node.classList.toggle("soon", gone || runs_out !== null);
-  if (gone) say(node, "calls are refused until it resets");
-  else if (runs_out === null) say(node, per_day === null ? "no pace yet" : `lasts until ${end}`);
+  if (gone) say(node, grant ? `calls are refused until it resets, or it is granted more: credits grant --team ${grant}` : "calls are refused until it resets");
+  else if (runs_out === null) say(node, per_day === null ? "too early to tell" : `lasts until ${end}`);
   else if (f.seconds(at, runs_out) <= 0) say(node, "has run out");
   else coming(node, "runs out ", runs_out, at, where);
 }
 
 const resets = (node, standing, at, where) => coming(node, "", standing.resets, at, where);
 
-function renderPool({ organisation, reserve, saved, at, time_zone }) {
+function renderPool({ organisation, reserve, saved, price, at, time_zone }) {
   const where = f.zone(time_zone);
   const verdict = judge(organisation, reserve);
   const budget = verdict.state !== "none";
@@ -74,16 +82,22 @@ function renderPool({ organisation, reserve, saved, at, time_zone }) {
   const meter = card.querySelector(".bar");
   hide(meter, !budget);
   if (budget) bar(meter, { ...organisation, ...verdict, text: barText(organisation, verdict) });
-  say(field("pool.used"), f.credits(organisation.used));
+  say(field("pool.used"), f.credits(organisation.used) + money(organisation.used, price));
   say(field("pool.held"), f.credits(organisation.held));
   if (budget) {
     say(field("pool.left"), f.credits(organisation.left));
     say(field("pool.granted"), f.credits(organisation.granted ?? 0));
-    runsOut(field("pool.runs_out"), organisation, verdict, at, where, "it resets");
+    runsOut(field("pool.runs_out"), organisation, verdict, at, where, "it resets", "organisation");
   }
-  say(
-    field("pool.pace"),
-    organisation.per_day === null ? "nothing spent" : `${f.pace(organisation.per_day)} credits a day`,
+  say(field("pool.pace"), paceText(organisation, " credits"));
+  const { forecast } = organisation;
+  const about = (value) => f.amount(Math.round(value));
+  say(field("pool.forecast"), forecast ? `about ${about(forecast.likely)} credits${money(forecast.likely, price)}` : paceText(organisation));
+  const over = budget && forecast && forecast.likely > verdict.total;
+  put(field("pool.forecast"), "class", over ? "soon" : null);
+  sayIf(
+    field("pool.range"),
+    forecast && forecast.high > forecast.low ? `${about(forecast.low)} to ${about(forecast.high)} in 8 of 10 cases` : "",
   );
   resets(field("pool.resets"), organisation, at, where);
   say(field("pool.saved"), saved > 0 ? f.credits(saved) : "nothing yet");
@@ -215,8 +229,8 @@ function fillTeam(row, team, { at, time_zone }) {
   say(cell("left"), budget ? f.amount(standing.left) : "–");
   say(cell("of"), budget ? `${f.amount(verdict.total)} a ${standing.period}` : "–");
   sayIf(cell("granted"), standing.granted > 0 ? `${f.amount(standing.granted)} granted` : "");
-  say(cell("pace"), paceText(standing.per_day));
-  if (budget) runsOut(cell("runs_out"), standing, verdict, at, where, "it resets");
+  say(cell("pace"), paceText(standing));
+  if (budget) runsOut(cell("runs_out"), standing, verdict, at, where, "it resets", team.name);
   else say(cell("runs_out"), "–");
   resets(cell("resets"), standing, at, where);
   const inQueue = waiting > 0 ? `, ${f.amount(waiting)} waiting` : "";
@@ -225,6 +239,15 @@ function fillTeam(row, team, { at, time_zone }) {
 
 function renderTeams(overview) {
   const teams = overview.teams.map((team) => ({ ...team, verdict: judge(team.standing, overview.reserve) }));
+  // Whoever needs somebody first: used up, nearly, then whose credits run out before they reset, the soonest first.
+  const urgency = ({ verdict, standing }) =>
+    verdict.state === "over" ? 0 : verdict.state === "near" ? 1 : standing.runs_out ? 2 : 3;
+  teams.sort(
+    (a, b) =>
+      urgency(a) - urgency(b) ||
+      (a.standing.runs_out ?? "").localeCompare(b.standing.runs_out ?? "") ||
+      a.name.localeCompare(b.name),
+  );
   const count = (state) => teams.filter(({ verdict }) => verdict.state === state).length;
   const [over, near] = [count("over"), count("near")];
   const parts = [f.counted(teams.length, "team")];

@@ -7,6 +7,7 @@ import { renderOverview, renderUpstreamAge } from "./overview.js";
 import { renderSpend } from "./chart.js";
 import { address, isFirstPage, offerTeams, renderRequests, wireRequests } from "./requests.js";
 import { renderCallers, wireCallers } from "./callers.js";
+import { renderGrants } from "./grants.js";
 import { upstreamMeans } from "./words.js";
 
 const OLD = 10; // seconds without news after which figures are not called current
@@ -51,7 +52,7 @@ const overviewFeed = new Feed({
     say(field("version"), fetched.version);
     sayState();
     // The others wait for this one: what keeps it from being answered keeps them too.
-    for (const feed of [spendFeed, requestsFeed, callersFeed]) if (!feed.wanted) feed.start();
+    for (const feed of partFeeds) if (!feed.wanted) feed.start();
   },
   failed: fail,
 });
@@ -99,21 +100,33 @@ const callersFeed = new Feed({
   failed: failPart("callers"),
 });
 
+const grantsFeed = new Feed({
+  every: 10_000,
+  address: () => "credits/grants",
+  arrived(fetched) {
+    partArrived("grants");
+    renderGrants(fetched, overview.time_zone);
+  },
+  failed: failPart("grants"),
+});
+
+const partFeeds = [spendFeed, requestsFeed, callersFeed, grantsFeed];
+
 wireCallers(() => callersFeed.start());
 
 function fail(why) {
   problem = why;
   if (why.kind.startsWith("token_")) return ask(why);
   // One asker is enough to learn that the gateway is back, and the banner says it once.
-  for (const part of ["spend", "requests", "callers"]) partArrived(part);
-  for (const feed of [spendFeed, requestsFeed, callersFeed]) feed.stop();
+  for (const part of ["spend", "requests", "callers", "grants"]) partArrived(part);
+  for (const feed of partFeeds) feed.stop();
   hide(loading, true);
   sayState();
 }
 
 // Asks for a token, and asks the gateway nothing until there is one.
 function ask(why) {
-  for (const feed of [overviewFeed, spendFeed, requestsFeed, callersFeed]) feed.stop();
+  for (const feed of [overviewFeed, ...partFeeds]) feed.stop();
   token.forget();
   overview = null;
   problem = why;
@@ -195,6 +208,13 @@ function verdict() {
   }
   const upstream = upstreamMeans(overview.upstream_state);
   if (upstream) return upstream;
+  if (overview.configuration_problem)
+    return [
+      "serving",
+      "Serving, by an older configuration",
+      `The configuration file was refused, and the one before is in force: ${overview.configuration_problem}. mavera-gateway check says how to mend it.`,
+      "warn",
+    ];
   if (overview.version !== runs)
     return [
       "serving",

@@ -237,7 +237,7 @@ impl Reading for Reader {
     fn recent_charges(&self, team: &str, count: usize) -> Result<Vec<Charge>, LedgerError> {
         self.ask(|connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT request_id, response_id, ended_at, k.name, {BASIS}, w.name, r.name, {AS_ADJUSTED} FROM bookings b
+                "SELECT request_id, response_id, held_at, k.name, {BASIS}, w.name, r.name, {AS_ADJUSTED} FROM bookings b
                  JOIN names k ON k.id = key JOIN names r ON r.id = route LEFT JOIN names w ON w.id = reason
                  WHERE call > ?3 AND end_seq IS NOT NULL AND team = (SELECT id FROM names WHERE name = ?1)
                  ORDER BY call DESC LIMIT ?2"

@@ -77,7 +77,7 @@ pub(super) fn calls(connection: &Connection, search: &Search) -> rusqlite::Resul
         connection.query_row("SELECT coalesce(min(call), 1) FROM bookings", [], |row| row.get(0))?;
     let looked = Looked::of(search, last_call(connection)?, oldest);
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT call, ended_at, t.name, k.name, r.name, request_id, response_id, o.name, reserve,
+        "SELECT call, held_at, t.name, k.name, r.name, request_id, response_id, o.name, reserve,
                 credits + coalesce((SELECT sum(a.credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0),
                 {BASIS},
                 w.name, input_tokens, output_tokens

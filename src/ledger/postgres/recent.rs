@@ -70,7 +70,7 @@ pub(super) async fn known_since(client: &Client, since: Timestamp) -> Result<Vec
 /// See [`crate::ledger::Reading::recent_charges`].
 pub(super) async fn charges(client: &Client, team: &str, count: usize) -> Result<Vec<Charge>, Error> {
     let latest = format!(
-        "SELECT request_id, response_id, ended_at, key_id, route, {CORRECTED}, {BASIS}, reason FROM bookings b
+        "SELECT request_id, response_id, held_at, key_id, route, {CORRECTED}, {BASIS}, reason FROM bookings b
          WHERE ended_in IS NOT NULL AND team = $1 ORDER BY call DESC LIMIT $2"
     );
     let rows = client.query(&latest, &[&team, &limit(count)]).await?;
@@ -96,7 +96,7 @@ pub(super) async fn calls(client: &Client, search: &Search) -> Result<Found, Err
     let ends = client.query_one(ends, &[]).await?;
     let looked = Looked::of(search, ends.try_get(0)?, ends.try_get(1)?);
     let latest = format!(
-        "SELECT call, ended_at, team, key_id, route, request_id, response_id, outcome, reserve, {CORRECTED}, {BASIS}, reason,
+        "SELECT call, held_at, team, key_id, route, request_id, response_id, outcome, reserve, {CORRECTED}, {BASIS}, reason,
                 input_tokens, output_tokens
          FROM bookings b
          WHERE call >= $1 AND call < $2 AND ended_in IS NOT NULL
