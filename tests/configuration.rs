@@ -215,6 +215,14 @@ fn what_is_valid_and_surely_not_meant_is_told() {
         assert_eq!(odd(&format!("{open}{mended}")), "", "{mended}");
     }
     assert_eq!(odd("[server]\nlisten = \"[::1]:8080\"\n"), "");
+    let open = "[admin]\ntoken = { file = \"t\" }\nlisten = \"0.0.0.0:9464\"\n";
+    assert!(odd(open).starts_with("admin.listen: operators' tokens cross the network"), "{}", odd(open));
+    for mended in
+        [format!("{open}tls = {{ cert = \"c\", key = \"k\" }}\n"), open.replace("0.0.0.0", "127.0.0.1")]
+    {
+        assert_eq!(odd(&mended), "", "{mended}");
+    }
+    assert_eq!(odd("[admin]\nlisten = \"0.0.0.0:9464\"\n"), "", "without a token it has no secret");
     let bare = odd("[upstream]\nbase_url = \"https://app.mavera.io\"\n");
     assert!(bare.starts_with("upstream.base_url: ") && bare.contains("`/api/v1`"), "{bare}");
     let budgets = |team: u32, key: u32| {

@@ -8,7 +8,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::authority::Authority;
-use crate::support::process::{Pair, PairSetup, Process, config, start_gateway, team};
+use crate::support::process::{Pair, PairSetup, Process, binary, config, start_gateway, team};
 use crate::support::rig::chat_path;
 use crate::support::{CANARY, assert_no_canary, chat_body};
 
@@ -72,6 +72,57 @@ fn curl_gets_http1_and_http2_and_a_renewed_certificate() {
     pair.gateway.wait_for_message("configuration reloaded");
     assert!(call(&new_ca, "--http2").1);
     assert!(!call(&ca, "--http2").1);
+}
+
+#[test]
+fn operators_are_answered_over_tls_where_it_is_configured_and_a_renewed_certificate_is_taken() {
+    let pair = Pair::start(&PairSetup::default());
+    let at = |name: &str| pair.folder.path().join(name);
+    let authority = Authority::new();
+    authority.install(pair.folder.path());
+    let plain = std::fs::read_to_string(pair.config_path()).unwrap();
+    // Relative: beside the configuration.
+    let tls = plain.replace("[admin]\n", "[admin]\ntls = { cert = \"cert.pem\", key = \"key.pem\" }\n");
+    let ask = |ca: &str, scheme: &str, path: &str| {
+        curl(&at(ca), &["-m", "10", "-w", " %{http_version}", &format!("{scheme}://{}{path}", pair.admin)])
+    };
+    let address = pair.admin.to_string();
+    let health = || {
+        let config = pair.config_path();
+        let arguments = ["--address", &address, "--ready"];
+        binary().arg("healthcheck").arg("--config").arg(config).args(arguments).output().unwrap()
+    };
+    assert_eq!(ask("ca.pem", "http", "/readyz"), ("ok\n 1.1".to_owned(), true));
+    assert!(health().status.success());
+
+    std::fs::write(pair.config_path(), &tls).unwrap();
+    pair.gateway.wait_for_message("configuration reloaded");
+    for path in ["/readyz", "/metrics", "/", "/credits/overview"] {
+        let (answer, fine) = ask("ca.pem", "https", path);
+        assert!(fine && answer.ends_with(" 1.1"), "{path}: {answer}");
+    }
+    assert!(!ask("ca.pem", "http", "/readyz").1, "in clear, where it speaks TLS");
+    assert!(health().status.success(), "{:?}", health());
+
+    // Renewed by another authority, as callers' are.
+    let renewed = Authority::new();
+    std::fs::write(at("new-ca.pem"), &renewed.pem).unwrap();
+    let (cert, key) = renewed.issue();
+    std::fs::write(at("key.pem"), key).unwrap();
+    std::fs::write(at("cert.pem"), cert).unwrap();
+    pair.gateway.wait_for_message("configuration reloaded");
+    assert!(ask("new-ca.pem", "https", "/readyz").1 && !ask("ca.pem", "https", "/readyz").1);
+    assert!(health().status.success());
+    // The check takes the certificate of the configuration and no other.
+    let (other, _) = renewed.issue();
+    std::fs::write(at("other.pem"), other).unwrap();
+    std::fs::write(pair.config_path(), tls.replace("\"cert.pem\"", "\"other.pem\"")).unwrap();
+    let told = String::from_utf8(health().stderr).unwrap();
+    assert!(told.contains("is not healthy: ") && told.contains("certificate"), "{told}");
+
+    let refused = pair.gateway.wait_for_message("configuration refused; the running one is kept");
+    assert!(refused["problems"].to_string().contains("admin.tls.cert"), "{refused}");
+    assert!(ask("new-ca.pem", "https", "/readyz").1, "what was in force goes on");
 }
 
 #[test]

@@ -123,6 +123,7 @@ async fn serve(gateway: &Gateway, inherited: Inherited, mut signals: Signals) ->
         listen = %listeners.address,
         admin = %listeners.admin_address,
         tls = snapshot.tls.is_some(),
+        admin_tls = snapshot.admin_tls.is_some(),
         upstream = %snapshot.config.upstream.base_url,
         teams = snapshot.config.teams.len(),
         "serving"

@@ -20,7 +20,7 @@ impl Config {
     /// All that is valid and surely not meant.
     #[must_use]
     pub fn oddities(&self) -> Vec<Oddity> {
-        let parts = [self.in_clear_text(), self.upstream_without_path()];
+        let parts = [self.in_clear_text(), self.tokens_in_clear_text(), self.upstream_without_path()];
         parts.into_iter().flatten().chain(self.too_small_budgets()).chain(self.too_large_budgets()).collect()
     }
 
@@ -35,6 +35,21 @@ impl Config {
                 "keys and answers cross the network to {} in clear text; set `server.tls`, or name what ends TLS in front in \
                  `server.trusted_proxies`",
                 server.listen
+            ),
+        })
+    }
+
+    /// Whoever listens on the way reads the token that opens the figures, or makes keys.
+    fn tokens_in_clear_text(&self) -> Option<Oddity> {
+        let admin = &self.admin;
+        let has_token = admin.token.is_some() || admin.keys_token.is_some() || !admin.operators.is_empty();
+        let is_open = has_token && admin.tls.is_none() && !admin.listen.ip().is_loopback();
+        is_open.then(|| Oddity {
+            key: "admin.listen".to_owned(),
+            message: format!(
+                "operators' tokens cross the network to {} in clear text; set `admin.tls`, or listen on loopback behind what ends \
+                 TLS",
+                admin.listen
             ),
         })
     }

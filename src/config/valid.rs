@@ -157,7 +157,7 @@ impl Proxies {
     }
 }
 
-/// PEM files of the listener.
+/// PEM files of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// Certificate chain.
@@ -171,6 +171,8 @@ pub struct TlsFiles {
 pub struct Admin {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// TLS of this listener, or clear text.
+    pub tls: Option<TlsFiles>,
     /// Where the token for the credits page is read from; loopback alone without it.
     pub token: Option<SecretSource>,
     /// Where the token is read from that may change caller keys.

@@ -67,7 +67,7 @@ fn files_of(config: &Config, path: &Path) -> Vec<PathBuf> {
         files.extend(secrets.into_iter().flatten().filter_map(SecretSource::file).map(Path::to_owned));
         files.extend(notify.ca_file.clone());
     }
-    if let Some(tls) = &config.server.tls {
+    for tls in [&config.server.tls, &admin.tls].into_iter().flatten() {
         files.extend([tls.cert.clone(), tls.key.clone()]);
     }
     for Identity { proves, .. } in &config.identities {

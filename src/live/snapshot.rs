@@ -44,8 +44,10 @@ pub struct Snapshot {
     pub origin: Arc<Origin>,
     /// Keys that were not valid, by address, whatever the configuration.
     pub bad_keys: BadKeys,
-    /// TLS of the listener, where configured.
+    /// TLS of the callers' listener, where configured.
     pub tls: Option<Arc<ServerConfig>>,
+    /// TLS of the operators' listener, where configured.
+    pub admin_tls: Option<Arc<ServerConfig>>,
     /// The roots file as it was when `origin` was made.
     roots: Option<Fingerprint>,
 }
@@ -136,14 +138,16 @@ impl Snapshot {
             }
         });
         let callers = identities.as_ref().ok().and_then(|identities| identities.client_verifier());
-        let tls = config.server.tls.as_ref().map(|files| tls::server(files, callers)).transpose();
+        let tls = config.server.tls.as_ref().map(|files| tls::of_callers(files, callers)).transpose();
         let tls = tls.map_err(|(key, message)| problems.add_of_named(key, message, ""));
+        let admin_tls = config.admin.tls.as_ref().map(tls::of_operators).transpose();
+        let admin_tls = admin_tls.map_err(|(key, message)| problems.add_of_named(key, message, ""));
         let hook = config.notify.as_ref().map(|notify| {
             Hook::read(notify).map(Arc::new).map_err(|(key, message)| problems.add_of_named(key, message, ""))
         });
         let hook = hook.transpose();
         let told = problems.finish();
-        match (hook, key, token, keys_token, pepper, origin, identities, tls, told) {
+        match (hook, key, token, keys_token, pepper, origin, identities, tls, admin_tls, told) {
             (
                 Ok(hook),
                 Ok(key),
@@ -153,6 +157,7 @@ impl Snapshot {
                 Ok(origin),
                 Ok(identities),
                 Ok(tls),
+                Ok(admin_tls),
                 Ok(()),
             ) => {
                 let before = previous.map(|previous| &previous.directory);
@@ -170,6 +175,7 @@ impl Snapshot {
                     origin,
                     bad_keys,
                     tls,
+                    admin_tls,
                     roots,
                 })
             }
@@ -191,6 +197,7 @@ impl Snapshot {
             origin: Arc::clone(&self.origin),
             bad_keys: self.bad_keys.clone(),
             tls: self.tls.clone(),
+            admin_tls: self.admin_tls.clone(),
             roots: self.roots.clone(),
         }
     }

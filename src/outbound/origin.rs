@@ -74,6 +74,18 @@ impl Origin {
         }
     }
 
+    /// A listener of our own with TLS, whose certificate is the first of a file.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn pinned(address: SocketAddr, cert: &Path) -> Result<Self, OriginError> {
+        let config = tls::pinned(cert).map_err(OriginError::Roots)?;
+        Ok(Self {
+            tls: Some((config, ServerName::IpAddress(address.ip().into()))),
+            ..Self::in_clear(address)
+        })
+    }
+
     /// Another origin that is to be trusted as this one is, in clear only where this one is too, and the path of `uri` there.
     #[must_use]
     pub fn beside(&self, uri: &Uri) -> Option<(Self, String)> {

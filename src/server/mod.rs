@@ -126,7 +126,13 @@ pub async fn run(
     }
     let admin = tokio::net::TcpListener::from_std(listeners.admin)?;
     let desk = Desk::new(Board::new(gateway));
-    let admin = tokio::spawn(operators::serve(admin, desk, gateway.recorder.clock(), stopped.clone()));
+    let admin = tokio::spawn(operators::serve(
+        admin,
+        Arc::clone(&gateway.live),
+        desk,
+        gateway.recorder.clock(),
+        stopped.clone(),
+    ));
     let live = Arc::clone(&gateway.live);
     let watch = tokio::spawn(async move { live.watch().await });
     let bill = tokio::spawn(usage::watch(

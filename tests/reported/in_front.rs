@@ -177,3 +177,61 @@ fn an_idle_connection_of_nginx_is_good_for_the_next_call() {
         std::thread::sleep(Duration::from_secs(idle));
     }
 }
+
+#[test]
+fn who_has_signed_in_sees_the_credits_page_through_nginx_and_nobody_ever_has_its_token() {
+    const TOKEN: &str = "plainly-fake-token-for-tests-only-0";
+    let pair = Pair::start(&PairSetup::default());
+    std::fs::write(pair.folder.path().join("token"), TOKEN).unwrap();
+    let config = std::fs::read_to_string(pair.config_path()).unwrap();
+    let config = config.replace("[admin]\n", "[admin]\ntoken = { file = \"token\" }\n");
+    std::fs::write(pair.config_path(), config).unwrap();
+    pair.gateway.wait_for_message("configuration reloaded");
+
+    let (folder, address, oauth2) = (tempfile::tempdir().unwrap(), free_address(), free_address());
+    let file = |name: &str| folder.path().join(name);
+    Authority::new().install(folder.path());
+    std::fs::copy(file("cert.pem"), file("server.pem")).unwrap();
+    std::fs::copy(file("key.pem"), file("server.key")).unwrap();
+    let line = format!("proxy_set_header Authorization \"Bearer {TOKEN}\";\n");
+    std::fs::write(file("admin-token.conf"), line).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/in-front/operators.conf");
+    let text = std::fs::read_to_string(source).unwrap();
+    let text = text.replace("127.0.0.1:9464", &pair.admin.to_string());
+    let text =
+        text.replace("127.0.0.1:9443", &address.to_string()).replace("127.0.0.1:4180", &oauth2.to_string());
+    // As oauth2-proxy answers: 202 for who has signed in, 401 for others, and a page to sign in with.
+    let stands_in = format!(
+        "server {{ listen {oauth2}; location = /oauth2/auth {{ if ($http_cookie = \"_oauth2_proxy=known\") {{ return 202; }} return 401; }}\n\
+         location = /oauth2/sign_in {{ return 403 \"sign in\"; }} }}\n}}\n"
+    );
+    let text = text.trim_end().strip_suffix('}').unwrap().to_owned() + &stands_in;
+    std::fs::write(file("nginx.conf"), text).unwrap();
+    let proxy = InFront::nginx(folder, "https", address);
+    let ask = |path: &str, more: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["-sSik", "--path-as-is"]).args(more).arg(format!("https://{}{path}", proxy.address));
+        output(&mut command).1
+    };
+    let known = ["-H", "cookie: _oauth2_proxy=known"];
+    assert!(
+        ask("/credits/overview", &known).contains("\"in_flight\""),
+        "{}",
+        ask("/credits/overview", &known)
+    );
+    assert!(ask("/", &known).contains("<!doctype html>"), "{}", ask("/", &known));
+    for stranger in
+        [&[] as &[&str], &["-H", "cookie: _oauth2_proxy=forged"], &["-H", "authorization: Bearer x"]]
+    {
+        let said = ask("/credits/overview", stranger);
+        assert!(said.contains(" 403 ") || said.contains(" 401 "), "{said}");
+        assert!(said.contains("sign in") && !said.contains("in_flight") && !said.contains(TOKEN), "{said}");
+    }
+    // Its own word does not stand beside what nginx shows; and what is not the page's is nobody's.
+    let forged = [known[0], known[1], "-H", "authorization: Bearer x"];
+    assert!(ask("/credits/overview", &forged).contains("\"in_flight\""));
+    for path in ["/metrics", "/admin/v1/keys", "/x/../admin/v1/keys", "//admin/v1/keys", "/%61dmin/v1/keys"] {
+        assert!(ask(path, &known).contains(" 404 "), "{path}: {}", ask(path, &known));
+    }
+    assert!(ask("/credits/overview", &[known[0], known[1], "-X", "POST"]).contains(" 403 "));
+}

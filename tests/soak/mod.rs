@@ -32,9 +32,9 @@ const WARM_UP: usize = 20;
 const MEMORY: f64 = (10 << 20) as f64;
 /// Threads that come and go: they read files when something changes.
 const PASSING_THREADS: f64 = 8.0;
-/// The ledger's reader, opened when something is first read, and what looks at its keys, opened at the first look: for
-/// each the file and its log.
-const OPENED_LATER: f64 = 4.0;
+/// Two of the ledger's readers, opened when something is first read and while another replays what new limits would have made of
+/// the last day, and what looks at its keys, opened at the first look: for each the file and its log.
+const OPENED_LATER: f64 = 6.0;
 /// How long what is left may take to go: a stream that is drained and a connection kept idle take seconds.
 const PATIENCE: Duration = Duration::from_mins(2);
 

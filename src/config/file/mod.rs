@@ -93,7 +93,7 @@ pub struct Server {
     pub(super) workers: Leaf<u16>,
 }
 
-/// Certificate and key of the listener.
+/// Certificate and key of a listener.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
@@ -112,6 +112,9 @@ pub struct Admin {
     /// Address and port of the credits page, `/metrics`, `/livez` and `/readyz`. Default "127.0.0.1:9464".
     /// Whoever can connect can read the metrics: keep it on loopback or a private network. Read at start only.
     pub(super) listen: Leaf<SocketAddr>,
+    /// Certificate chain and private key, both PEM, as of `server`. With them this listener speaks TLS (HTTP/1.1), probes and
+    /// scrapes too. Changed files are picked up within a second.
+    pub(super) tls: Option<Tls>,
     /// Where the token for the credits page is: `{ env = "NAME" }` or `{ file = "PATH" }`, 32 visible characters or
     /// more. Default: none, and then the page answers connections from loopback alone. Read again on every reload.
     pub(super) token: Option<Leaf<Secret>>,

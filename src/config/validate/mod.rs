@@ -91,6 +91,7 @@ impl Validator<'_, '_> {
             server: self.server(server),
             admin: Admin {
                 listen: self.value("admin.listen", admin.listen, loopback(9464), ADDRESS),
+                tls: admin.tls.map(|tls| self.tls("admin", tls)),
                 token: admin
                     .token
                     .map(|token| self.secret("admin.token", token, "MAVERA_GATEWAY_ADMIN_TOKEN")),

@@ -43,10 +43,7 @@ impl Validator<'_, '_> {
         } = server;
         Server {
             listen: self.value("server.listen", listen, loopback(8080), ADDRESS),
-            tls: tls.map(|tls| TlsFiles {
-                cert: self.path("server.tls.cert", tls.cert, "name the PEM file with the certificate chain"),
-                key: self.path("server.tls.key", tls.key, "name the PEM file with the private key"),
-            }),
+            tls: tls.map(|tls| self.tls("server", tls)),
             drain_timeout: self.duration("server.drain_timeout", drain_timeout, 30, 0..=86_400),
             keep_alive: self.duration("server.keep_alive", keep_alive, 120, 1..=86_400),
             head_timeout: self.duration("server.head_timeout", head_timeout, 30, 1..=3600),
@@ -79,6 +76,15 @@ impl Validator<'_, '_> {
                 None => cores,
                 given => usize::from(self.number("server.workers", Leaf(given), 1, 1..=256)),
             },
+        }
+    }
+
+    /// TLS of the listener of a section.
+    pub(super) fn tls(&mut self, section: &str, tls: file::Tls) -> TlsFiles {
+        let key = |name| format!("{section}.tls.{name}");
+        TlsFiles {
+            cert: self.path(&key("cert"), tls.cert, "name the PEM file with the certificate chain"),
+            key: self.path(&key("key"), tls.key, "name the PEM file with the private key"),
         }
     }
 
