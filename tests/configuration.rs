@@ -206,7 +206,7 @@ mtls = { ca_file = \"ca.pem\", crl_file = \"crl.pem\" }
 #[test]
 fn what_is_valid_and_surely_not_meant_is_told() {
     let odd = |text: &str| {
-        let odd = parse(Path::new("f"), text).unwrap().oddities();
+        let odd = parse(Path::new("f"), text).unwrap().oddities(|_| false);
         odd.into_iter().map(|odd| format!("{}: {}", odd.key, odd.message)).collect::<Vec<_>>().join("\n")
     };
     let open = "[server]\nlisten = \"0.0.0.0:8080\"\n";
@@ -331,6 +331,44 @@ fn the_shipped_file_is_valid_and_shows_every_key_with_its_default() {
         })
         .collect();
     parse(Path::new("uncommented"), &uncommented).unwrap_or_else(|problems| panic!("{problems}"));
+}
+
+#[test]
+fn a_proxy_is_an_address_and_a_port_and_one_of_the_environment_is_told_of() {
+    let problem = |text: &str| parse(Path::new("f"), text).unwrap_err().to_string();
+    for (proxy, told) in [
+        ("https://p.example:3128", "is not http://"),
+        ("p.example:3128", "is not http://"),
+        ("socks5://p.example:1080", "is not http://"),
+        ("http://p.example", "names no port"),
+        ("http://p.example:3128/x", "has a path"),
+        ("http://me:hunter2@p.example:3128", "has a user or a password in it"),
+        ("http://", "is not a URL"),
+    ] {
+        let said = problem(&format!("[upstream]\nproxy = {proxy:?}\n"));
+        assert!(said.starts_with("f:2: upstream.proxy: ") && said.contains(told), "{proxy}: {said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    let local =
+        problem("[upstream]\nbase_url = \"http://127.0.0.1:1/api/v1\"\nproxy = \"http://p.example:3128\"\n");
+    assert!(local.starts_with("f:3: upstream.proxy: is for https://"), "{local}");
+    let issuer = "[[identity]]\nname = \"a\"\njwt = { issuer = \"a\", audience = [\"b\"], jwks_file = \"k\", proxy = \"http://p:1\" }\n";
+    assert!(
+        problem(issuer).contains("jwt.proxy: nothing is fetched beside `jwks_file`"),
+        "{}",
+        problem(issuer)
+    );
+
+    let set = |text: &str, name: &'static str| {
+        let odd = parse(Path::new("f"), text).unwrap().oddities(|asked| asked == name);
+        odd.into_iter().map(|odd| format!("{}: {}", odd.key, odd.message)).collect::<Vec<_>>().join("\n")
+    };
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {
+        assert!(set("", name).starts_with(&format!("upstream.proxy: {name} is set")), "{}", set("", name));
+    }
+    assert_eq!(set("", "HTTP_PROXY"), "");
+    assert_eq!(set("[upstream]\nproxy = \"http://p.example:3128\"\n", "HTTPS_PROXY"), "");
+    assert_eq!(set("[upstream]\nbase_url = \"http://127.0.0.1:1/api/v1\"\n", "HTTPS_PROXY"), "");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! TLS on both sides, with certificates made here; and HTTP/2, asked for by curl.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -186,47 +188,100 @@ fn tls_simulator(authority: &Authority) -> std::net::SocketAddr {
     address
 }
 
+/// A gateway of an upstream at a port of this machine, over TLS, and what a stream through it comes to.
+fn call(folder: &Path, upstream: u16, more: &str) -> (Process, String) {
+    let key = mavera_gateway::key::NewKey::generate().unwrap();
+    std::fs::write(folder.join("key"), CANARY).unwrap();
+    let base_url = format!("base_url = \"https://localhost:{upstream}/api/v1\"");
+    let setup = PairSetup { upstream: more, ..PairSetup::default() };
+    let path = folder.join("gateway.toml");
+    std::fs::write(&path, config(folder, &setup, &base_url, &team("growth", &key))).unwrap();
+    let (gateway, address, _) = start_gateway(&path);
+    let authorization = format!("authorization: Bearer {}", *key.text);
+    let (url, body) = (format!("http://{address}{}", chat_path()), chat_body(true, ""));
+    let fields = ["-N", "-H", &authorization, "-H", "content-type: application/json", "-d", &body, &url];
+    let answer = curl(Path::new("/dev/null"), &fields).0;
+    (gateway, answer)
+}
+
 #[test]
 fn the_upstream_is_reached_over_tls_and_only_with_roots_that_are_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     authority.install(folder.path());
-    let upstream = tls_simulator(&authority);
-    let key = mavera_gateway::key::NewKey::generate().unwrap();
-    std::fs::write(folder.path().join("key"), CANARY).unwrap();
-    let start = |roots: &str| -> (Process, std::net::SocketAddr) {
-        let base_url = format!("base_url = \"https://localhost:{}/api/v1\"", upstream.port());
-        let setup = PairSetup { upstream: roots, ..PairSetup::default() };
-        let path = folder.path().join("gateway.toml");
-        std::fs::write(&path, config(folder.path(), &setup, &base_url, &team("growth", &key))).unwrap();
-        let (gateway, address, _) = start_gateway(&path);
-        (gateway, address)
-    };
-    let call = |address: std::net::SocketAddr| {
-        let authorization = format!("authorization: Bearer {}", *key.text);
-        curl(
-            Path::new("/dev/null"),
-            &[
-                "-N",
-                "-H",
-                &authorization,
-                "-H",
-                "content-type: application/json",
-                "-d",
-                &chat_body(true, ""),
-                &format!("http://{address}{}", chat_path()),
-            ],
-        )
-        .0
-    };
+    let upstream = tls_simulator(&authority).port();
     let roots = format!("ca_file = {:?}", folder.path().join("ca.pem"));
-    let (trusting, address) = start(&roots);
-    assert!(call(address).contains("data: [DONE]"));
+    let (trusting, answer) = call(folder.path(), upstream, &roots);
+    assert!(answer.contains("data: [DONE]"), "{answer}");
     drop(trusting);
     // Another authority's roots: no connection, and nothing sent.
     std::fs::write(folder.path().join("other.pem"), Authority::new().pem).unwrap();
-    let (wary, address) = start(&format!("ca_file = {:?}", folder.path().join("other.pem")));
-    assert!(call(address).contains("upstream_unreachable"));
+    let roots = format!("ca_file = {:?}", folder.path().join("other.pem"));
+    let (wary, answer) = call(folder.path(), upstream, &roots);
+    assert!(answer.contains("upstream_unreachable"), "{answer}");
     let told = wary.wait_for_message("no connection to the upstream");
     assert!(told["error"].as_str().unwrap().contains("invalid peer certificate"), "{told}");
+}
+
+/// A proxy that answers `CONNECT` so, and passes on what comes then. All that is said to it is kept.
+fn proxy(answer: &'static str) -> (std::net::SocketAddr, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, said) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let kept = Arc::clone(&said);
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let (mut near, kept) = (near.unwrap(), Arc::clone(&kept));
+            std::thread::spawn(move || {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    near.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                kept.lock().unwrap().extend_from_slice(&head);
+                near.write_all(answer.as_bytes()).unwrap();
+                let head = String::from_utf8(head).unwrap();
+                let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).unwrap();
+                let Ok(mut far) = TcpStream::connect(target) else { return };
+                let (mut back, mut caller) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut back, &mut caller));
+                let mut bytes = [0; 4096];
+                while let Ok(length @ 1..) = near.read(&mut bytes) {
+                    kept.lock().unwrap().extend_from_slice(&bytes[..length]);
+                    if far.write_all(&bytes[..length]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (address, said)
+}
+
+#[test]
+fn through_a_proxy_the_upstream_is_reached_over_tls_and_the_proxy_learns_its_name_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    authority.install(folder.path());
+    let upstream = tls_simulator(&authority).port();
+    let setup = |proxy: std::net::SocketAddr| {
+        format!("ca_file = {:?}\nproxy = \"http://{proxy}\"\n", folder.path().join("ca.pem"))
+    };
+    let (open, said) = proxy("HTTP/1.1 200 Connection established\r\n\r\n");
+    let (gateway, answer) = call(folder.path(), upstream, &setup(open));
+    assert!(answer.contains("data: [DONE]"), "{answer}");
+    let said = said.lock().unwrap().clone();
+    let asked = format!("CONNECT localhost:{upstream} HTTP/1.1\r\nhost: localhost:{upstream}\r\n\r\n");
+    assert!(said.starts_with(asked.as_bytes()), "{}", String::from_utf8_lossy(&said));
+    assert!(said.len() > asked.len() + 500, "the call went through it");
+    assert_no_canary("what a proxy is told", &said);
+    assert!(!String::from_utf8_lossy(&said).contains("video-analyses"), "nor what is asked");
+    drop(gateway);
+
+    let (shut, _) = proxy("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+    let (gateway, answer) = call(folder.path(), upstream, &setup(shut));
+    assert!(answer.contains("upstream_unreachable"), "{answer}");
+    let told = gateway.wait_for_message("no connection to the upstream").to_string();
+    let expected = format!("the proxy {shut}: it does not connect to localhost:{upstream}: 403");
+    assert!(told.contains(&expected), "{told}");
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::failure::{Failure, count, say};
 use crate::clock::Clock;
-use crate::config::{Config, Oddity};
+use crate::config::{Config, Oddity, in_environment};
 use crate::keyring::{self, Listed, State};
 use crate::ledger::{LedgerError, home};
 use crate::live::Live;
@@ -35,7 +35,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
         snapshot.config.admin.listen,
     )?;
     say!("The ledger is {}{}.", snapshot.config.ledger, if is_there { "" } else { not_yet })?;
-    for Oddity { key, message } in snapshot.config.oddities() {
+    for Oddity { key, message } in snapshot.config.oddities(in_environment) {
         say!("Warning: {key}: {message}.")?;
     }
     for Listed { id, team, state, source, expires, .. } in &listed(&snapshot.config)? {

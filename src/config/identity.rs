@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use http::Uri;
+use http::uri::Authority;
 use serde_json::Value;
 
 use crate::credits::budget::Budget;
@@ -21,7 +22,7 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proves {
     /// Tokens of an issuer.
-    Tokens(Tokens),
+    Tokens(Box<Tokens>),
     /// Client certificates of an authority.
     Certificates(Certificates),
 }
@@ -35,6 +36,8 @@ pub struct Tokens {
     pub keys: KeysFrom,
     /// The only roots to trust there, or the system's.
     pub ca_file: Option<PathBuf>,
+    /// The proxy on the way there, if there is one.
+    pub proxy: Option<Authority>,
     /// Holds what is sent there as a bearer.
     pub token_file: Option<PathBuf>,
 }

@@ -17,7 +17,7 @@ mod validate;
 
 pub use self::file::{Durability, LogLevel, NotifyFormat, OnDisconnect};
 pub use self::ledger::{Ledger, LedgerFile, Postgres};
-pub use self::oddities::Oddity;
+pub use self::oddities::{Oddity, in_environment};
 pub use self::schema::schema;
 pub(crate) use self::team::budgets;
 pub use self::team::{Analyses, CallerKey, Limits, OfRoute, Team};

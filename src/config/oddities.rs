@@ -1,5 +1,7 @@
 //! What is valid, and surely not meant: told by `check`, at each start and at each reload.
 
+use http::uri::Scheme;
+
 use crate::credits::Credits as Amount;
 use crate::credits::budget::Budget;
 use crate::route::Route;
@@ -16,11 +18,22 @@ pub struct Oddity {
     pub message: String,
 }
 
+/// Whether a variable has a value.
+#[must_use]
+pub fn in_environment(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
 impl Config {
-    /// All that is valid and surely not meant.
+    /// All that is valid and surely not meant; `is_set` tells which variables the environment has ([`in_environment`]).
     #[must_use]
-    pub fn oddities(&self) -> Vec<Oddity> {
-        let parts = [self.in_clear_text(), self.tokens_in_clear_text(), self.upstream_without_path()];
+    pub fn oddities(&self, is_set: impl Fn(&str) -> bool) -> Vec<Oddity> {
+        let parts = [
+            self.in_clear_text(),
+            self.tokens_in_clear_text(),
+            self.upstream_without_path(),
+            self.proxy_of_the_environment(is_set),
+        ];
         parts.into_iter().flatten().chain(self.too_small_budgets()).chain(self.too_large_budgets()).collect()
     }
 
@@ -50,6 +63,21 @@ impl Config {
                 "operators' tokens cross the network to {} in clear text; set `admin.tls`, or listen on loopback behind what ends \
                  TLS",
                 admin.listen
+            ),
+        })
+    }
+
+    /// Whoever sets it expects that what goes out goes there, as of other programs.
+    fn proxy_of_the_environment(&self, is_set: impl Fn(&str) -> bool) -> Option<Oddity> {
+        let name =
+            ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().find(|name| is_set(name))?;
+        let is_concerned =
+            self.upstream.proxy.is_none() && self.upstream.base_url.scheme() == Some(&Scheme::HTTPS);
+        is_concerned.then(|| Oddity {
+            key: "upstream.proxy".to_owned(),
+            message: format!(
+                "{name} is set in the environment and not heeded: what goes out goes directly. Write `upstream.proxy` if it has to \
+                 go through a proxy, or unset {name}"
             ),
         })
     }

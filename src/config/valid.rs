@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Authority;
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -192,6 +193,8 @@ pub struct Upstream {
     pub requests_per_minute: NonZeroU32,
     /// The only roots to trust, or the system's.
     pub ca_file: Option<PathBuf>,
+    /// The proxy on the way there, if there is one.
+    pub proxy: Option<Authority>,
     /// Deadlines of one exchange.
     pub timeouts: Timeouts,
     /// What a caller that leaves sets off.
@@ -228,6 +231,8 @@ pub struct Notify {
     pub format: NotifyFormat,
     /// The only roots to trust for it.
     pub ca_file: Option<PathBuf>,
+    /// The proxy on the way there, if there is one.
+    pub proxy: Option<Authority>,
 }
 
 /// Holds and the organisation's budget.

@@ -164,7 +164,8 @@ fn keys(tokens: &Tokens, at: impl Fn(&str) -> String) -> Result<Keys, (String, S
         KeysFrom::Discovery(uri) | KeysFrom::Url(uri) => {
             let roots = tokens.ca_file.as_ref().and_then(|path| fs::read(path).ok());
             let roots = roots.map(sha256);
-            let origin = Origin::new(uri, tokens.ca_file.as_deref()).map(Arc::new);
+            let origin = Origin::new(uri, tokens.ca_file.as_deref());
+            let origin = origin.map(|origin| Arc::new(origin.by(tokens.proxy.as_ref())));
             origin.map(|origin| Keys::At(origin, roots)).map_err(|error| {
                 let key = match (&error, &tokens.keys) {
                     (OriginError::Roots(_), _) => "jwt.ca_file",

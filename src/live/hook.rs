@@ -53,7 +53,8 @@ impl Hook {
         let target = path.parse().map_err(|_| wrong("holds a URL with an unusable path"))?;
         let key = notify.secret.as_ref().map(SigningKey::read).transpose();
         let key = key.map_err(|error| ("notify.secret", error.to_string()))?;
-        Ok(Self { origin: Arc::new(origin), format: notify.format, target, key })
+        let origin = Arc::new(origin.by(notify.proxy.as_ref()));
+        Ok(Self { origin, format: notify.format, target, key })
     }
 
     /// What is asked for there.

@@ -117,12 +117,13 @@ impl Snapshot {
         let unchanged = previous.filter(|previous| {
             previous.config.upstream.base_url == config.upstream.base_url
                 && previous.config.upstream.ca_file == config.upstream.ca_file
+                && previous.config.upstream.proxy == config.upstream.proxy
                 && previous.roots == roots
         });
         let origin = match unchanged {
             Some(previous) => Ok(Arc::clone(&previous.origin)),
             None => Origin::new(&config.upstream.base_url, config.upstream.ca_file.as_deref())
-                .map(Arc::new)
+                .map(|origin| Arc::new(origin.by(config.upstream.proxy.as_ref())))
                 .map_err(|error| {
                     let key = match error {
                         OriginError::Url(_) => "upstream.base_url",

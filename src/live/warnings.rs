@@ -4,12 +4,12 @@
 use jiff::Timestamp;
 
 use super::in_force::collisions;
-use crate::config::{Config, Expiry, Oddity};
+use crate::config::{Config, Expiry, Oddity, in_environment};
 use crate::ledger::RegisteredKey;
 
 /// What is valid and surely not meant; and a key that works no longer, or will soon not, before its callers find out.
 pub(crate) fn warn_of_oddities(config: &Config, now: Timestamp) {
-    for Oddity { key, message } in config.oddities() {
+    for Oddity { key, message } in config.oddities(in_environment) {
         tracing::warn!(key, "{message}");
     }
     for (team, key, expiry) in config.expiring_keys(now) {

@@ -11,6 +11,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::origin::Origin;
+use super::tunnel;
 
 /// How connections are made. The tests' own makes in-memory pipes, so that everything behind it runs
 /// under a paused clock.
@@ -30,8 +31,11 @@ impl Connect for Tcp {
     type Io = TcpIo;
 
     async fn connect(&self, origin: &Origin) -> io::Result<TcpIo> {
-        // Tries every address of the name in turn.
-        let tcp = TcpStream::connect(origin.address()).await?;
+        let tcp = match origin.proxy() {
+            Some(proxy) => tunnel::open(proxy, origin.address()).await?,
+            // Tries every address of the name in turn.
+            None => TcpStream::connect(origin.address()).await?,
+        };
         tcp.set_nodelay(true)?;
         let Some((config, server)) = origin.tls() else {
             return Ok(TcpIo::Clear(tcp));

@@ -2,6 +2,7 @@
 
 mod tls;
 pub mod origin;
+mod tunnel;
 pub mod connect;
 pub(crate) mod connection;
 pub mod ask;

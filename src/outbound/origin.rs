@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::uri::{PathAndQuery, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -21,6 +21,8 @@ pub struct Origin {
     host: HeaderValue,
     prefix: String,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// On the way there. Never where the origin is in clear.
+    proxy: Option<Authority>,
 }
 
 /// Why an origin cannot be used.
@@ -59,7 +61,14 @@ impl Origin {
             prefix: uri.path().trim_end_matches('/').to_owned(),
             name,
             tls,
+            proxy: None,
         })
+    }
+
+    /// The same by way of a proxy. What is in clear is on this machine, and is reached without.
+    #[must_use]
+    pub fn by(self, proxy: Option<&Authority>) -> Self {
+        Self { proxy: proxy.filter(|_| self.tls.is_some()).cloned(), ..self }
     }
 
     /// A listener of this machine, in clear text.
@@ -71,6 +80,7 @@ impl Origin {
             host: HeaderValue::from_str(&address.to_string()).expect("an address is visible ASCII"),
             prefix: String::new(),
             tls: None,
+            proxy: None,
         }
     }
 
@@ -101,7 +111,8 @@ impl Origin {
         let port = authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
         let host = HeaderValue::from_str(authority.as_str()).ok()?;
         let path = uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
-        Some((Self { name, port, host, prefix: String::new(), tls }, path))
+        let proxy = self.proxy.clone();
+        Some((Self { name, port, host, prefix: String::new(), tls, proxy }, path))
     }
 
     /// Whether connections to both lead to the same.
@@ -126,6 +137,12 @@ impl Origin {
     #[must_use]
     pub fn tls(&self) -> Option<&(Arc<ClientConfig>, ServerName<'static>)> {
         self.tls.as_ref()
+    }
+
+    /// The proxy on the way there.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&Authority> {
+        self.proxy.as_ref()
     }
 
     /// The path of the base URL, without a slash at its end.

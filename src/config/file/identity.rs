@@ -38,6 +38,9 @@ pub struct Jwt {
     pub(in crate::config) jwks_file: Leaf<PathBuf>,
     /// PEM file with the only roots to trust where its keys are fetched. Default: the system's.
     pub(in crate::config) ca_file: Leaf<PathBuf>,
+    /// An HTTP proxy on the way there, `"http://HOST:PORT"`: it is asked to CONNECT, and sees no more than names and lengths.
+    /// Default: none; `HTTPS_PROXY` in the environment is not heeded.
+    pub(in crate::config) proxy: Leaf<String>,
     /// A file with a token to send to the issuer, where it answers nobody else: read before each fetch. It is sent to
     /// `jwks_url`, or to the issuer's own origin, and nowhere else.
     pub(in crate::config) token_file: Leaf<PathBuf>,

@@ -141,6 +141,9 @@ pub struct Upstream {
     pub(super) requests_per_minute: Leaf<u32>,
     /// PEM file with the only roots to trust for the upstream. Default: the system's.
     pub(super) ca_file: Leaf<PathBuf>,
+    /// An HTTP proxy on the way to it, `"http://HOST:PORT"`: it is asked to CONNECT, and sees no more than names and lengths.
+    /// Default: none; `HTTPS_PROXY` in the environment is not heeded.
+    pub(super) proxy: Leaf<String>,
     /// How long connecting, with the TLS handshake, may take. Default "5s".
     pub(super) connect_timeout: Leaf<DurationText>,
     /// How long the upstream may take from the request to the head of its answer. Default "2m".

@@ -22,6 +22,9 @@ pub struct Notify {
     pub(in crate::config) format: Leaf<NotifyFormat>,
     /// PEM file with the only roots to trust for it. Default: the system's.
     pub(in crate::config) ca_file: Leaf<PathBuf>,
+    /// An HTTP proxy on the way to it, `"http://HOST:PORT"`: it is asked to CONNECT, and sees no more than names and lengths.
+    /// Default: none; `HTTPS_PROXY` in the environment is not heeded.
+    pub(in crate::config) proxy: Leaf<String>,
 }
 
 /// What a receiver reads.

@@ -49,7 +49,7 @@ impl Validator<'_, '_> {
                         let remedy = "one identity may have several audiences";
                         self.problems.add(&format!("{at}.jwt.issuer"), "is another identity's too", remedy);
                     }
-                    Proves::Tokens(tokens)
+                    Proves::Tokens(Box::new(tokens))
                 }
                 (None, Some(mtls)) => {
                     if !has_tls {
@@ -82,6 +82,7 @@ impl Validator<'_, '_> {
             jwks_url,
             jwks_file,
             ca_file,
+            proxy,
             token_file,
             algorithms,
             max_age,
@@ -104,13 +105,19 @@ impl Validator<'_, '_> {
         };
         let ca_file = self.path_if_any(&key("ca_file"), ca_file);
         let token_file = self.path_if_any(&key("token_file"), token_file);
+        let is_clear = url.as_ref().is_some_and(|url| url.scheme() == Some(&Scheme::HTTP));
+        let proxy = self.proxy(&key("proxy"), proxy, is_clear);
         let keys = match (file, url) {
             (Some(_), Some(_)) => {
                 self.problems.add(&key("jwks_file"), "stands beside `jwks_url`", "keep one of them");
                 None
             }
             (Some(file), None) => {
-                let beside = [("ca_file", ca_file.is_some()), ("token_file", token_file.is_some())];
+                let beside = [
+                    ("ca_file", ca_file.is_some()),
+                    ("proxy", proxy.is_some()),
+                    ("token_file", token_file.is_some()),
+                ];
                 for (name, _) in beside.into_iter().filter(|(_, given)| *given) {
                     self.problems.add(&key(name), "nothing is fetched beside `jwks_file`", "remove it");
                 }
@@ -140,6 +147,7 @@ impl Validator<'_, '_> {
             },
             keys: keys.unwrap_or_else(|| KeysFrom::File(PathBuf::new())),
             ca_file,
+            proxy,
             token_file,
         }
     }

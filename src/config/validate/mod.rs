@@ -3,6 +3,7 @@
 mod shape;
 mod validator;
 mod ledger;
+mod proxy;
 mod sections;
 mod routes;
 mod names;

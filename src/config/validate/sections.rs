@@ -114,6 +114,7 @@ impl Validator<'_, '_> {
             api_key,
             requests_per_minute,
             ca_file,
+            proxy,
             connect_timeout,
             first_byte_timeout,
             idle_timeout,
@@ -123,8 +124,10 @@ impl Validator<'_, '_> {
             keep_alive_idle,
             keep_alive_lifetime,
         } = upstream;
+        let base_url = self.base_url(base_url);
         Upstream {
-            base_url: self.base_url(base_url),
+            proxy: self.proxy("upstream.proxy", proxy, base_url.scheme() == Some(&Scheme::HTTP)),
+            base_url,
             api_key: self.secret("upstream.api_key", api_key, "MAVERA_API_KEY"),
             requests_per_minute: self.positive("upstream.requests_per_minute", requests_per_minute, 60),
             ca_file: self.path_if_any("upstream.ca_file", ca_file),
@@ -286,7 +289,7 @@ impl Validator<'_, '_> {
     }
 
     pub(super) fn notify(&mut self, notify: file::Notify) -> Notify {
-        let file::Notify { webhook, secret, format, ca_file } = notify;
+        let file::Notify { webhook, secret, format, ca_file, proxy } = notify;
         let secret = match secret.0 {
             None => None,
             given => Some(self.secret("notify.secret", Leaf(given), "MAVERA_GATEWAY_WEBHOOK_SECRET")),
@@ -296,6 +299,8 @@ impl Validator<'_, '_> {
             secret,
             format: self.value("notify.format", format, NotifyFormat::Json, ""),
             ca_file: self.path_if_any("notify.ca_file", ca_file),
+            // Whether the webhook is on this machine is known when its URL is read.
+            proxy: self.proxy("notify.proxy", proxy, false),
         }
     }
 
