@@ -77,6 +77,9 @@ async fn it_says_what_the_ledger_says_before_and_after_a_restart() {
         assert_eq!(team["credits"].as_array().unwrap().last().unwrap().as_f64(), Some(sum), "{spend}");
         assert_eq!(team["credits"].as_array().unwrap().len(), spend["buckets"].as_array().unwrap().len());
         assert!(team["in_doubt"].as_array().unwrap().last().unwrap().as_f64() > Some(0.0));
+        let last = &spend["last_period"];
+        assert_eq!((last["credits"].as_f64(), last["in_doubt"].as_f64()), (Some(0.0), Some(0.0)), "{last}");
+        assert!(last["since"].as_str() < last["until"].as_str(), "a month: {last}");
     }
 
     pair.stop();

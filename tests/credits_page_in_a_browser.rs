@@ -57,6 +57,8 @@ async fn it_shows_what_the_ledger_says_moves_with_it_and_survives_a_restart() {
     assert!(doubt > 0 && credits > doubt);
 
     assert_eq!(shown["pool"]["used"], format!("{credits} credits"));
+    assert_eq!(shown["pool"]["last"], "nothing booked", "of the month before");
+    assert!(shown["pool"]["last_dates"].as_str().unwrap().starts_with("1 "), "{}", shown["pool"]);
     assert_eq!(shown["pool"]["left"], format!("{} credits", thousands(5000 - credits)));
     let growth = &shown["teams"]["growth"];
     assert_eq!((&growth["used"], &growth["held"]), (&json!(credits.to_string()), &json!("0")));

@@ -15,13 +15,23 @@ use crate::ledger::{Span, TeamDay};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Buckets {
     per: Period,
+    /// Of the organisation's budget; a month where there is none, as it is billed.
+    budget: Period,
     today: Date,
 }
 
 impl Buckets {
     pub(super) fn until_today(per: Period, board: &Board) -> Self {
-        let zone = &board.live.current().config.credits.zone;
-        Self { per, today: day_of(board.now(), zone) }
+        let snapshot = board.live.current();
+        let credits = &snapshot.config.credits;
+        let budget = credits.budget.map_or(Period::Month, |budget| budget.period);
+        Self { per, budget, today: day_of(board.now(), &credits.zone) }
+    }
+
+    /// The whole period of the budget before the running one.
+    fn last_period(self) -> Span {
+        let until = self.budget.first(self.today).yesterday().unwrap_or(self.today);
+        Span { since: self.budget.first(until), until }
     }
 
     /// The first day of each.
@@ -40,9 +50,9 @@ impl Buckets {
         (0..count).rev().map(|ago| last.checked_sub(back(ago)).unwrap_or(last)).collect()
     }
 
-    /// All their days. A ledger may be ahead of the clock by a day, after a step back or another zone.
+    /// All their days, and those of the last period. A ledger may be ahead of the clock by a day, after a step back or another zone.
     pub(super) fn span(self) -> Span {
-        let since = self.starts().first().copied().unwrap_or(self.today);
+        let since = self.starts().first().copied().unwrap_or(self.today).min(self.last_period().since);
         Span { since, until: self.per.next(self.today).yesterday().unwrap_or(self.today) }
     }
 }
@@ -55,6 +65,16 @@ pub(super) struct Spend {
     per: Period,
     buckets: Vec<Date>,
     teams: Vec<Team>,
+    last_period: LastPeriod,
+}
+
+/// What all teams have spent in the period of the budget before the running one.
+#[derive(Serialize)]
+struct LastPeriod {
+    since: Date,
+    until: Date,
+    credits: Credits,
+    in_doubt: Credits,
 }
 
 #[derive(Serialize)]
@@ -64,10 +84,22 @@ struct Team {
     in_doubt: Vec<Credits>,
 }
 
+impl LastPeriod {
+    fn of(Span { since, until }: Span, days: &[TeamDay]) -> Self {
+        let none = Self { since, until, credits: Credits::ZERO, in_doubt: Credits::ZERO };
+        days.iter().filter(|of| (since..=until).contains(&of.day)).fold(none, |sum, of| Self {
+            credits: sum.credits + of.credits,
+            in_doubt: sum.in_doubt + of.in_doubt,
+            ..sum
+        })
+    }
+}
+
 /// Puts days into buckets. Teams with the largest sum come first.
 pub(super) fn of(board: &Board, buckets: Buckets, days: Vec<TeamDay>) -> Spend {
     let starts = buckets.starts();
     let mut teams = BTreeMap::<String, Team>::new();
+    let last_period = LastPeriod::of(buckets.last_period(), &days);
     for TeamDay { day, team, credits, in_doubt } in days {
         let first = buckets.per.first(day);
         let Ok(at) = starts.binary_search(&first) else { continue };
@@ -89,6 +121,7 @@ pub(super) fn of(board: &Board, buckets: Buckets, days: Vec<TeamDay>) -> Spend {
         per: buckets.per,
         buckets: starts,
         teams,
+        last_period,
     }
 }
 
@@ -100,7 +133,7 @@ mod tests {
 
     #[test]
     fn buckets_are_whole_periods_of_the_calendar() {
-        let starts = |per, today| Buckets { per, today }.starts();
+        let starts = |per, today| Buckets { per, budget: Period::Month, today }.starts();
         let days = starts(Period::Day, date(2028, 3, 1));
         assert_eq!(
             (days.len(), days[0], days[28], days[29]),
@@ -113,7 +146,41 @@ mod tests {
             (months.len(), months[0], months[10], months[11]),
             (12, date(2025, 4, 1), date(2026, 2, 1), date(2026, 3, 1))
         );
-        let span = Buckets { per: Period::Month, today: date(2026, 3, 31) }.span();
+        let of = |per, budget| Buckets { per, budget, today: date(2026, 3, 31) };
+        let span = of(Period::Month, Period::Month).span();
         assert_eq!((span.since, span.until), (date(2025, 4, 1), date(2026, 3, 31)));
+        // Thirty days are less than the last month and what has gone of this.
+        let span = of(Period::Day, Period::Month).span();
+        assert_eq!((span.since, span.until), (date(2026, 2, 1), date(2026, 3, 31)));
+        let last = |budget| {
+            let Span { since, until } = of(Period::Day, budget).last_period();
+            (since, until)
+        };
+        assert_eq!(last(Period::Day), (date(2026, 3, 30), date(2026, 3, 30)));
+        assert_eq!(last(Period::Week), (date(2026, 3, 23), date(2026, 3, 29)));
+        assert_eq!(last(Period::Month), (date(2026, 2, 1), date(2026, 2, 28)));
+    }
+
+    #[test]
+    fn the_last_period_is_all_teams_in_its_days_and_no_others() {
+        let on = |day, team: &str, credits, in_doubt| TeamDay {
+            day,
+            team: team.to_owned(),
+            credits: Credits::whole(credits),
+            in_doubt: Credits::whole(in_doubt),
+        };
+        let days = [
+            on(date(2026, 1, 31), "a", 1, 0),
+            on(date(2026, 2, 1), "a", 20, 5),
+            on(date(2026, 2, 28), "b", 300, 0),
+            on(date(2026, 3, 1), "b", 4000, 0),
+        ];
+        let of = |days: &[TeamDay]| {
+            let span = Span { since: date(2026, 2, 1), until: date(2026, 2, 28) };
+            let LastPeriod { credits, in_doubt, .. } = LastPeriod::of(span, days);
+            (credits, in_doubt)
+        };
+        assert_eq!(of(&days), (Credits::whole(320), Credits::whole(5)));
+        assert_eq!(of(&days[3..]), (Credits::ZERO, Credits::ZERO));
     }
 }

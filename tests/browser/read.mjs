@@ -38,6 +38,8 @@ export function read() {
       "granted",
       "pace",
       "runs_out",
+      "last",
+      "last_dates",
       "resets",
     ]),
     upstream: fields("upstream", [

@@ -103,6 +103,14 @@ function renderPool({ organisation, reserve, saved, price, at, time_zone }) {
   say(field("pool.saved"), saved > 0 ? f.credits(saved) : "nothing yet");
 }
 
+// What the period before came to. It stands in the ledger, where the rest of the card is from memory.
+export function renderLastPeriod({ last_period: { since, until, credits, in_doubt } }, { price }) {
+  const day = (date) => f.bucket(date, "day", "short");
+  const doubt = in_doubt > 0 ? `, ${f.amount(in_doubt)} of them in doubt` : "";
+  say(field("pool.last"), credits > 0 ? f.credits(credits) + money(credits, price) + doubt : "nothing booked");
+  say(field("pool.last_dates"), since === until ? day(since) : `${day(since)} to ${day(until)}`);
+}
+
 // `elapsed`: seconds since the figures came, so that ages go on while the gateway does not answer.
 export function renderUpstreamAge({ upstream, usage_interval_seconds, at, time_zone }, elapsed) {
   if (!upstream) return;

@@ -3,7 +3,7 @@
 import { field, hide, put, say, sayIf } from "./dom.js";
 import { Feed, token } from "./feed.js";
 import { counted, showTime, span, zone } from "./format.js";
-import { renderOverview, renderUpstreamAge } from "./overview.js";
+import { renderLastPeriod, renderOverview, renderUpstreamAge } from "./overview.js";
 import { renderSpend } from "./chart.js";
 import { address, isFirstPage, offerTeams, renderRequests, wireRequests } from "./requests.js";
 import { renderCallers, wireCallers } from "./callers.js";
@@ -76,6 +76,7 @@ const spendFeed = new Feed({
   arrived(fetched) {
     partArrived("spend");
     renderSpend(fetched);
+    renderLastPeriod(fetched, overview);
   },
   failed: failPart("spend"),
 });
