@@ -122,6 +122,9 @@ async fn calls_are_found_by_team_outcome_and_id_and_paged() {
     assert_eq!((&oldest["next"], &oldest["complete"]), (&Value::Null, &json!(true)));
 
     assert_eq!(ids(&search("outcome=truncated")), [all[3]["call"].clone()]);
+    assert_eq!(ids(&search("basis=estimated")), [all[3]["call"].clone()], "what is in doubt");
+    assert_eq!(ids(&search("basis=final")).len(), 6);
+    assert_eq!(ids(&search("basis=derived&team=growth")).len(), 0);
     assert_eq!(ids(&search("team=growth")).len(), 7);
     assert_eq!(ids(&search("team=research")).len(), 0);
     for name in ["request_id", "response_id"] {
@@ -131,7 +134,7 @@ async fn calls_are_found_by_team_outcome_and_id_and_paged() {
     assert_eq!(ids(&search(&format!("id={}", all[0]["key_id"].as_str().unwrap()))).len(), 7);
     // What a query says is a value and nothing else.
     assert_eq!(ids(&search("id=%27%20OR%201%3D1%20--")).len(), 0);
-    for query in ["limit=0", "limit=201", "limit=many", "before=-1"] {
+    for query in ["limit=0", "limit=201", "limit=many", "before=-1", "basis=guessed"] {
         let (status, body) = get(pair.admin, &format!("/credits/requests?{query}"));
         assert_eq!(status, 400, "{query}");
         assert!(body.contains("invalid_parameter"), "{body}");

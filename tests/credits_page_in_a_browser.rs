@@ -101,7 +101,10 @@ async fn it_shows_what_the_ledger_says_moves_with_it_and_survives_a_restart() {
     assert!(shown["url"].as_str().unwrap().contains('#'), "filters stay in the address");
     page.does("filter", json!({ "id": "", "outcome": "truncated" }));
     page.shows(&json!({ "requests/rows/0/outcome": "truncated", "requests/rows/1": null }));
-    page.does("filter", json!({ "outcome": "crashed" }));
+    page.does("filter", json!({ "outcome": "", "basis": "estimated" }));
+    page.shows(&json!({ "requests/rows/0/outcome": "truncated", "requests/rows/1": null,
+                        "requests/settles": { "matches": "credits reconcile --csv" } }));
+    page.does("filter", json!({ "basis": "", "outcome": "crashed" }));
     page.shows(&json!({ "requests/none": { "matches": "." }, "requests/rows/0": null }));
     page.does("filter", json!({ "outcome": "" }));
 

@@ -2,7 +2,7 @@
 
 use super::answers::Denied;
 use crate::credits::period::Period;
-use crate::ledger::Search;
+use crate::ledger::{Basis, Search};
 
 /// Calls of one page, unless asked for otherwise, and at most.
 const CALLS: usize = 50;
@@ -34,10 +34,17 @@ impl Query<'_> {
         Ok(Search {
             team: self.get("team"),
             outcome: self.get("outcome"),
+            basis: self.basis()?,
             id: self.get("id"),
             before: self.number("before")?,
             limit,
         })
+    }
+
+    fn basis(&self) -> Result<Option<Basis>, Denied> {
+        let Some(text) = self.get("basis") else { return Ok(None) };
+        let basis = Basis::ALL.into_iter().find(|basis| basis.as_str() == text);
+        basis.map(Some).ok_or_else(|| Denied::Parameter("`basis` is final, estimated or derived.".into()))
     }
 
     fn number(&self, name: &str) -> Result<Option<i64>, Denied> {

@@ -122,6 +122,9 @@ pub enum Basis {
 }
 
 impl Basis {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Final, Self::Estimated, Self::Derived];
+
     /// As it is written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -10,7 +10,7 @@ use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
 use super::error::LedgerError;
-use super::facts::{Adjustment, Booked, CallId};
+use super::facts::{Adjustment, Basis, Booked, CallId};
 use super::keys::{CallerUse, RegisteredKey};
 use super::past::Past;
 use super::statement::Stated;
@@ -342,6 +342,8 @@ pub struct Search {
     pub team: Option<String>,
     /// That ended like this.
     pub outcome: Option<String>,
+    /// Whose price rests on this.
+    pub basis: Option<Basis>,
     /// With this request, response or key id.
     pub id: Option<String>,
     /// Older than this call.

@@ -105,10 +105,10 @@ const commands = {
     }
   },
 
-  // { team, outcome, id }: what is left out stays as it is.
-  async filter({ team, outcome, id }) {
-    if (team !== undefined) await page.locator("select[name=team]").selectOption(team);
-    if (outcome !== undefined) await page.locator("select[name=outcome]").selectOption(outcome);
+  // { team, outcome, basis, id }: what is left out stays as it is.
+  async filter({ id, ...chosen }) {
+    for (const [name, value] of Object.entries(chosen))
+      await page.locator(`select[name=${name}]`).selectOption(value);
     if (id !== undefined) await page.locator("input[name=id]").fill(id);
   },
 

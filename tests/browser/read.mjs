@@ -107,7 +107,7 @@ export function read() {
       ),
     },
     requests: {
-      ...fields("requests", ["note", "none", "problem", "zone"]),
+      ...fields("requests", ["note", "none", "problem", "zone", "settles"]),
       filters: named(document.querySelector("form.filters")),
       newest: enabled("newest"),
       older: enabled("older"),

@@ -10,9 +10,9 @@ const table = document.querySelector("table.calls");
 const newest = document.getElementById("newest");
 const older = document.getElementById("older");
 const clear = document.getElementById("clear");
-const names = ["team", "outcome", "id"];
+const names = ["team", "outcome", "basis", "id"];
 
-const wanted = { team: "", outcome: "", id: "" };
+const wanted = Object.fromEntries(names.map((name) => [name, ""]));
 let before = null;
 let next = null;
 
@@ -47,6 +47,7 @@ function readFragment() {
   for (const name of names) wanted[name] = fragment.get(name) ?? "";
   offer(form.team, teams);
   offer(form.outcome, Object.keys(OUTCOMES), plain);
+  offer(form.basis, ["final", "estimated", "derived"], (word) => (word === "estimated" ? "in doubt" : word));
   for (const name of names) if (form[name].value !== wanted[name]) form[name].value = wanted[name];
 }
 
@@ -98,6 +99,9 @@ export function wireRequests(changed) {
     readFragment();
     turn(null);
   });
+  // From a figure to the calls it is made of.
+  for (const link of document.querySelectorAll("a[href^='#basis=']"))
+    link.addEventListener("click", () => document.getElementById("requests").scrollIntoView());
   readFragment();
   explain();
 }
@@ -206,6 +210,9 @@ export function renderRequests(page, time_zone) {
       : "There are no older ones.";
   sayIf(field("requests.none"), rows.length ? "" : none);
   say(field("requests.note"), note(page));
+  const settles =
+    "What is in doubt is settled by the upstream’s own list of calls: mavera-gateway credits reconcile --csv LIST --book.";
+  sayIf(field("requests.settles"), wanted.basis === "estimated" ? settles : "");
   hide(table, rows.length === 0);
   list(
     table.tBodies[0],

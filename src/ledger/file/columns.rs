@@ -3,16 +3,21 @@
 use rusqlite::Row;
 
 use crate::credits::Credits;
+use crate::ledger::facts::Basis;
 
 /// What a price rests on, by the number of its kind.
 pub(super) fn basis(kind: Option<i64>) -> Option<String> {
-    let word = match kind? {
-        1 => "final",
-        2 => "estimated",
-        3 => "derived",
-        _ => return None,
-    };
-    Some(word.to_owned())
+    let basis = Basis::ALL.into_iter().find(|basis| Some(number(*basis)) == kind);
+    basis.map(|basis| basis.as_str().to_owned())
+}
+
+/// The number of its kind.
+pub(super) const fn number(basis: Basis) -> i64 {
+    match basis {
+        Basis::Final => 1,
+        Basis::Estimated => 2,
+        Basis::Derived => 3,
+    }
 }
 
 /// What the price of a booking `b` rests on, by the number of its kind: what the last correction of it does, if there is one.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 
-use super::columns::{BASIS, basis, credits};
+use super::columns::{BASIS, basis, credits, number};
 use super::store::last_call;
 use crate::credits::Credits;
 use crate::ledger::facts::Retry;
@@ -86,6 +86,7 @@ pub(super) fn calls(connection: &Connection, search: &Search) -> rusqlite::Resul
          WHERE call >= :floor AND call < :before AND end_seq IS NOT NULL
            AND (:team IS NULL OR team = (SELECT id FROM names WHERE name = :team))
            AND (:outcome IS NULL OR outcome = (SELECT id FROM names WHERE name = :outcome))
+           AND (:basis IS NULL OR {BASIS} = :basis)
            AND (:id IS NULL OR :id IN (request_id, response_id, k.name))
          ORDER BY call DESC LIMIT :limit"
     ))?;
@@ -93,7 +94,7 @@ pub(super) fn calls(connection: &Connection, search: &Search) -> rusqlite::Resul
     let found = statement.query_map(
         named_params! {
             ":floor": looked.floor, ":before": looked.before, ":team": search.team, ":outcome": search.outcome,
-            ":id": search.id, ":limit": limit,
+            ":basis": search.basis.map(number), ":id": search.id, ":limit": limit,
         },
         call,
     )?;

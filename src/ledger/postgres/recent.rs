@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use super::columns::{BASIS, CORRECTED, credits, digest, limit, moment};
 use crate::credits::Credits;
-use crate::ledger::facts::{CallId, Retry};
+use crate::ledger::facts::{Basis, CallId, Retry};
 use crate::ledger::fate::Fate;
 use crate::ledger::latest::{COSTS, Looked, MINUTE, by_route};
 use crate::ledger::opening::KnownCall;
@@ -102,12 +102,13 @@ pub(super) async fn calls(client: &Client, search: &Search) -> Result<Found, Err
          WHERE call >= $1 AND call < $2 AND ended_in IS NOT NULL
            AND ($3::TEXT IS NULL OR team = $3) AND ($4::TEXT IS NULL OR outcome = $4)
            AND ($5::TEXT IS NULL OR $5 IN (request_id, response_id, key_id))
-         ORDER BY call DESC LIMIT $6"
+           AND ($6::TEXT IS NULL OR {BASIS} = $6)
+         ORDER BY call DESC LIMIT $7"
     );
-    let Search { team, outcome, id, .. } = search;
-    let rows = client
-        .query(&latest, &[&looked.floor, &looked.before, team, outcome, id, &limit(search.limit)])
-        .await?;
+    let Search { team, outcome, id, basis, .. } = search;
+    let (basis, limit) = (basis.map(Basis::as_str), limit(search.limit));
+    let rows =
+        client.query(&latest, &[&looked.floor, &looked.before, team, outcome, id, &basis, &limit]).await?;
     let requests = rows.iter().map(call).collect::<Result<Vec<_>, _>>()?;
     Ok(looked.found(search, requests))
 }
