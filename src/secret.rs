@@ -54,6 +54,12 @@ impl SecretSource {
         Ok(Zeroizing::new(text.trim_start_matches('\u{feff}').trim().to_owned()))
     }
 
+    /// What has the shape of a secret; what has not is `wrong`.
+    fn shaped(&self, wrong: fn(Self) -> SecretError) -> Result<Zeroizing<String>, SecretError> {
+        let text = self.read()?;
+        if is_shaped(&text) { Ok(text) } else { Err(wrong(self.clone())) }
+    }
+
     /// The file, if it is one.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
@@ -193,11 +199,7 @@ impl Pepper {
     /// # Errors
     /// When the source is missing, or too short to be a secret.
     pub fn read(source: &SecretSource) -> Result<Self, SecretError> {
-        let text = source.read()?;
-        if !is_shaped(&text) {
-            return Err(SecretError::NoPepper(source.clone()));
-        }
-        Ok(Self(std::sync::Arc::new(text)))
+        source.shaped(SecretError::NoPepper).map(|text| Self(std::sync::Arc::new(text)))
     }
 
     /// The pepper itself. For `retry::seal` alone.
@@ -228,11 +230,7 @@ impl SigningKey {
     /// # Errors
     /// When the source is missing, or too short to be a secret.
     pub fn read(source: &SecretSource) -> Result<Self, SecretError> {
-        let text = source.read()?;
-        if !is_shaped(&text) {
-            return Err(SecretError::NoSigningKey(source.clone()));
-        }
-        Ok(Self(std::sync::Arc::new(text)))
+        source.shaped(SecretError::NoSigningKey).map(|text| Self(std::sync::Arc::new(text)))
     }
 
     /// The key itself. For `live::hook` alone.
@@ -259,11 +257,7 @@ impl AdminToken {
     /// # Errors
     /// When the source is missing, or too short to be a secret.
     pub fn read(source: &SecretSource) -> Result<Self, SecretError> {
-        let text = source.read()?;
-        if !is_shaped(&text) {
-            return Err(SecretError::NoToken(source.clone()));
-        }
-        Ok(Self { digest: sha256(text.as_bytes()) })
+        source.shaped(SecretError::NoToken).map(|text| Self { digest: sha256(text.as_bytes()) })
     }
 
     /// Whether `presented` is this token. Takes as long for a near miss as for a far one.

@@ -11,6 +11,7 @@ use crate::books::jobs::OfRoute;
 use crate::books::keeper::Keeper;
 use crate::books::pace::Forecast;
 use crate::books::shared::Replica;
+use crate::config::Price;
 use crate::credits::Credits;
 use crate::credits::budget::{Budget, Budgets, Standing as Account, Tally, Whose};
 use crate::credits::period::Period;
@@ -46,12 +47,6 @@ pub(super) struct Overview {
     /// Where several gateways share the ledger.
     replicas: Option<Vec<Replica>>,
     refusals: Vec<Refusals>,
-}
-
-#[derive(Serialize)]
-struct Price {
-    amount: Credits,
-    currency: String,
 }
 
 #[derive(Serialize)]
@@ -169,11 +164,7 @@ pub(super) fn of(board: &Board) -> Overview {
         upstream_state: desk.upstream().as_str(),
         ledger: Ledger { closed: board.books.counts.is_closed(), open_holds: desk.open_holds() },
         configuration_problem: board.live.refused(),
-        price: config
-            .credits
-            .price
-            .as_ref()
-            .map(|price| Price { amount: price.amount, currency: price.currency.clone() }),
+        price: config.credits.price.clone(),
         reserve: desk.reserve(&config.credits, Route::explained()),
         organisation: standing(Whose::Organisation, config.credits.budget),
         saved: teams.iter().fold(Credits::ZERO, |sum, team| sum + team.saved),

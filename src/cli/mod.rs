@@ -2,6 +2,7 @@
 //! cannot be (`EX_USAGE`), 1 anything else.
 
 mod failure;
+mod table;
 mod check;
 mod credits;
 mod healthcheck;

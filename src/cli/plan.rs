@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use super::failure::{Failure, read_config};
+use super::table::table as aligned;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::credits::period::{day_of, written};
@@ -125,18 +126,7 @@ fn table(out: &mut impl Write, plan: &Plan, config: &Config, file: &Path) -> std
         rows.push(row(&team.team, "was", &team.was));
         rows.push(row("", "would be", &team.would));
     }
-    let widths: Vec<_> =
-        (0..headings.len()).map(|at| rows.iter().map(|row| row[at].len()).max().unwrap_or(0)).collect();
-    for (index, row) in rows.iter().enumerate() {
-        write!(out, "{:<first$}  {:<second$}", row[0], row[1], first = widths[0], second = widths[1])?;
-        for (cell, width) in row.iter().zip(&widths).skip(2) {
-            write!(out, "  {cell:>width$}")?;
-        }
-        writeln!(out)?;
-        if index == 0 {
-            writeln!(out, "{}", "-".repeat(widths.iter().sum::<usize>() + 2 * (headings.len() - 1)))?;
-        }
-    }
+    aligned(out, &rows, 2, false)?;
     writeln!(out)?;
     for team in &plan.teams {
         details(out, team, config)?;

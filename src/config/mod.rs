@@ -35,3 +35,9 @@ pub use self::validate::{is_reserved, is_team_name, parse};
 pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     text.parse().map(|values::DurationText(duration)| duration)
 }
+
+/// Whether the host of a URL is this machine, by an address of it or as `localhost`.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

@@ -251,7 +251,7 @@ pub struct Credits {
 }
 
 /// What a credit costs the organisation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Price {
     /// So many units of the currency, exact to the sixth place.
     pub amount: Amount,

@@ -67,7 +67,7 @@ struct OfTeam {
 #[derive(Debug)]
 struct OfRoute {
     /// By what they rest on.
-    credits: [Option<Counter>; BASES.len()],
+    credits: [Option<Counter>; Basis::ALL.len()],
     tokens: [IntCounter; DIRECTIONS.len()],
 }
 
@@ -155,7 +155,7 @@ impl Counts {
         let _ = self.overruns.remove_label_values(&[team]);
         let _ = self.saved.remove_label_values(&[team]);
         for at in 0..=Route::COUNT {
-            for basis in BASES {
+            for basis in Basis::ALL {
                 let _ = self.credits.remove_label_values(&[team, label(at), basis.as_str()]);
             }
             for direction in DIRECTIONS {
@@ -182,7 +182,7 @@ impl Counts {
     fn of_route<'s>(&self, team: &str, series: &'s OfTeam, route: Option<Route>) -> &'s OfRoute {
         let at = route.map_or(Route::COUNT, Route::index);
         series.routes[at].get_or_init(|| OfRoute {
-            credits: BASES.map(|basis| {
+            credits: Basis::ALL.map(|basis| {
                 // Nothing else is ever derived.
                 let can_be =
                     basis != Basis::Derived || route.is_some_and(|route| route.row().job().is_some());
@@ -270,7 +270,7 @@ impl Counts {
     /// Takes up the counts of earlier runs, as the ledger has them.
     pub(crate) fn continue_from(&self, total: &Total) {
         self.count(&total.team, Route::named(&total.route), |_, route| {
-            for (basis, credits) in BASES.into_iter().zip(total.counted) {
+            for (basis, credits) in Basis::ALL.into_iter().zip(total.counted) {
                 route.count(basis, credits);
             }
             route.count_tokens([total.input_tokens, total.output_tokens]);
@@ -331,9 +331,6 @@ impl Counts {
         self.count(&job.account.team, job.account.route, |_, route| route.count(basis, credits));
     }
 }
-
-/// What credits rest on, in the order of their numbers.
-const BASES: [Basis; 3] = [Basis::Final, Basis::Estimated, Basis::Derived];
 
 /// The label of a route by its number; of what is none.
 fn label(at: usize) -> &'static str {

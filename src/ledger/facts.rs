@@ -122,7 +122,7 @@ pub enum Basis {
 }
 
 impl Basis {
-    /// All there are.
+    /// All there are, in the order of their numbers.
     pub const ALL: [Self; 3] = [Self::Final, Self::Estimated, Self::Derived];
 
     /// As it is written.

@@ -41,7 +41,7 @@ pub use self::facts::{
 pub use self::fate::Fate;
 pub use self::keys::{CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey};
 pub use self::opening::{KnownCall, KnownJob, KnownStage, LookBack, Opening, Total};
-pub use self::past::{Past, PastAsks, PastCall, PastJob};
+pub use self::past::{Past, PastAsks, PastCall, PastJob, minute};
 pub use self::reading::{
     Adjusted, Call, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
     Upkeep,

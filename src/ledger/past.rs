@@ -13,6 +13,12 @@ use crate::route::Route;
 /// For how long it is known how many asked that were refused, or paid nothing.
 pub const KEPT_MINUTES: i64 = 90 * 24 * 60;
 
+/// The minute of the epoch that a moment is in.
+#[must_use]
+pub fn minute(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(60)
+}
+
 /// All of a span.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Past {

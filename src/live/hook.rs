@@ -8,7 +8,7 @@ use http::Uri;
 use http::uri::Scheme;
 use ring::hmac;
 
-use crate::config::{Notify, NotifyFormat};
+use crate::config::{Notify, NotifyFormat, is_loopback};
 use crate::outbound::origin::Origin;
 use crate::secret::{SigningKey, webhook_url};
 
@@ -70,9 +70,4 @@ impl Hook {
         context.update(body);
         Some(format!("v1={}", hex::encode(context.sign())))
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }

@@ -4,10 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
-
 use super::ended::Ended;
-use crate::ledger::NewAsks;
+use crate::ledger::{NewAsks, minute};
 use crate::refuse::Code;
 use crate::route::Route;
 
@@ -58,9 +56,4 @@ impl Asks {
         });
         asks
     }
-}
-
-/// The minute of the epoch that a moment is in.
-pub(super) fn minute(at: Timestamp) -> i64 {
-    at.as_second().div_euclid(60)
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::asks::{Asks, minute};
+use super::asks::Asks;
 use super::counts::Counts;
 use crate::books::keeper::Keeper;
 use crate::clock::Clock;
+use crate::ledger::minute;
 use crate::log::Log;
 use crate::trace::Tracer;
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::standing::{Stands, standing};
 use crate::cli::failure::{Failure, read_config};
+use crate::cli::table::table;
 use crate::clock::Clock;
 use crate::credits::Credits;
 use crate::ledger::{Saving, Span, Spend, home};
@@ -172,7 +173,7 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), Failure> {
         Format::Table => {
             let rows: Vec<_> =
                 [headings].into_iter().chain(lines.iter().chain([&total]).map(cells)).collect();
-            table(&mut out, &rows, by.len())?;
+            table(&mut out, &rows, by.len(), true)?;
         }
         Format::Csv => {
             let mut out = csv::Writer::from_writer(out);
@@ -241,26 +242,4 @@ impl By {
             Self::Outcome => "copy".to_owned(),
         }
     }
-}
-
-/// Names to the left, `names` of them; numbers to the right.
-fn table(out: &mut impl Write, rows: &[Vec<String>], names: usize) -> std::io::Result<()> {
-    let columns = rows.first().map_or(0, Vec::len);
-    let widths: Vec<_> =
-        (0..columns).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
-    for (index, row) in rows.iter().enumerate() {
-        for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let gap = if at == 0 { "" } else { "  " };
-            if at < names {
-                write!(out, "{gap}{cell:<width$}")?;
-            } else {
-                write!(out, "{gap}{cell:>width$}")?;
-            }
-        }
-        writeln!(out)?;
-        if index == 0 || index + 2 == rows.len() {
-            writeln!(out, "{}", "-".repeat(widths.iter().sum::<usize>() + 2 * (columns - 1)))?;
-        }
-    }
-    Ok(())
 }

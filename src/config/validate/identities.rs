@@ -8,10 +8,10 @@ use http::uri::Scheme;
 use jiff::SignedDuration;
 
 use super::names::{CallerIds, is_team_name};
-use super::sections::is_loopback;
 use super::validator::Validator;
 use crate::config::file::identity as file;
 use crate::config::identity::{Certificates, Identity, KeysFrom, Member, Pattern, Proof, Proves, Tokens};
+use crate::config::is_loopback;
 use crate::config::values::Leaf;
 use crate::token::{Algorithm, Terms};
 

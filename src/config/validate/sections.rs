@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::validator::Validator;
 use crate::config::file::{self, BodyStore, NotifyFormat, OnDisconnect};
+use crate::config::is_loopback;
 use crate::config::valid::{
     Bodies, Credits, Keys, Notify, Price, Proxies, Queue, Reserve, Retries, Server, Timeouts, TlsFiles,
     Tracing, Upstream,
@@ -330,9 +331,4 @@ impl Validator<'_, '_> {
 
 pub(super) fn loopback(port: u16) -> std::net::SocketAddr {
     (std::net::Ipv4Addr::LOCALHOST, port).into()
-}
-
-pub(super) fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row};
 
 use super::columns::credits;
 use crate::credits::Credits;
-use crate::ledger::past::{Past, PastAsks, PastCall, PastJob};
+use crate::ledger::past::{Past, PastAsks, PastCall, PastJob, minute};
 use crate::route::Route;
 
 /// See [`crate::ledger::Reading::past`].
@@ -53,7 +53,7 @@ pub(super) fn between(connection: &Connection, since: Timestamp, until: Timestam
          JOIN names t ON t.id = team JOIN names r ON r.id = route JOIN names c ON c.id = code
          WHERE minute >= ?1 AND minute <= ?2 ORDER BY minute, t.name, r.name, c.name",
     )?;
-    let minutes = [since, until].map(|at| at.as_second().div_euclid(60));
+    let minutes = [since, until].map(minute);
     let mut names = Past::interned();
     let asks = asks.query_map(minutes, |row| {
         Ok(PastAsks {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio_postgres::{Client, Error};
 
 use super::columns::{credits, moment};
-use crate::ledger::past::{Past, PastAsks, PastCall, PastJob};
+use crate::ledger::past::{Past, PastAsks, PastCall, PastJob, minute};
 use crate::route::Route;
 
 /// See [`crate::ledger::Reading::past`].
@@ -39,7 +39,7 @@ pub(super) async fn between(client: &Client, since: Timestamp, until: Timestamp)
     }
     let sql = r#"SELECT minute, team, route, code, count, seconds FROM asks WHERE minute >= $1 AND minute <= $2
                  ORDER BY minute, team COLLATE "C", route COLLATE "C", code COLLATE "C""#;
-    let minutes = [since, until].map(|at| at.as_second().div_euclid(60));
+    let minutes = [since, until].map(minute);
     let mut asks = Vec::new();
     for row in client.query(sql, &[&minutes[0], &minutes[1]]).await? {
         asks.push(PastAsks {

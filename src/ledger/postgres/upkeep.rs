@@ -8,6 +8,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row};
 
 use super::blocking::Blocking;
+use super::columns::BASIS;
 use super::connect::{Server, Session};
 use super::failure::Failure;
 use crate::credits::budget::Grant;
@@ -25,15 +26,6 @@ const PRUNING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_
 /// Begins what sees one moment of the ledger, and writes down for the session alone what it has seen.
 const EXPORTING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ";
 
-/// The calls that are to go.
-const CALLS: &str = "DECLARE calls CURSOR FOR
-    SELECT b.call, day::BIGINT, held_at, ended_at, team, key_id, route, request_id, response_id, outcome, reserve, credits,
-           coalesce((SELECT sum(credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0)::BIGINT,
-           CASE WHEN kind > 0 AND credits > 0 THEN coalesce(
-             (SELECT coalesce(a.basis, 'final') FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call ORDER BY a.seq DESC LIMIT 1),
-             CASE kind WHEN 1 THEN 'final' WHEN 2 THEN 'estimated' ELSE 'derived' END) END,
-           reason, input_tokens, output_tokens, coalesce(queued, 0)
-    FROM bookings b LEFT JOIN waits q ON q.call = b.call WHERE b.call IN (SELECT call FROM pg_temp.going) ORDER BY b.call";
 /// Lines that are in memory at the same time.
 const FETCH: &str = "FETCH 2000 FROM calls";
 
@@ -186,7 +178,15 @@ async fn choose(client: &Client, before: Date, known_since: Timestamp) -> Result
 
 async fn write_out(client: &Client, out: &mut dyn Write) -> Result<usize, Failure> {
     let mut export = Export::begin(out)?;
-    client.batch_execute(CALLS).await?;
+    let calls = format!(
+        "DECLARE calls CURSOR FOR
+         SELECT b.call, day::BIGINT, held_at, ended_at, team, key_id, route, request_id, response_id, outcome, reserve, credits,
+                coalesce((SELECT sum(credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0)::BIGINT,
+                CASE WHEN kind > 0 AND credits > 0 THEN {BASIS} END,
+                reason, input_tokens, output_tokens, coalesce(queued, 0)
+         FROM bookings b LEFT JOIN waits q ON q.call = b.call WHERE b.call IN (SELECT call FROM pg_temp.going) ORDER BY b.call"
+    );
+    client.batch_execute(&calls).await?;
     loop {
         let rows = client.query(FETCH, &[]).await?;
         if rows.is_empty() {

@@ -100,8 +100,8 @@ impl Bill {
     ) -> Result<Self, Failure> {
         let stated = reading.stated(team, span)?;
         let entered = grants(reading, team, span)?;
-        let is_known = config.teams.iter().any(|other| other.name == team);
-        if !is_known && stated.calls.is_empty() && entered.is_empty() {
+        let own = config.teams.iter().find(|other| other.name == team);
+        if own.is_none() && stated.calls.is_empty() && entered.is_empty() {
             let names: Vec<_> = config.teams.iter().map(|team| team.name.as_str()).collect();
             return Err(Failure::Usage(format!(
                 "there is no team {team:?} in the configuration, and no call of one in the ledger; teams are {}",
@@ -142,7 +142,6 @@ impl Bill {
             credits: signed(correction.millionths),
             why: correction.why.clone(),
         });
-        let own = config.teams.iter().find(|other| other.name == team);
         let budget = own.and_then(|own| own.budget);
         let price = config.credits.price.clone();
         Ok(Self {

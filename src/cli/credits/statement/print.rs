@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::bill::{Bill, Line};
+use crate::cli::table::table as aligned;
 
 /// So that it can be read.
 pub(super) fn table(out: &mut impl Write, bill: &Bill) -> io::Result<()> {
@@ -23,22 +24,9 @@ pub(super) fn table(out: &mut impl Write, bill: &Bill) -> io::Result<()> {
     let headings = ["route", "member", "calls", "final", "in doubt", "total", "money"].map(str::to_owned);
     let columns = if bill.price.is_some() { 7 } else { 6 };
     let total = Line { route: "total".into(), ..bill.total.clone() };
-    let rows: Vec<_> = [headings]
-        .into_iter()
-        .chain(bill.lines.iter().chain([&total]).map(|line| cells(bill, line)))
-        .collect();
-    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..columns).map(width).collect();
-    for (index, row) in rows.iter().enumerate() {
-        write!(out, "{:<route$}  {:<member$}", row[0], row[1], route = widths[0], member = widths[1])?;
-        for (cell, width) in row.iter().zip(&widths).skip(2) {
-            write!(out, "  {cell:>width$}")?;
-        }
-        writeln!(out)?;
-        if index == 0 || index + 2 == rows.len() {
-            writeln!(out, "{}", "-".repeat(widths.iter().sum::<usize>() + 2 * (columns - 1)))?;
-        }
-    }
+    let lines = bill.lines.iter().chain([&total]).map(|line| cells(bill, line));
+    let rows: Vec<_> = [headings].into_iter().chain(lines).map(|row| row[..columns].to_vec()).collect();
+    aligned(out, &rows, 2, true)?;
     writeln!(out)?;
     for correction in &bill.corrections {
         writeln!(
