@@ -143,6 +143,14 @@ async fn a_files_ledger_of_a_million_bookings_comes_over_whole_and_back() {
     let place = folder.path();
     let file = place.join("ledger.db");
     super::million(&file);
+    let original = place.join("original.toml");
+    std::fs::write(&original, format!("[ledger]\npath = '{}'\n", file.display())).unwrap();
+    let credits = |config: &std::path::Path, arguments: &[&str]| {
+        let output = run(binary().arg("credits").args(arguments).arg("--config").arg(config));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let in_doubt = "0197f3a0-0000-7000-8000-000000000100";
+    credits(&original, &["settle", "--request", in_doubt, "--credits", "1", "--why", "a test"]);
     let fleet = Fleet::start(&FleetSetup { gateways: 0, ..FleetSetup::default() });
     let began = Instant::now();
     let said = fleet.command(&["ledger", "import", file.to_str().unwrap()]);
@@ -155,16 +163,20 @@ async fn a_files_ledger_of_a_million_bookings_comes_over_whole_and_back() {
     fleet.command(&["ledger", "export", back.to_str().unwrap()]);
     let config = place.join("file.toml");
     std::fs::write(&config, format!("[ledger]\npath = '{}'\n", back.display())).unwrap();
-    let report = |config: &std::path::Path| {
-        let output = run(binary()
-            .args(["credits", "report", "--since", "2000-01-01", "--format", "csv", "--config"])
-            .arg(config));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let original = place.join("original.toml");
-    std::fs::write(&original, format!("[ledger]\npath = '{}'\n", file.display())).unwrap();
+    let report =
+        |config: &std::path::Path| credits(config, &["report", "--since", "2000-01-01", "--format", "csv"]);
     assert_eq!(report(&config), report(&original), "the same on both sides of the way");
     assert_eq!(report(&fleet.config(0)), report(&original));
-    let verified = run(binary().args(["credits", "verify", "--config"]).arg(&config));
-    assert!(String::from_utf8(verified.stdout).unwrap().contains("fine"));
+    assert!(credits(&config, &["verify"]).contains("fine"));
+
+    // What is taken out of either is written out in the same words, and no sum has changed.
+    let prune =
+        |config: &std::path::Path| credits(config, &["prune", "--before", "2026-01-02", "--export", "-"]);
+    let taken = prune(&fleet.config(0));
+    assert_eq!(taken.lines().count(), 1 + 10_000);
+    let corrected = taken.lines().find(|line| line.contains(in_doubt)).unwrap();
+    assert!(corrected.contains(",5,1,-4,final,"), "{corrected}");
+    assert_eq!(taken, prune(&original), "out of PostgreSQL, and out of a file");
+    assert_eq!(report(&fleet.config(0)), report(&original));
+    assert!(credits(&fleet.config(0), &["verify"]).contains("fine"));
 }
