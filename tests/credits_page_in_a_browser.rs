@@ -108,6 +108,13 @@ async fn it_shows_what_the_ledger_says_moves_with_it_and_survives_a_restart() {
     page.shows(&json!({ "requests/none": { "matches": "." }, "requests/rows/0": null }));
     page.does("filter", json!({ "outcome": "" }));
 
+    let grant = ["--team", "growth", "--credits", "40", "--until", "2099-12-31", "--why", "a test"];
+    let given =
+        binary().args(["credits", "grant"]).args(grant).arg("--config").arg(pair.config_path()).status();
+    assert!(given.unwrap().success());
+    page.shows(&json!({ "grants/rows/0/team": "growth", "grants/rows/0/credits": "40",
+                        "grants/rows/0/until": "Thu 31 Dec 2099", "grants/rows/0/why": "a test" }));
+
     // While the gateway is gone the page says how old it is; when it is back, so is the page.
     pair.stop();
     shown = page.shows(&json!({ "stale": true, "banner": { "matches": "does not answer" } }));

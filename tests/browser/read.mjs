@@ -126,6 +126,12 @@ export function read() {
         response_id: cell("response_id", row),
       })),
     },
+    grants: {
+      ...fields("grants", ["summary", "none", "problem"]),
+      rows: rows("table.grants").map((row) =>
+        Object.fromEntries(["team", "credits", "from", "until", "why"].map((name) => [name, cell(name, row)])),
+      ),
+    },
     callers: {
       ...fields("callers", ["summary", "none", "note", "problem"]),
       rows: Object.fromEntries(

@@ -20,8 +20,7 @@ function grantRow({ number }) {
   return make("tr", { role: "row", "data-grant": number }, head, ...cells);
 }
 
-export function renderGrants({ at, list: grants, budgets_a_month, there_is }, time_zone) {
-  const where = f.zone(time_zone);
+export function renderGrants({ list: grants, budgets_a_month, there_is }) {
   const more = there_is !== null && budgets_a_month > there_is;
   sayIf(
     field("grants.summary"),
@@ -32,7 +31,7 @@ export function renderGrants({ at, list: grants, budgets_a_month, there_is }, ti
   put(field("grants.summary"), "class", more ? "note soon" : "note");
   hide(field("grants.none"), grants.length > 0);
   hide(table, grants.length === 0);
-  const day = (iso) => where.date(`${iso}T12:00:00Z`, at);
+  const day = (date) => f.bucket(date, "day", "long");
   list(table.tBodies[0], grants, ({ number }) => number, grantRow, (row, grant) => {
     const cell = (name) => row.querySelector(`[data-cell="${name}"]`);
     say(cell("team"), grant.team === "organisation" ? "The organisation" : grant.team);

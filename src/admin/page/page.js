@@ -106,7 +106,7 @@ const grantsFeed = new Feed({
   address: () => "credits/grants",
   arrived(fetched) {
     partArrived("grants");
-    renderGrants(fetched, overview.time_zone);
+    renderGrants(fetched);
   },
   failed: failPart("grants"),
 });
