@@ -73,14 +73,19 @@ async fn it_says_what_the_ledger_says_before_and_after_a_restart() {
 
     for per in ["day", "week", "month"] {
         let spend = document(pair.admin, &format!("/credits/spend?per={per}"));
-        let team = &spend["teams"][0];
+        let team = &spend["series"][0];
+        assert_eq!((&spend["by"], &team["name"]), (&json!("team"), &json!("growth")));
         assert_eq!(team["credits"].as_array().unwrap().last().unwrap().as_f64(), Some(sum), "{spend}");
+        assert_eq!(team["calls"].as_array().unwrap().last(), Some(&json!(4)));
         assert_eq!(team["credits"].as_array().unwrap().len(), spend["buckets"].as_array().unwrap().len());
         assert!(team["in_doubt"].as_array().unwrap().last().unwrap().as_f64() > Some(0.0));
-        let last = &spend["last_period"];
-        assert_eq!((last["credits"].as_f64(), last["in_doubt"].as_f64()), (Some(0.0), Some(0.0)), "{last}");
-        assert!(last["since"].as_str() < last["until"].as_str(), "a month: {last}");
     }
+    let booked = document(pair.admin, "/credits/look")["booked"].clone();
+    let last = &booked["last_period"];
+    assert_eq!((last["credits"].as_f64(), last["in_doubt"].as_f64()), (Some(0.0), Some(0.0)), "{last}");
+    assert!(last["since"].as_str() < last["until"].as_str(), "a month: {last}");
+    assert_eq!(booked["not_written"], 0, "all is in the tables: {booked}");
+    assert!(booked["disk"]["free_bytes"].as_u64() <= booked["disk"]["total_bytes"].as_u64());
 
     pair.stop();
     pair.start_again();

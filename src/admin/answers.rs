@@ -5,7 +5,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Why an operator gets no data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +58,15 @@ impl Denied {
         }
     }
 
-    pub(super) fn response(&self) -> Response<Full<Bytes>> {
-        let (status, kind, message) = match self {
+    /// What stands in an answer under `error`.
+    pub(super) fn error(&self) -> Value {
+        let (_, kind, message) = self.told();
+        json!({ "message": message, "type": kind, "code": self.code(), "param": self.param() })
+    }
+
+    /// Status, type and message.
+    fn told(&self) -> (StatusCode, &'static str, &str) {
+        match self {
             Self::TokenRequired => (
                 StatusCode::UNAUTHORIZED,
                 "authentication_error",
@@ -109,9 +116,12 @@ impl Denied {
                 "overloaded_error",
                 "The ledger cannot be read at the moment; the gateway's log says why.",
             ),
-        };
-        let error = json!({ "message": message, "type": kind, "code": self.code(), "param": self.param() });
-        let mut response = document(&json!({ "error": error }));
+        }
+    }
+
+    pub(super) fn response(&self) -> Response<Full<Bytes>> {
+        let status = self.told().0;
+        let mut response = document(&json!({ "error": self.error() }));
         *response.status_mut() = status;
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -134,8 +144,8 @@ pub(super) fn document(content: &impl Serialize) -> Response<Full<Bytes>> {
     response
 }
 
-pub(super) fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
+pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -11,7 +11,7 @@ use crate::config::identity::Proof;
 use crate::credits::Credits;
 use crate::credits::period::day_of;
 use crate::keyring::{self, Listed};
-use crate::ledger::CallerUse;
+use crate::ledger::{CallerUse, Span};
 
 /// Everybody who may call, or might once.
 #[derive(Serialize)]
@@ -19,8 +19,9 @@ pub(super) struct Callers {
     at: Timestamp,
     /// Whether anybody may change keys over this listener.
     changeable: bool,
-    /// The first day of the month that `spent` is of.
+    /// The days that `spent` is of.
     since: Date,
+    until: Date,
     keys: Vec<Key>,
     members: Vec<Member>,
 }
@@ -51,17 +52,18 @@ struct Done {
     last_used: Option<Timestamp>,
     /// The last day on which a call of it was booked.
     last_day: Option<Date>,
-    /// In the running month.
+    /// On the days that are looked at.
     spent: Credits,
 }
 
-/// The first day of the running month.
-pub(super) fn month(board: &Board) -> Date {
-    day_of(board.now(), &board.live.current().config.credits.zone).first_of_month()
+/// The running month.
+pub(super) fn month(board: &Board) -> Span {
+    let today = day_of(board.now(), &board.live.current().config.credits.zone);
+    Span { since: today.first_of_month(), until: today.last_of_month() }
 }
 
 /// Puts it together.
-pub(super) fn of(board: &Board, since: Date, uses: Vec<CallerUse>) -> Callers {
+pub(super) fn of(board: &Board, span: Span, uses: Vec<CallerUse>) -> Callers {
     let snapshot = board.live.current();
     let (config, directory) = (&snapshot.config, &snapshot.directory);
     let (_, registered) = board.live.keys();
@@ -87,7 +89,8 @@ pub(super) fn of(board: &Board, since: Date, uses: Vec<CallerUse>) -> Callers {
     Callers {
         at: board.now(),
         changeable: snapshot.keys_token.is_some() || !directory.operators.is_empty(),
-        since,
+        since: span.since,
+        until: span.until,
         keys: keys.collect(),
         members: members.collect(),
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::board::Board;
 use crate::credits::Credits;
-use crate::credits::period::{Period, day_of};
+use crate::credits::period::Period;
 use crate::ledger::EnteredGrant;
 
 /// What raises budgets.
@@ -32,11 +32,6 @@ struct Granted {
     /// It was taken back on that day.
     taken_back: bool,
     why: String,
-}
-
-/// The running day, from which on grants are of interest.
-pub(super) fn today(board: &Board) -> Date {
-    day_of(board.now(), &board.live.current().config.credits.zone)
 }
 
 /// Puts it together.

@@ -13,6 +13,8 @@ mod overview;
 mod page;
 mod query;
 mod spend;
+mod look;
+mod tables;
 
 use std::net::SocketAddr;
 
@@ -22,13 +24,11 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
-use serde::Serialize;
 
 use self::answers::{Denied, document, text};
 use self::board::Board;
-use self::keys::Asked;
-use self::query::Query;
-use crate::ledger::{LedgerError, Reading, Reads, home};
+use self::look::Asked;
+use crate::ledger::{Reads, home};
 
 /// Whatever answers operators.
 #[derive(Clone)]
@@ -52,23 +52,28 @@ impl Desk {
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let (head, body) = request.into_parts();
-        match Asked::of(head.uri.path()) {
+        match keys::Asked::of(head.uri.path()) {
             Some(asked) => self.keys(&head, asked, body).await.unwrap_or_else(|denied| denied.response()),
             // Nothing else here has a use for a body.
             None => self.look(&head, peer).await,
         }
     }
 
-    async fn keys<B>(&self, head: &Parts, asked: Asked<'_>, body: B) -> Result<Response<Full<Bytes>>, Denied>
+    async fn keys<B>(
+        &self,
+        head: &Parts,
+        asked: keys::Asked<'_>,
+        body: B,
+    ) -> Result<Response<Full<Bytes>>, Denied>
     where
         B: Body<Data = Bytes>,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let by = keys::operator(&self.board, head).await?;
         match (&asked, &head.method) {
-            (Asked::All, &Method::GET | &Method::HEAD) => self.callers().await,
-            (Asked::All | Asked::Rotate(_), &Method::POST)
-            | (Asked::Key(_), &Method::PUT | &Method::DELETE) => {
+            (keys::Asked::All, &Method::GET | &Method::HEAD) => self.callers().await,
+            (keys::Asked::All | keys::Asked::Rotate(_), &Method::POST)
+            | (keys::Asked::Key(_), &Method::PUT | &Method::DELETE) => {
                 keys::change(&self.board, (head, asked), body, by).await
             }
             _ => Ok(not_allowed(asked.allow())),
@@ -77,9 +82,9 @@ impl Desk {
 
     /// Who may call, and what each has done.
     async fn callers(&self) -> Result<Response<Full<Bytes>>, Denied> {
-        let since = callers::month(&self.board);
-        let uses = self.read(move |reading| reading.uses(since)).await?;
-        Ok(document(&callers::of(&self.board, since, uses)))
+        let month = callers::month(&self.board);
+        let uses = look::read(&self.reads, move |reading| reading.uses(month)).await?;
+        Ok(document(&callers::of(&self.board, month, uses)))
     }
 
     async fn look(&self, head: &Parts, peer: SocketAddr) -> Response<Full<Bytes>> {
@@ -106,49 +111,30 @@ impl Desk {
 
     async fn credits(&self, head: &Parts, peer: SocketAddr) -> Result<Response<Full<Bytes>>, Denied> {
         access::check(head, peer, self.board.live.current().token.as_ref())?;
-        let query = Query(head.uri.query().unwrap_or_default());
-        match head.uri.path() {
-            "/credits/overview" => Ok(document(&overview::of(&self.board))),
-            "/credits/spend" => {
-                let span = spend::Buckets::until_today(query.per()?, &self.board);
-                let days = self.read(move |reader| reader.spend_by_day(span.span())).await?;
-                Ok(document(&spend::of(&self.board, span, days)))
-            }
-            "/credits/callers" => self.callers().await,
-            "/credits/grants" => {
-                let today = grants::today(&self.board);
-                let entered = self.read(move |reader| reader.grants_of_all(today)).await?;
-                Ok(document(&grants::of(&self.board, entered)))
-            }
-            "/credits/requests" => {
-                let search = query.search()?;
-                let found = self.read(move |reader| reader.calls(&search)).await?;
-                let at = self.board.now();
-                Ok(document(&Requests { at, found }))
-            }
-            _ => Ok(text(
-                StatusCode::NOT_FOUND,
-                "there is /credits/overview, /credits/spend, /credits/requests, /credits/callers and /credits/grants\n",
-            )),
+        let named = head.uri.path().trim_start_matches("/credits/");
+        if named == "overview" {
+            return Ok(document(&overview::of(&self.board)));
         }
-    }
-
-    async fn read<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&dyn Reading) -> Result<T, LedgerError> + Send + 'static,
-    ) -> Result<T, Denied> {
-        self.reads.look(look).await.map_err(|error| {
-            tracing::warn!(%error, "cannot read the ledger for the credits page");
-            Denied::Unreadable
-        })
+        let asked = Asked::of(head, &self.board)?;
+        if named == "look" {
+            return Ok(document(&look::at(&self.board, &self.reads, asked).await));
+        }
+        if let Some(name) = named.strip_suffix(".csv").filter(|name| tables::is_one(name)) {
+            let look = look::at(&self.board, &self.reads, asked).await;
+            return tables::table(name, look);
+        }
+        if !look::PARTS.contains(&named) {
+            return Ok(text(StatusCode::NOT_FOUND, nothing_of_that_name()));
+        }
+        let booked = look::booked(&self.board, &self.reads, asked).await?;
+        Ok(document(&booked.part(named)))
     }
 }
 
-#[derive(Serialize)]
-struct Requests {
-    at: jiff::Timestamp,
-    #[serde(flatten)]
-    found: crate::ledger::Found,
+/// What there is below `/credits/`.
+fn nothing_of_that_name() -> String {
+    let tables = tables::names().map(|name| format!(" {name}.csv")).collect::<String>();
+    format!("below /credits/ there is: look overview {}{tables}\n", look::PARTS.join(" "))
 }
 
 fn not_allowed(allow: &'static str) -> Response<Full<Bytes>> {

@@ -52,6 +52,8 @@ pub(super) struct Overview {
 #[derive(Serialize)]
 struct Ledger {
     closed: bool,
+    /// Why it cannot be written.
+    trouble: Option<&'static str>,
     open_holds: usize,
 }
 
@@ -61,6 +63,10 @@ struct Team {
     calls_in_flight: usize,
     concurrency: usize,
     waiting: u32,
+    /// How long another call would wait for its turn at the least.
+    least_wait_seconds: f64,
+    /// Places that it is behind its fair share while its calls wait.
+    places_behind: f64,
     saved: Credits,
     standing: Standing,
 }
@@ -146,23 +152,32 @@ pub(super) fn of(board: &Board) -> Overview {
     let now = board.now();
     let standing = |whose, budget| Standing::of(desk, whose, budget, now);
     let known = snapshot.directory.teams().iter().map(|team| (&*team.name, &*team.counts));
-    let teams = snapshot.directory.teams().iter().map(|team| Team {
-        name: team.name.to_string(),
-        calls_in_flight: team.standing(desk).1,
-        concurrency: team.limits.concurrency,
-        waiting: desk.waiting(&team.name).0,
-        saved: board.books.counts.saved(&team.name),
-        standing: standing(Whose::Team(Arc::clone(&team.name)), team.budget),
+    let teams = snapshot.directory.teams().iter().map(|team| {
+        let (waiting, places_behind) = desk.waiting(&team.name);
+        Team {
+            name: team.name.to_string(),
+            calls_in_flight: team.standing(desk).1,
+            concurrency: team.limits.concurrency,
+            waiting,
+            least_wait_seconds: desk.least_wait(&team.name).as_secs_f64(),
+            places_behind,
+            saved: board.books.counts.saved(&team.name),
+            standing: standing(Whose::Team(Arc::clone(&team.name)), team.budget),
+        }
     });
     let teams: Vec<Team> = teams.collect();
     Overview {
         at: now,
         started: board.started,
         version: env!("CARGO_PKG_VERSION"),
-        time_zone: config.credits.zone.iana_name().unwrap_or("UTC").to_owned(),
+        time_zone: time_zone(board),
         draining: board.shutdown.draining.is_cancelled(),
         upstream_state: desk.upstream().as_str(),
-        ledger: Ledger { closed: board.books.counts.is_closed(), open_holds: desk.open_holds() },
+        ledger: Ledger {
+            closed: board.books.counts.is_closed(),
+            trouble: board.books.counts.trouble(),
+            open_holds: desk.open_holds(),
+        },
         configuration_problem: board.live.refused(),
         price: config.credits.price.clone(),
         reserve: desk.reserve(&config.credits, Route::explained()),
@@ -181,6 +196,17 @@ pub(super) fn of(board: &Board) -> Overview {
         },
         refusals: known.chain([(OTHER, &**calls.strangers())]).flat_map(refusals).collect(),
     }
+}
+
+/// The zone that days are of.
+pub(super) fn time_zone(board: &Board) -> String {
+    board.live.current().config.credits.zone.iana_name().unwrap_or("UTC").to_owned()
+}
+
+/// What all have used in the running period.
+pub(super) fn used_by_all(board: &Board) -> Credits {
+    let budget = board.live.current().config.credits.budget;
+    Standing::of(&board.books.desk, Whose::Organisation, budget, board.now()).used
 }
 
 fn refusals<'m>((team, counts): (&'m str, &'m TeamCounts)) -> impl Iterator<Item = Refusals> + 'm {

@@ -14,7 +14,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, content type and content of every file.
-const ASSETS: [(&str, &str, &str); 19] = [
+const ASSETS: [(&str, &str, &str); 23] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/page.css", CSS, include_str!("page/page.css")),
     ("/page.js", SCRIPT, include_str!("page/page.js")),
@@ -26,6 +26,10 @@ const ASSETS: [(&str, &str, &str); 19] = [
     ("/grants.js", SCRIPT, include_str!("page/grants.js")),
     ("/jobs.js", SCRIPT, include_str!("page/jobs.js")),
     ("/replicas.js", SCRIPT, include_str!("page/replicas.js")),
+    ("/queue.js", SCRIPT, include_str!("page/queue.js")),
+    ("/view.js", SCRIPT, include_str!("page/view.js")),
+    ("/save.js", SCRIPT, include_str!("page/save.js")),
+    ("/ring.js", SCRIPT, include_str!("page/ring.js")),
     ("/bar.js", SCRIPT, include_str!("page/bar.js")),
     ("/feed.js", SCRIPT, include_str!("page/feed.js")),
     ("/format.js", SCRIPT, include_str!("page/format.js")),

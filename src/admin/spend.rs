@@ -1,127 +1,129 @@
-//! What was spent over time, by team: `GET /credits/spend`. From the ledger, so that it goes on over a restart.
+//! What was spent over time: by team, by the keys and members of one, or by the routes of one of those. From the ledger, so that it
+//! goes on over a restart.
 
 use std::collections::BTreeMap;
 
+use jiff::ToSpan;
 use jiff::civil::Date;
-use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
-use super::board::Board;
+use super::answers::Denied;
 use crate::credits::Credits;
-use crate::credits::period::{Period, day_of};
-use crate::ledger::{Span, TeamDay};
+use crate::credits::period::Period;
+use crate::ledger::{By, Slice, Span, Sum};
 
-/// Calendar days, weeks or months in a row, the running one last.
-#[derive(Clone, Copy, Debug)]
+/// Bars that a chart has at most: more than one of them to a pixel of a narrow page says nothing.
+const BARS: usize = 400;
+
+/// Calendar days, weeks or months in a row.
+#[derive(Clone, Debug)]
 pub(super) struct Buckets {
     per: Period,
-    /// Of the organisation's budget; a month where there is none, as it is billed.
-    budget: Period,
-    today: Date,
+    span: Span,
+    /// The first day of each.
+    starts: Vec<Date>,
 }
 
 impl Buckets {
-    pub(super) fn until_today(per: Period, board: &Board) -> Self {
-        let snapshot = board.live.current();
-        let credits = &snapshot.config.credits;
-        let budget = credits.budget.map_or(Period::Month, |budget| budget.period);
-        Self { per, budget, today: day_of(board.now(), &credits.zone) }
-    }
-
-    /// The whole period of the budget before the running one.
-    fn last_period(self) -> Span {
-        let until = self.budget.first(self.today).yesterday().unwrap_or(self.today);
-        Span { since: self.budget.first(until), until }
-    }
-
-    /// The first day of each.
-    fn starts(self) -> Vec<Date> {
-        let back = |count: i32| match self.per {
-            Period::Day => count.days(),
-            Period::Week => count.weeks(),
-            Period::Month => count.months(),
-        };
-        let count = match self.per {
-            Period::Day => 30,
-            Period::Week => 26,
-            Period::Month => 12,
-        };
-        let last = self.per.first(self.today);
-        (0..count).rev().map(|ago| last.checked_sub(back(ago)).unwrap_or(last)).collect()
-    }
-
-    /// All their days, and those of the last period. A ledger may be ahead of the clock by a day, after a step back or another zone.
-    pub(super) fn span(self) -> Span {
-        let since = self.starts().first().copied().unwrap_or(self.today).min(self.last_period().since);
-        Span { since, until: self.per.next(self.today).yesterday().unwrap_or(self.today) }
+    /// Of the days of a span; as long as they are asked to be, or as is read well.
+    pub(super) fn of(span: Span, per: Option<Period>) -> Result<Self, Denied> {
+        let days = (span.until - span.since).get_days() + 1;
+        let per = per.unwrap_or(match days {
+            ..=45 => Period::Day,
+            46..=200 => Period::Week,
+            _ => Period::Month,
+        });
+        let mut starts = vec![per.first(span.since)];
+        while let Some(next) = starts.last().map(|last| per.next(*last)).filter(|next| *next <= span.until) {
+            starts.push(next);
+            if starts.len() > BARS {
+                let words = "are more bars than a chart has; ask for longer ones (`per=week`, `per=month`).";
+                return Err(Denied::Parameter(format!("{days} days one by one {words}")));
+            }
+        }
+        Ok(Self { per, span, starts })
     }
 }
 
-/// Spend by bucket and team.
+/// The running period of a budget, and the one before.
+pub(super) fn periods(budget: Period, today: Date) -> [Span; 2] {
+    let first = budget.first(today);
+    let running = Span { since: first, until: before(budget.next(today)) };
+    let until = before(first);
+    [running, Span { since: budget.first(until), until }]
+}
+
+fn before(day: Date) -> Date {
+    day.checked_sub(1.day()).unwrap_or(day)
+}
+
+/// Spend by bucket and name.
 #[derive(Serialize)]
 pub(super) struct Spend {
-    at: Timestamp,
-    time_zone: String,
+    /// The first and the last day.
+    since: Date,
+    until: Date,
+    /// Whether the last bucket is not over.
+    running: bool,
     per: Period,
-    buckets: Vec<Date>,
-    teams: Vec<Team>,
-    last_period: LastPeriod,
+    /// What the names are of.
+    pub(super) by: &'static str,
+    pub(super) buckets: Vec<Date>,
+    /// Those with the largest sum first.
+    pub(super) series: Vec<Series>,
 }
 
-/// What all teams have spent in the period of the budget before the running one.
 #[derive(Serialize)]
-struct LastPeriod {
+pub(super) struct Series {
+    pub(super) name: String,
+    pub(super) calls: Vec<u64>,
+    pub(super) credits: Vec<Credits>,
+    pub(super) in_doubt: Vec<Credits>,
+}
+
+/// What was booked in a period.
+#[derive(Serialize)]
+pub(super) struct OfPeriod {
     since: Date,
     until: Date,
     credits: Credits,
     in_doubt: Credits,
 }
 
-#[derive(Serialize)]
-struct Team {
-    name: String,
-    credits: Vec<Credits>,
-    in_doubt: Vec<Credits>,
-}
-
-impl LastPeriod {
-    fn of(Span { since, until }: Span, days: &[TeamDay]) -> Self {
-        let none = Self { since, until, credits: Credits::ZERO, in_doubt: Credits::ZERO };
-        days.iter().filter(|of| (since..=until).contains(&of.day)).fold(none, |sum, of| Self {
-            credits: sum.credits + of.credits,
-            in_doubt: sum.in_doubt + of.in_doubt,
-            ..sum
-        })
+impl OfPeriod {
+    pub(super) const fn of(Span { since, until }: Span, Sum { credits, in_doubt }: Sum) -> Self {
+        Self { since, until, credits, in_doubt }
     }
 }
 
-/// Puts days into buckets. Teams with the largest sum come first.
-pub(super) fn of(board: &Board, buckets: Buckets, days: Vec<TeamDay>) -> Spend {
-    let starts = buckets.starts();
-    let mut teams = BTreeMap::<String, Team>::new();
-    let last_period = LastPeriod::of(buckets.last_period(), &days);
-    for TeamDay { day, team, credits, in_doubt } in days {
-        let first = buckets.per.first(day);
-        let Ok(at) = starts.binary_search(&first) else { continue };
+/// Puts days into buckets.
+pub(super) fn of(buckets: &Buckets, (by, slices): (By, Vec<Slice>), today: Date) -> Spend {
+    let Buckets { per, span, starts } = buckets;
+    let mut series = BTreeMap::<String, Series>::new();
+    for Slice { day, name, calls, sum } in slices {
+        let Ok(at) = starts.binary_search(&per.first(day)) else { continue };
         let none = || vec![Credits::ZERO; starts.len()];
-        let team = teams.entry(team).or_insert_with_key(|name| Team {
+        let of_name = series.entry(name).or_insert_with_key(|name| Series {
             name: name.clone(),
+            calls: vec![0; starts.len()],
             credits: none(),
             in_doubt: none(),
         });
-        team.credits[at] += credits;
-        team.in_doubt[at] += in_doubt;
+        of_name.calls[at] += calls;
+        of_name.credits[at] += sum.credits;
+        of_name.in_doubt[at] += sum.in_doubt;
     }
-    let mut teams: Vec<_> = teams.into_values().collect();
-    let sum = |team: &Team| team.credits.iter().fold(Credits::ZERO, |sum, credits| sum + *credits);
-    teams.sort_by_key(|team| std::cmp::Reverse(sum(team)));
+    let mut series: Vec<_> = series.into_values().collect();
+    let sum = |series: &Series| series.credits.iter().fold(Credits::ZERO, |sum, credits| sum + *credits);
+    series.sort_by_key(|series| std::cmp::Reverse(sum(series)));
     Spend {
-        at: board.now(),
-        time_zone: board.live.current().config.credits.zone.iana_name().unwrap_or("UTC").to_owned(),
-        per: buckets.per,
-        buckets: starts,
-        teams,
-        last_period,
+        since: span.since,
+        until: span.until,
+        running: span.until >= today && span.since <= today,
+        per: *per,
+        by: by.as_str(),
+        buckets: starts.clone(),
+        series,
     }
 }
 
@@ -131,56 +133,74 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn buckets_are_whole_periods_of_the_calendar() {
-        let starts = |per, today| Buckets { per, budget: Period::Month, today }.starts();
-        let days = starts(Period::Day, date(2028, 3, 1));
-        assert_eq!(
-            (days.len(), days[0], days[28], days[29]),
-            (30, date(2028, 2, 1), date(2028, 2, 29), date(2028, 3, 1))
-        );
-        let weeks = starts(Period::Week, date(2026, 11, 23));
-        assert_eq!((weeks.len(), weeks[24], weeks[25]), (26, date(2026, 11, 16), date(2026, 11, 23)));
-        let months = starts(Period::Month, date(2026, 3, 31));
-        assert_eq!(
-            (months.len(), months[0], months[10], months[11]),
-            (12, date(2025, 4, 1), date(2026, 2, 1), date(2026, 3, 1))
-        );
-        let of = |per, budget| Buckets { per, budget, today: date(2026, 3, 31) };
-        let span = of(Period::Month, Period::Month).span();
-        assert_eq!((span.since, span.until), (date(2025, 4, 1), date(2026, 3, 31)));
-        // Thirty days are less than the last month and what has gone of this.
-        let span = of(Period::Day, Period::Month).span();
-        assert_eq!((span.since, span.until), (date(2026, 2, 1), date(2026, 3, 31)));
-        let last = |budget| {
-            let Span { since, until } = of(Period::Day, budget).last_period();
-            (since, until)
-        };
-        assert_eq!(last(Period::Day), (date(2026, 3, 30), date(2026, 3, 30)));
-        assert_eq!(last(Period::Week), (date(2026, 3, 23), date(2026, 3, 29)));
-        assert_eq!(last(Period::Month), (date(2026, 2, 1), date(2026, 2, 28)));
+    const fn span(since: Date, until: Date) -> Span {
+        Span { since, until }
     }
 
     #[test]
-    fn the_last_period_is_all_teams_in_its_days_and_no_others() {
-        let on = |day, team: &str, credits, in_doubt| TeamDay {
-            day,
-            team: team.to_owned(),
-            credits: Credits::whole(credits),
-            in_doubt: Credits::whole(in_doubt),
+    fn buckets_are_calendar_days_weeks_and_months_as_long_as_is_read_well() {
+        let of = |since, per| {
+            let buckets = Buckets::of(span(since, date(2026, 3, 31)), per).unwrap();
+            (buckets.per, buckets.starts.len(), buckets.starts[0], *buckets.starts.last().unwrap())
         };
-        let days = [
+        let today = date(2026, 3, 31);
+        assert_eq!(of(date(2026, 3, 2), None), (Period::Day, 30, date(2026, 3, 2), today));
+        let weeks = (Period::Week, 13, date(2025, 12, 29), date(2026, 3, 30));
+        assert_eq!(of(date(2026, 1, 1), None), (weeks.0, 14, weeks.2, weeks.3));
+        assert_eq!(of(date(2025, 4, 1), None), (Period::Month, 12, date(2025, 4, 1), date(2026, 3, 1)));
+        assert_eq!(of(date(2026, 3, 2), Some(Period::Month)).1, 1);
+        assert_eq!(of(today, Some(Period::Week)), (Period::Week, 1, date(2026, 3, 30), date(2026, 3, 30)));
+    }
+
+    #[test]
+    fn more_bars_than_a_chart_has_are_refused_with_what_to_ask_for() {
+        let ten_years = span(date(2016, 4, 1), date(2026, 3, 31));
+        let denied = Buckets::of(ten_years, Some(Period::Day)).unwrap_err();
+        assert!(matches!(&denied, Denied::Parameter(why) if why.contains("per=month")), "{denied:?}");
+        assert_eq!(Buckets::of(ten_years, None).unwrap().starts.len(), 120);
+    }
+
+    #[test]
+    fn a_budgets_periods_are_the_running_one_and_the_whole_one_before() {
+        let of = |budget| periods(budget, date(2026, 3, 31)).map(|Span { since, until }| (since, until));
+        let day = |day| (day, day);
+        assert_eq!(of(Period::Day), [day(date(2026, 3, 31)), day(date(2026, 3, 30))]);
+        assert_eq!(
+            of(Period::Week),
+            [(date(2026, 3, 30), date(2026, 4, 5)), (date(2026, 3, 23), date(2026, 3, 29))]
+        );
+        assert_eq!(
+            of(Period::Month),
+            [(date(2026, 3, 1), date(2026, 3, 31)), (date(2026, 2, 1), date(2026, 2, 28))]
+        );
+    }
+
+    #[test]
+    fn days_go_into_the_bucket_they_are_of_and_the_largest_sum_comes_first() {
+        let on = |day, name: &str, credits, in_doubt| Slice {
+            day,
+            name: name.to_owned(),
+            calls: 2,
+            sum: Sum { credits: Credits::whole(credits), in_doubt: Credits::whole(in_doubt) },
+        };
+        let buckets = Buckets::of(span(date(2026, 1, 1), date(2026, 2, 28)), Some(Period::Month)).unwrap();
+        let slices = vec![
             on(date(2026, 1, 31), "a", 1, 0),
             on(date(2026, 2, 1), "a", 20, 5),
             on(date(2026, 2, 28), "b", 300, 0),
-            on(date(2026, 3, 1), "b", 4000, 0),
+            on(date(2026, 2, 28), "a", 4, 0),
         ];
-        let of = |days: &[TeamDay]| {
-            let span = Span { since: date(2026, 2, 1), until: date(2026, 2, 28) };
-            let LastPeriod { credits, in_doubt, .. } = LastPeriod::of(span, days);
-            (credits, in_doubt)
-        };
-        assert_eq!(of(&days), (Credits::whole(320), Credits::whole(5)));
-        assert_eq!(of(&days[3..]), (Credits::ZERO, Credits::ZERO));
+        let spend = of(&buckets, (By::Team, slices), date(2026, 3, 31));
+        assert!(!spend.running);
+        let [b, a] = &spend.series[..] else { panic!("two") };
+        assert_eq!((&*a.name, &*b.name), ("a", "b"));
+        assert_eq!(
+            (&a.credits[..], &a.calls[..]),
+            (&[Credits::whole(1), Credits::whole(24)][..], &[2, 4][..])
+        );
+        assert_eq!(a.in_doubt, [Credits::ZERO, Credits::whole(5)]);
+        assert_eq!(b.credits, [Credits::ZERO, Credits::whole(300)]);
+        let running = of(&buckets, (By::Team, Vec::new()), date(2026, 2, 3));
+        assert!(running.running);
     }
 }

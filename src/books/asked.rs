@@ -85,6 +85,14 @@ impl Keeper {
         (waiting, state.common.desk.lag(team, self.seen_at()))
     }
 
+    /// How long a call of a team that came now would wait for its turn at the least; nothing while none of them wait.
+    #[must_use]
+    pub fn least_wait(&self, team: &str) -> Duration {
+        let mut state = self.state();
+        let now = self.look_at(&mut state);
+        state.common.desk.least_wait(team, now)
+    }
+
     /// What a team has left of its rate, and its calls at the same time: of this gateway, or of all that share its ledger
     /// where that binds sooner.
     #[must_use]

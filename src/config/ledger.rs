@@ -49,6 +49,18 @@ impl Ledger {
             Self::Postgres(_) => None,
         }
     }
+
+    /// The folder that this gateway writes to: of its file, or of what waits for the database.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        match self {
+            Self::File(file) => match file.path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+                _ => PathBuf::from("."),
+            },
+            Self::Postgres(Postgres { journal, .. }) => journal.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Ledger {

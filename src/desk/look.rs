@@ -1,5 +1,7 @@
 //! What the desk can tell without giving anything: how things stand, and what would become of a call.
 
+use std::time::Duration;
+
 use jiff::civil::Date;
 
 use super::accounts::Room;
@@ -173,6 +175,12 @@ impl Desk {
     #[must_use]
     pub fn waiting(&self, team: &str) -> usize {
         self.turns.teams.get(team).map_or(0, |team| team.queue.len())
+    }
+
+    /// How long another call of a team would wait for its turn at the least; nothing while none of its calls wait.
+    pub fn least_wait(&mut self, team: &str, now: Moment) -> Duration {
+        self.window.advance(now);
+        if self.waiting(team) == 0 { Duration::ZERO } else { self.earliest(team, now).saturating_sub(now) }
     }
 
     /// How many places a team whose calls wait is behind its fair share since they do.

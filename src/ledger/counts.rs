@@ -209,9 +209,16 @@ impl Counts {
     /// the one that was opened.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        let closed = self.why_nothing_is_tried().is_some() || self.fails.load(Ordering::Relaxed);
+        let closed = self.trouble().is_some();
         self.closed.set(i64::from(closed));
         closed
+    }
+
+    /// Why the ledger cannot be written, if it cannot.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&'static str> {
+        let fails = self.fails.load(Ordering::Relaxed).then_some("the last write to it failed");
+        self.why_nothing_is_tried().or(fails)
     }
 
     /// So many holds are open, of all gateways that write the ledger.

@@ -1,9 +1,12 @@
 //! Whether the disk takes what is written to it: a write that does not come back is no failure that anybody is told of, and
 //! nothing that costs may be sent meanwhile.
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::clock::Clock;
 
@@ -54,6 +57,23 @@ impl Disk {
         }
         stuck
     }
+}
+
+/// The room of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Room {
+    /// What this program may still write.
+    pub free_bytes: u64,
+    /// All there is.
+    pub total_bytes: u64,
+}
+
+/// The room of the disk that a folder is on, if it can be told. May take as long as the disk does.
+#[must_use]
+pub fn room(folder: &Path) -> Option<Room> {
+    let stat = rustix::fs::statvfs(folder).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Some(Room { free_bytes: bytes(stat.f_bavail), total_bytes: bytes(stat.f_blocks) })
 }
 
 #[cfg(test)]

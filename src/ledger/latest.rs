@@ -1,5 +1,7 @@
 //! The latest calls, as every home of a ledger looks at them: how far back, and what becomes of what is found there.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::facts::CallId;
 use super::reading::{Call, Found, Search};
 use crate::credits::Credits;
@@ -24,10 +26,33 @@ pub(super) struct Looked {
     oldest: CallId,
 }
 
+/// The number of the first call that was held at `at` or later; one more than the last where there is none. Calls are held in the
+/// order of their numbers, so that a search by halves finds it, whatever else was asked of them.
+pub(super) fn first_held(at: Timestamp) -> String {
+    let at = at.as_microsecond();
+    let is_earlier =
+        format!("(SELECT held_at FROM bookings WHERE call >= (low + high) / 2 ORDER BY call LIMIT 1) < {at}");
+    format!(
+        "WITH RECURSIVE halves (low, high) AS (
+           SELECT coalesce(min(call), 1), coalesce(max(call), 0) + 1 FROM bookings
+           UNION ALL
+           SELECT CASE WHEN {is_earlier} THEN (low + high) / 2 + 1 ELSE low END,
+                  CASE WHEN {is_earlier} THEN high ELSE (low + high) / 2 END
+           FROM halves WHERE low < high)
+         SELECT low FROM halves WHERE low >= high LIMIT 1"
+    )
+}
+
+/// Where a search by time looks for calls: gateways that write one ledger may differ by their clocks.
+pub(super) fn around([since, until]: [Timestamp; 2]) -> [Timestamp; 2] {
+    let skew = SignedDuration::from_mins(1);
+    [since.saturating_sub(skew).unwrap_or(since), until.saturating_add(skew).unwrap_or(until)]
+}
+
 impl Looked {
     /// In a ledger that has these calls.
     pub(super) fn of(search: &Search, newest: CallId, oldest: CallId) -> Self {
-        let before = search.before.unwrap_or(newest + 1);
+        let before = search.before.unwrap_or(CallId::MAX).min(newest + 1).max(oldest);
         Self { before, floor: before.saturating_sub(LOOKBACK).max(oldest), oldest }
     }
 

@@ -16,6 +16,7 @@ pub mod fate;
 pub mod past;
 pub mod statement;
 pub mod reading;
+pub mod view;
 mod latest;
 mod export;
 pub mod opening;
@@ -33,6 +34,7 @@ pub mod postgres;
 pub mod home;
 
 pub use self::answers::Answers;
+pub use self::disk::{Room, room};
 pub use self::error::LedgerError;
 pub use self::facts::{
     Account, Adjustment, Aside, Basis, Booked, CallId, Command, Ending, JobEvent, NewAsks, NewEnding,
@@ -43,10 +45,10 @@ pub use self::keys::{CallerUse, Hand, KeyEvent, KeyRegister, Registered, Registe
 pub use self::opening::{KnownCall, KnownJob, KnownStage, LookBack, Opening, Total};
 pub use self::past::{Past, PastAsks, PastCall, PastJob, minute};
 pub use self::reading::{
-    Adjusted, Call, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
-    Upkeep,
+    Adjusted, Call, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, Upkeep,
 };
 pub use self::reads::Reads;
 pub use self::statement::{Booking, Stated, StatedCall, StatedCorrection};
 pub use self::turns::{Correction, Gateway, Kept, Look, NewTurn, Said, Standbys, Turn, Turns};
+pub use self::view::{By, Slice, Sum, View, Viewed};
 pub use self::write::{Ledger, Note, Receipt, Unavailable};

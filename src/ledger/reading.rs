@@ -14,6 +14,7 @@ use super::facts::{Adjustment, Basis, Booked, CallId};
 use super::keys::{CallerUse, RegisteredKey};
 use super::past::Past;
 use super::statement::Stated;
+use super::view::{View, Viewed};
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
 use crate::desk::GRANT_DAYS;
@@ -33,11 +34,11 @@ pub trait Reading: Debug + Send {
     /// As everywhere here.
     fn booked_between(&self, since: Timestamp, until: Timestamp) -> Result<(Credits, Credits), LedgerError>;
 
-    /// Sums by day and team of a span.
+    /// All that the credits page shows of the ledger.
     ///
     /// # Errors
     /// As everywhere here.
-    fn spend_by_day(&self, span: Span) -> Result<Vec<TeamDay>, LedgerError>;
+    fn view(&self, view: &View) -> Result<Viewed, LedgerError>;
 
     /// What copies would have cost, by day, team, key and route, of a span.
     ///
@@ -104,11 +105,11 @@ pub trait Reading: Debug + Send {
     /// As everywhere here.
     fn keys(&self) -> Result<Vec<RegisteredKey>, LedgerError>;
 
-    /// What callers have done, with what they have spent since a day.
+    /// What callers have done, with what they have spent on the days of a span.
     ///
     /// # Errors
     /// As everywhere here.
-    fn uses(&self, since: Date) -> Result<Vec<CallerUse>, LedgerError>;
+    fn uses(&self, span: Span) -> Result<Vec<CallerUse>, LedgerError>;
 
     /// Every call of a team that is booked on a day of the span, and every correction of one.
     ///
@@ -322,19 +323,6 @@ pub struct Charge {
     pub reason: Option<String>,
 }
 
-/// What a team spent on a day.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TeamDay {
-    /// The day the calls were held on.
-    pub day: Date,
-    /// Whose.
-    pub team: String,
-    /// Booked in all.
-    pub credits: Credits,
-    /// Of that, by estimate.
-    pub in_doubt: Credits,
-}
-
 /// Which calls are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
@@ -344,6 +332,10 @@ pub struct Search {
     pub outcome: Option<String>,
     /// Whose price rests on this.
     pub basis: Option<Basis>,
+    /// Of this key or member.
+    pub caller: Option<String>,
+    /// Held from the first of these moments on, and before the second.
+    pub held: Option<[Timestamp; 2]>,
     /// With this request, response or key id.
     pub id: Option<String>,
     /// Older than this call.

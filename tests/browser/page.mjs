@@ -105,11 +105,26 @@ const commands = {
     }
   },
 
-  // { team, outcome, basis, id }: what is left out stays as it is.
-  async filter({ id, ...chosen }) {
+  // { range, since, until, team, caller, outcome, basis, id }: what is left out stays as it is.
+  async filter({ id, since, until, ...chosen }) {
     for (const [name, value] of Object.entries(chosen))
       await page.locator(`select[name=${name}]`).selectOption(value);
-    if (id !== undefined) await page.locator("input[name=id]").fill(id);
+    for (const [name, value] of Object.entries({ id, since, until }))
+      if (value !== undefined) await page.locator(`input[name=${name}]`).fill(value);
+  },
+
+  // { name } → the lines of the file that the button of that name saves, and what it is called.
+  async save({ name }) {
+    const [download] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("button", { name, exact: true }).click(),
+    ]);
+    const chunks = [];
+    for await (const chunk of await download.createReadStream()) chunks.push(chunk);
+    return {
+      name: download.suggestedFilename(),
+      lines: Buffer.concat(chunks).toString().trim().split("\n"),
+    };
   },
 
   // { value }: gives the token that the page asks for.

@@ -10,7 +10,7 @@ export function read() {
   const table = document.querySelector("#spend-details table");
   const heads = [...(table.tHead.rows[0]?.cells ?? [])].slice(1).map((head) => head.textContent);
   const named = (form) =>
-    Object.fromEntries(["team", "outcome", "id"].map((name) => [name, form[name].value]));
+    Object.fromEntries(["outcome", "basis", "id"].map((name) => [name, form[name].value]));
   const enabled = (id) => !document.getElementById(id).disabled;
 
   return {
@@ -56,14 +56,40 @@ export function read() {
       "read",
       "stale",
     ]),
-    flight: fields("flight", ["requests", "draining", "window", "held", "open_holds", "reserve"]),
+    // What all of the page looks at.
+    view: Object.fromEntries(
+      ["range", "team", "caller", "since", "until"].map((name) => [
+        name,
+        document.querySelector("form.view")[name].value,
+      ]),
+    ),
+    callers_offered: [...document.querySelector("form.view").caller.options].map(({ value }) => value),
+    flight: {
+      ...fields("flight", ["requests", "draining", "window", "held", "open_holds", "reserve", "waiting", "disk"]),
+      ring: one("[data-ring=window] span"),
+    },
+    queue: {
+      none: field("queue.none"),
+      rows: Object.fromEntries(
+        rows("table.queue").map((row) => [
+          row.dataset.team,
+          Object.fromEntries(["waiting", "least", "behind"].map((name) => [name, cell(name, row)])),
+        ]),
+      ),
+    },
+    jobs: Object.fromEntries(
+      rows("table.jobs").map((row) => [
+        row.dataset.route,
+        Object.fromEntries(["taken", "waiting", "unknown", "doubt"].map((name) => [name, cell(name, row)])),
+      ]),
+    ),
     teams_summary: field("teams.summary"),
     teams: Object.fromEntries(
       rows("table.teams").map((row) => [
         row.dataset.team,
         {
           ...Object.fromEntries(
-            ["tag", "share", "used", "held", "left", "of", "pace", "runs_out", "resets", "flight"].map(
+            ["tag", "share", "used", "saved", "granted", "held", "left", "of", "pace", "runs_out", "resets", "flight"].map(
               (name) => [name, cell(name, row)],
             ),
           ),
@@ -81,14 +107,15 @@ export function read() {
       })),
     },
     spend: {
-      ...fields("spend", ["none", "problem", "shown", "span", "shown_total", "total"]),
+      ...fields("spend", ["title", "by", "behind", "none", "problem", "shown", "span", "shown_total", "total"]),
       per: document.querySelector("[data-per][aria-pressed=true]").dataset.per,
       drawn: seen(document.querySelector("#spend canvas")),
-      // By team: of the time that is shown, and of all that is drawn.
+      // By name: of the time that is shown, and of all that is drawn, and what of that is in doubt.
       legend: Object.fromEntries(
-        rows("#spend .legend")
-          .map((row) => [...row.cells].map(text))
-          .map(([team, shown, total]) => [team, { shown, total }]),
+        rows("#spend .legend").map((row) => {
+          const [shown, total] = [1, 2].map((at) => [...row.cells[at].children].map(text));
+          return [text(row.cells[0]), { shown: shown[0], total: total[0], shown_doubt: shown[1], doubt: total[1] }];
+        }),
       ),
       // By first day, then team: only while the table is open.
       table: Object.fromEntries(
@@ -108,7 +135,7 @@ export function read() {
     },
     requests: {
       ...fields("requests", ["note", "none", "problem", "zone", "settles"]),
-      filters: named(document.querySelector("form.filters")),
+      filters: named(document.querySelector("form.calls-filter")),
       newest: enabled("newest"),
       older: enabled("older"),
       rows: rows("table.calls").map((row) => ({

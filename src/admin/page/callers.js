@@ -2,6 +2,7 @@
 
 import { announce, field, fit, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
+import { view } from "./view.js";
 
 const table = document.querySelector("table.callers");
 const dialog = document.getElementById("key-change");
@@ -19,7 +20,7 @@ const STATES = {
 };
 
 function callerRow({ id }) {
-  const labels = { way: "Way in", used: "Last use", until: "Until", spent: "Spent this month", change: "" };
+  const labels = { way: "Way in", used: "Last use", until: "Until", spent: "Spent on these days", change: "" };
   const cells = Object.entries(labels).map(([name, label]) =>
     make("td", { role: "cell", "data-label": label || null, "data-cell": name, class: name === "spent" ? "num" : null }),
   );
@@ -61,7 +62,8 @@ let refresh = () => {};
 
 export function renderCallers({ at, keys, members, changeable }, time_zone) {
   const where = f.zone(time_zone);
-  const rows = [...keys, ...members.map((member) => ({ ...member, state: "valid" }))];
+  const all = [...keys, ...members.map((member) => ({ ...member, state: "valid" }))];
+  const rows = all.filter(({ id, team }) => (!view.team || team === view.team) && (!view.caller || id === view.caller));
   const soon = keys.filter(({ state }) => state === "expiring").length;
   sayIf(field("callers.summary"), soon ? `${f.counted(soon, "key")} will expire within two weeks` : "");
   sayIf(

@@ -2,13 +2,22 @@
 
 import { field, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
+import { whose } from "./view.js";
+import { plain } from "./words.js";
 
 const { uPlot } = globalThis;
-// Teams with a colour of their own; the rest share one, so that colours stay far enough apart.
+// Names with a colour of their own; the rest share one, so that colours stay far enough apart.
 const OWN = 7;
 
+// What spend is told by: as a heading, and of several.
+const BY = {
+  team: { one: "Team", many: "teams", title: () => "Spend by team" },
+  caller: { one: "Key or member", many: "keys and members", title: () => `Spend of ${whose()} by key and member` },
+  route: { one: "Route", many: "routes", title: () => `Spend of ${whose()} by route` },
+};
+
 let spend = null; // as fetched
-let groups = []; // the largest teams, then the others as one
+let groups = []; // the largest, then the others as one
 let chosen = null; // index of the bucket that is shown; null: the running one
 let plot = null;
 const slots = new Map(); // team → colour, kept while the team is among the largest
@@ -18,9 +27,9 @@ const legend = document.querySelector("#spend .legend");
 const details = document.getElementById("spend-details");
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 
-function group({ buckets, teams }) {
-  const own = teams.length > OWN + 1 ? teams.slice(0, OWN) : teams;
-  const rest = teams.slice(own.length);
+function group({ buckets, by, series }) {
+  const own = series.length > OWN + 1 ? series.slice(0, OWN) : series;
+  const rest = series.slice(own.length);
   for (const name of slots.keys()) if (!own.some((team) => team.name === name)) slots.delete(name);
   const made = own.map((team) => {
     if (!slots.has(team.name)) {
@@ -30,25 +39,48 @@ function group({ buckets, teams }) {
         [1, 2, 3, 4, 5, 6, 7, 8].find((slot) => !taken.has(slot)),
       );
     }
-    return { ...team, key: `team ${team.name}`, slot: slots.get(team.name) };
+    return { ...team, name: by === "route" ? plain(team.name) : team.name, key: `own ${team.name}`, slot: slots.get(team.name) };
   });
   if (rest.length) {
     const total = (of) => buckets.map((_, index) => sum(rest.map((team) => team[of][index])));
-    const name = `${f.amount(rest.length)} other teams`;
+    const name = `${f.amount(rest.length)} other ${BY[by].many}`;
     made.push({ name, key: "others", slot: 0, credits: total("credits"), in_doubt: total("in_doubt") });
   }
   return made;
 }
 
-// uPlot draws no stacks: each series is the sum of those below it, and the highest is drawn first.
+// uPlot draws no stacks: each series is the sum of those below it, and the highest is drawn first. Of each name what is in doubt
+// stands on what is final.
+const PARTS = 2 * (OWN + 1);
+const part = (place) => ({ group: groups[place >> 1], doubt: place % 2 === 1 });
+
 function stacked() {
   const xs = spend.buckets.map((_, index) => index);
   const sums = xs.map(() => 0);
-  const series = Array.from({ length: OWN + 1 }, (_, place) => {
-    if (groups[place]) xs.forEach((x) => (sums[x] += groups[place].credits[x]));
+  const series = Array.from({ length: PARTS }, (_, place) => {
+    const { group, doubt } = part(place);
+    if (group) xs.forEach((x) => (sums[x] += doubt ? group.in_doubt[x] : group.credits[x] - group.in_doubt[x]));
     return sums.map((value) => value || null);
   });
   return [xs, ...series.reverse()];
+}
+
+// Lines of a colour, for what is in doubt.
+function hatched(colour) {
+  const tile = document.createElement("canvas");
+  const size = (tile.width = tile.height = Math.round(6 * devicePixelRatio));
+  const pen = tile.getContext("2d");
+  pen.fillStyle = style("--card");
+  pen.fillRect(0, 0, size, size);
+  pen.strokeStyle = colour;
+  pen.lineWidth = size / 3;
+  // Beyond the corners, so that lines meet those of the next tile.
+  for (const shift of [-size, 0, size]) {
+    pen.moveTo(shift - 1, size + 1);
+    pen.lineTo(shift + size + 1, -1);
+  }
+  pen.stroke();
+  return plot.ctx.createPattern(tile, "repeat");
 }
 
 const style = (name) => getComputedStyle(box).getPropertyValue(name).trim();
@@ -68,12 +100,16 @@ function options(width, height) {
     return 14 + Math.max(...(values ?? []).map((text) => chart.ctx.measureText(text).width), 8);
   };
   const bars = uPlot.paths.bars({ size: [0.78, 48] });
-  const series = Array.from({ length: OWN + 1 }, (_, index) => ({
+  const series = Array.from({ length: PARTS }, (_, index) => ({
     paths: bars,
     points: { show: false },
     width: 1,
     stroke: () => style("--card"),
-    fill: () => style(`--series-${groups[OWN - index]?.slot ?? 0}`),
+    fill: () => {
+      const { group, doubt } = part(PARTS - 1 - index);
+      const colour = style(`--series-${group?.slot ?? 0}`);
+      return doubt ? hatched(colour) : colour;
+    },
   }));
   return {
     width,
@@ -150,9 +186,12 @@ box.addEventListener("keydown", (event) => {
 function renderLegend() {
   const index = shownIndex();
   const last = spend.buckets.length - 1;
-  const title = `${label(index, "long")}${index === last ? ", so far" : ""}`;
+  const title = `${label(index, "long")}${index === last && spend.running ? ", so far" : ""}`;
   const total = sum(groups.map((team) => team.credits[index]));
+  say(field("spend.title"), BY[spend.by].title());
+  say(field("spend.by"), BY[spend.by].one);
   say(field("spend.unit"), `credits a ${spend.per}`);
+  for (const button of document.querySelectorAll("[data-per]")) put(button, "aria-pressed", button.dataset.per === spend.per);
   say(field("spend.shown"), title);
   say(field("spend.span"), f.counted(last + 1, spend.per));
   list(
@@ -168,15 +207,18 @@ function renderLegend() {
           { scope: "row" },
           make("div", {}, make("span", { class: "swatch", "aria-hidden": "true" }), make("span")),
         ),
-        make("td", { class: "num" }),
-        make("td", { class: "num" }),
+        make("td", { class: "num" }, make("span"), make("span", { class: "doubt" })),
+        make("td", { class: "num" }, make("span"), make("span", { class: "doubt" })),
       ),
-    (row, { name, slot, credits }) => {
+    (row, { name, slot, credits, in_doubt }) => {
       const [swatch, label] = row.cells[0].firstChild.children;
       put(swatch, "data-slot", slot);
       say(label, name);
-      say(row.cells[1], f.amount(credits[index]));
-      say(row.cells[2], f.amount(sum(credits)));
+      [[credits[index], in_doubt[index]], [sum(credits), sum(in_doubt)]].forEach(([booked, doubt], at) => {
+        const [figure, note] = row.cells[at + 1].children;
+        say(figure, f.amount(booked));
+        sayIf(note, doubt > 0 ? `${f.amount(doubt)} in doubt` : "");
+      });
     },
   );
   say(field("spend.shown_total"), f.amount(total));
@@ -192,11 +234,10 @@ function renderTable() {
   const table = details.querySelector("table");
   const columns = [...groups.map(({ name, key, credits, in_doubt }) => ({ name, key, credits, in_doubt }))];
   const across = (of) => spend.buckets.map((_, index) => sum(groups.map((team) => team[of][index])));
-  columns.push({ name: "All teams", key: "all", credits: across("credits"), in_doubt: across("in_doubt") });
+  columns.push({ name: "Together", key: "all", credits: across("credits"), in_doubt: across("in_doubt") });
   say(
     field("spend.caption"),
-    `Credits per ${spend.per}, in ${f.zone(spend.time_zone).name}; the last ${spend.per} is running. ` +
-      "In doubt: booked by estimate, because the upstream named no figure.",
+    `Credits per ${spend.per}, in ${f.zone(spend.time_zone).name}${spend.running ? `; the last ${spend.per} is running` : ""}.`,
   );
   if (!table.tHead.rows.length) table.tHead.append(make("tr", {}, make("th", { scope: "col" })));
   const [first] = table.tHead.rows[0].cells;
@@ -241,13 +282,16 @@ new ResizeObserver(draw).observe(box);
 details.addEventListener("toggle", renderTable);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot?.redraw(false, true));
 
-export function renderSpend(fetched) {
-  const { at, ...figures } = fetched;
-  const told = JSON.stringify(figures);
+export function renderSpend({ spend: fetched, time_zone, not_written }) {
+  sayIf(
+    field("spend.behind"),
+    not_written > 0 ? `${f.credits(not_written)} of the last moments are not in here yet, and in the budgets above.` : "",
+  );
+  const told = JSON.stringify([fetched, time_zone, whose()]);
   if (told === renderSpend.told) return;
   renderSpend.told = told;
-  if (spend?.per !== fetched.per) chosen = null;
-  spend = fetched;
+  if (spend?.per !== fetched.per || spend.buckets.length !== fetched.buckets.length) chosen = null;
+  spend = { ...fetched, time_zone };
   groups = group(spend);
   hide(field("spend.none"), groups.length > 0);
   for (const node of [document.querySelector("div.spend"), details]) hide(node, groups.length === 0);

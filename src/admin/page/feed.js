@@ -22,8 +22,9 @@ export class Problem extends Error {
 
 const KNOWN = ["token_required", "token_invalid", "loopback_only", "ledger_unreadable", "invalid_parameter"];
 
-async function fetchJson(address, signal) {
-  const headers = { accept: "application/json" };
+// The text that is answered with, of this media type.
+export async function ask(address, accept, signal) {
+  const headers = { accept };
   if (token.get()) headers.authorization = `Bearer ${token.get()}`;
   let response, body;
   try {
@@ -38,13 +39,13 @@ async function fetchJson(address, signal) {
   } catch {
     throw new Problem("unreachable");
   }
+  if (response.ok && response.headers.get("content-type")?.startsWith(accept)) return body;
   let answer = null;
   try {
     answer = JSON.parse(body);
   } catch {
     // Told below: what is not JSON is not from the gateway.
   }
-  if (response.ok && answer) return answer;
   const { code, message } = answer?.error ?? {};
   if (KNOWN.includes(code)) throw new Problem(code, message);
   throw new Problem(
@@ -58,7 +59,7 @@ export class Feed {
   #running = null;
   #wanted = false;
 
-  // `address()` is asked before each fetch; `every` is a number of milliseconds, or null to fetch once.
+  // `address()` is asked before each fetch; `every` is a number of milliseconds.
   constructor({ every, address, arrived, failed }) {
     Object.assign(this, { every, address, arrived, failed });
     document.addEventListener("visibilitychange", () => {
@@ -91,9 +92,10 @@ export class Feed {
     if (this.#running) return;
     const running = (this.#running = new AbortController());
     const timeout = setTimeout(() => running.abort(), TIMEOUT);
+    const begun = performance.now();
     let fetched, problem;
     try {
-      fetched = await fetchJson(this.address(), running.signal);
+      fetched = JSON.parse(await ask(this.address(), "application/json", running.signal));
     } catch (error) {
       problem = error;
     }
@@ -101,7 +103,9 @@ export class Feed {
     if (this.#running !== running) return;
     this.#running = null;
     // The next turn first: what is done with this one may stop or start the feed.
-    if (this.every !== null && !document.hidden) this.#timer = setTimeout(() => this.#turn(), this.every);
+    // A page takes a tenth of a reader's time at most, however much there is to read.
+    const pause = Math.max(this.every, 9 * (performance.now() - begun));
+    if (!document.hidden) this.#timer = setTimeout(() => this.#turn(), pause);
     if (problem) this.failed(problem);
     else this.arrived(fetched);
   }

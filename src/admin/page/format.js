@@ -26,6 +26,14 @@ export function percent(part, whole) {
   return `${amount(Math.floor(share + 1e-9))} %`;
 }
 
+const sizes = new Intl.NumberFormat(LOCALE, { maximumSignificantDigits: 2 });
+
+export function bytes(count) {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  const step = Math.min(Math.floor(Math.log10(Math.max(count, 1)) / 3), units.length - 1);
+  return `${sizes.format(count / 1000 ** step)} ${units[step]}`;
+}
+
 const MINUTE = 60,
   HOUR = 60 * MINUTE,
   DAY = 24 * HOUR;
@@ -58,6 +66,7 @@ class Zone {
     this.days = format({ weekday: "short", day: "numeric", month: "short" });
     this.dates = format({ day: "numeric", month: "short" });
     this.years = format({ year: "numeric" });
+    this.calendar = format({ year: "numeric", month: "2-digit", day: "2-digit" });
     this.fulls = format({ dateStyle: "full" });
     this.offsets = format({ ...hm, timeZoneName: "short" });
   }
@@ -77,6 +86,12 @@ class Zone {
   };
 
   date = (iso, now) => this.dates.format(new Date(iso)) + this.year(iso, now);
+
+  // As the calendar has it.
+  day(iso) {
+    const parts = Object.fromEntries(this.calendar.formatToParts(new Date(iso)).map(({ type, value }) => [type, value]));
+    return `${parts.year}-${parts.month}-${parts.day}`;
+  }
 
   // A day, with the time where it is not midnight.
   moment(iso, now) {

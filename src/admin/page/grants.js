@@ -2,6 +2,7 @@
 
 import { field, fit, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
+import { view } from "./view.js";
 
 const table = document.querySelector("table.grants");
 
@@ -20,7 +21,8 @@ function grantRow({ number }) {
   return make("tr", { role: "row", "data-grant": number }, head, ...cells);
 }
 
-export function renderGrants({ list: grants, budgets_a_month, there_is }) {
+export function renderGrants({ list: all, budgets_a_month, there_is }) {
+  const grants = all.filter(({ team }) => !view.team || [view.team, "organisation"].includes(team));
   const more = there_is !== null && budgets_a_month > there_is;
   sayIf(
     field("grants.summary"),

@@ -1,6 +1,9 @@
 // The state of the budgets: the organisation's, the upstream's account of it, the teams', and what is in flight.
 
 import { bar } from "./bar.js";
+import { ring } from "./ring.js";
+import { renderQueue } from "./queue.js";
+import { onView, view } from "./view.js";
 import { field, fit, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
 import { renderJobs } from "./jobs.js";
@@ -111,6 +114,11 @@ export function renderLastPeriod({ last_period: { since, until, credits, in_doub
   say(field("pool.last_dates"), since === until ? day(since) : `${day(since)} to ${day(until)}`);
 }
 
+// Where the ledger is written to.
+export function renderDisk(disk) {
+  say(field("flight.disk"), disk ? `${f.bytes(disk.free_bytes)} of ${f.bytes(disk.total_bytes)} free` : "not known");
+}
+
 // `elapsed`: seconds since the figures came, so that ages go on while the gateway does not answer.
 export function renderUpstreamAge({ upstream, usage_interval_seconds, at, time_zone }, elapsed) {
   if (!upstream) return;
@@ -161,7 +169,7 @@ function renderFlight({ in_flight, window: { used, limit }, teams, ledger, reser
   );
   const text = `${f.amount(used)} of ${f.amount(limit)} requests/min`;
   say(field("flight.window"), text);
-  bar(document.querySelector("[data-bar=window]"), {
+  ring(document.querySelector("[data-ring=window]"), {
     used,
     total: limit,
     state: used >= 0.9 * limit ? "near" : "fine",
@@ -246,7 +254,8 @@ function fillTeam(row, team, { at, time_zone }) {
 }
 
 function renderTeams(overview) {
-  const teams = overview.teams.map((team) => ({ ...team, verdict: judge(team.standing, overview.reserve) }));
+  const listed = overview.teams.filter(({ name }) => !view.team || name === view.team);
+  const teams = listed.map((team) => ({ ...team, verdict: judge(team.standing, overview.reserve) }));
   // Whoever needs somebody first: used up, nearly, then whose credits run out before they reset, the soonest first.
   const urgency = ({ verdict, standing }) =>
     verdict.state === "over" ? 0 : verdict.state === "near" ? 1 : standing.runs_out ? 2 : 3;
@@ -287,12 +296,15 @@ function renderTeams(overview) {
   say(more, all ? "Show fewer teams" : `Show ${f.counted(leftOut, "more team")}`);
 }
 
+onView(() => last && renderOverview(last));
+
 export function renderOverview(overview) {
   last = overview;
   renderPool(overview);
   renderUpstream(overview);
   renderFlight(overview);
   renderTeams(overview);
+  renderQueue(overview.teams.filter(({ name }) => !view.team || name === view.team));
   renderJobs(overview);
   renderReplicas(overview);
   renderRefusals(overview);

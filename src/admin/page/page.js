@@ -1,11 +1,13 @@
 // The credits page: what is fetched when, and what is said when it cannot be.
 
-import { field, hide, put, say, sayIf } from "./dom.js";
+import { announce, field, hide, put, say, sayIf } from "./dom.js";
 import { Feed, token } from "./feed.js";
-import { counted, showTime, span, zone } from "./format.js";
-import { renderLastPeriod, renderOverview, renderUpstreamAge } from "./overview.js";
+import { bytes, counted, showTime, span, zone } from "./format.js";
+import { renderDisk, renderLastPeriod, renderOverview, renderUpstreamAge } from "./overview.js";
 import { renderSpend } from "./chart.js";
-import { address, isFirstPage, offerTeams, renderRequests, wireRequests } from "./requests.js";
+import { paging, renderRequests, wireRequests } from "./requests.js";
+import { wireSaving } from "./save.js";
+import { look, offerCallers, query } from "./view.js";
 import { renderCallers, wireCallers } from "./callers.js";
 import { renderGrants } from "./grants.js";
 import { upstreamMeans } from "./words.js";
@@ -18,8 +20,10 @@ const banner = document.querySelector(".banner");
 const gate = document.getElementById("token");
 const input = document.getElementById("token-value");
 const forget = document.getElementById("forget");
+const controls = document.querySelectorAll(".sections, form.view");
 
 let overview = null; // the last that came
+let booked = null; // what the ledger said with it, if it could be read
 let problem = null; // why the last try brought none
 let news = 0; // when the overview last changed, by a clock that nobody sets
 let runs = null; // the version this page came with
@@ -31,109 +35,65 @@ let seen = -Infinity;
 document.addEventListener("visibilitychange", () => (seen = performance.now()));
 const waking = () => performance.now() - seen < 6000;
 
-const overviewFeed = new Feed({
+const lookFeed = new Feed({
   every: 2000,
-  address: () => "credits/overview",
+  address: () => `credits/look?${query(paging())}`,
   arrived(fetched) {
-    if (fetched.at !== overview?.at) news = performance.now();
-    overview = fetched;
+    if (fetched.overview.at !== overview?.at) news = performance.now();
+    ({ overview, booked } = fetched);
     problem = null;
-    runs ??= fetched.version;
+    runs ??= overview.version;
     if (!gate.hidden) document.getElementById("main").focus();
     hide(gate, true);
     hide(loading, true);
     hide(figures, false);
-    hide(document.querySelector(".sections"), false);
-    renderOverview(fetched);
-    offerTeams(fetched.teams.map(({ name }) => name));
-    const where = zone(fetched.time_zone);
-    showTime(field("at"), fetched.at, where.clock(fetched.at), where);
+    for (const node of controls) hide(node, false);
+    renderOverview(overview);
+    const where = zone(overview.time_zone);
+    showTime(field("at"), overview.at, where.clock(overview.at), where);
     say(field("zone"), where.name);
-    say(field("version"), fetched.version);
+    say(field("version"), overview.version);
+    renderBooked(fetched);
     sayState();
-    // The others wait for this one: what keeps it from being answered keeps them too.
-    for (const feed of partFeeds) if (!feed.wanted) feed.start();
   },
   failed: fail,
 });
 
-// Part of the page can fail alone: what needs the ledger file read, while the budgets are in memory.
-function failPart(name) {
-  return (why) => {
-    if (why.kind.startsWith("token_")) return fail(why);
-    sayIf(field(`${name}.problem`), `${why.message || "No answer came in time."} Trying again.`);
-  };
+// What the ledger says is all of one moment. It can fail alone: what is in memory is told without it.
+function renderBooked({ overview, booked, problem }) {
+  for (const part of ["spend", "requests", "callers", "grants"])
+    sayIf(field(`${part}.problem`), problem ? `${problem.message} Trying again.` : "");
+  if (!booked) return;
+  const { callers } = booked;
+  offerCallers(overview.teams.map(({ name }) => name), [...callers.keys, ...callers.members]);
+  renderLastPeriod(booked, overview);
+  renderDisk(booked.disk);
+  renderSpend(booked);
+  renderRequests(booked.requests, booked);
+  renderCallers(callers, booked.time_zone);
+  renderGrants(booked.grants);
 }
 
-function partArrived(name) {
-  sayIf(field(`${name}.problem`), "");
-}
-
-let per = "day";
-const spendFeed = new Feed({
-  every: 5000,
-  address: () => `credits/spend?per=${per}`,
-  arrived(fetched) {
-    partArrived("spend");
-    renderSpend(fetched);
-    renderLastPeriod(fetched, overview);
-  },
-  failed: failPart("spend"),
-});
-
-const requestsFeed = new Feed({
-  every: 2000,
-  address,
-  arrived(fetched) {
-    partArrived("requests");
-    renderRequests(fetched, overview.time_zone);
-  },
-  failed: failPart("requests"),
-});
-
-const callersFeed = new Feed({
-  every: 10_000,
-  address: () => "credits/callers",
-  arrived(fetched) {
-    partArrived("callers");
-    renderCallers(fetched, overview.time_zone);
-  },
-  failed: failPart("callers"),
-});
-
-const grantsFeed = new Feed({
-  every: 10_000,
-  address: () => "credits/grants",
-  arrived(fetched) {
-    partArrived("grants");
-    renderGrants(fetched);
-  },
-  failed: failPart("grants"),
-});
-
-const partFeeds = [spendFeed, requestsFeed, callersFeed, grantsFeed];
-
-wireCallers(() => callersFeed.start());
+wireCallers(() => lookFeed.start());
 
 function fail(why) {
   problem = why;
-  if (why.kind.startsWith("token_")) return ask(why);
-  // One asker is enough to learn that the gateway is back, and the banner says it once.
-  for (const part of ["spend", "requests", "callers", "grants"]) partArrived(part);
-  for (const feed of partFeeds) feed.stop();
+  if (why.kind.startsWith("token_")) return demand(why);
+  // The banner says it once.
+  for (const part of ["spend", "requests", "callers", "grants"]) sayIf(field(`${part}.problem`), "");
   hide(loading, true);
   sayState();
 }
 
 // Asks for a token, and asks the gateway nothing until there is one.
-function ask(why) {
-  for (const feed of [overviewFeed, ...partFeeds]) feed.stop();
+function demand(why) {
+  lookFeed.stop();
   token.forget();
   overview = null;
   problem = why;
   hide(figures, true);
   hide(loading, true);
-  hide(document.querySelector(".sections"), true);
+  for (const node of controls) hide(node, true);
   hide(gate, false);
   const wrong = why.kind === "token_invalid";
   say(document.getElementById("token-problem"), wrong ? "The gateway does not accept this token." : "");
@@ -146,7 +106,7 @@ function ask(why) {
 gate.querySelector("form").addEventListener("submit", (event) => {
   event.preventDefault();
   token.keep(input.value.trim());
-  overviewFeed.start();
+  lookFeed.start();
 });
 
 forget.addEventListener("click", () => {
@@ -169,13 +129,6 @@ function verdict() {
       return ["gone", "Not answering", `${lead("the gateway does not answer.")} Trying again.`, "bad"];
     case "loopback_only":
       return ["gone", "Not shown here", problem.message, "bad"];
-    case "ledger_unreadable":
-      return [
-        "gone",
-        "Ledger unreadable",
-        `${lead("the ledger cannot be read.")} ${problem.message} Trying again.`,
-        "bad",
-      ];
     default:
       return [
         "gone",
@@ -196,7 +149,7 @@ function verdict() {
     return [
       "closed",
       "Ledger closed",
-      "The ledger cannot be written: calls that cost credits are refused with 503 until it can be. Nothing is charged meanwhile.",
+      `The ledger cannot be written: ${overview.ledger.trouble ?? "the last write to it failed"}. Calls that cost credits are refused with 503 until it can be. Nothing is charged meanwhile.`,
       "bad",
     ];
   if (overview.draining) {
@@ -216,6 +169,14 @@ function verdict() {
       `The configuration file was refused, and the one before is in force: ${overview.configuration_problem}. mavera-gateway check says how to mend it.`,
       "warn",
     ];
+  const { free_bytes, total_bytes } = booked?.disk ?? {};
+  if (isNearlyFull(booked?.disk))
+    return [
+      "serving",
+      "Serving, disk nearly full",
+      `The disk under the ledger is nearly full: ${bytes(free_bytes)} of ${bytes(total_bytes)} are left. Once it is full, calls that cost credits are refused. mavera-gateway credits prune makes room.`,
+      "warn",
+    ];
   if (overview.version !== runs)
     return [
       "serving",
@@ -225,6 +186,9 @@ function verdict() {
     ];
   return ["serving", "Serving"];
 }
+
+// Less than a twentieth, and less than what a busy month of calls needs.
+const isNearlyFull = (disk) => disk && disk.free_bytes < 1e9 && disk.free_bytes < disk.total_bytes / 20;
 
 function sayState() {
   const [state, word, text = "", tone = ""] = verdict();
@@ -245,19 +209,22 @@ setInterval(() => {
   if (!document.hidden) sayState();
 }, 1000);
 
-const switches = document.querySelectorAll("[data-per]");
-for (const button of switches) {
-  button.addEventListener("click", () => {
-    per = button.dataset.per;
-    for (const other of switches) put(other, "aria-pressed", other === button);
-    if (overview && !problem) spendFeed.start();
-  });
-}
+for (const button of document.querySelectorAll("[data-per]"))
+  button.addEventListener("click", () => look({ per: button.dataset.per }));
 
 wireRequests(() => {
-  // Older pages stand still, so that what is being read does not move.
-  requestsFeed.every = isFirstPage() ? 2000 : null;
-  if (overview && !problem) requestsFeed.start();
+  if (overview && !problem) lookFeed.start();
+});
+wireSaving((why) => announce(`There is no file: ${why.message || "no answer came."}`));
+
+// From the figure to the calls that it is made of: those in doubt, of the days of the upstream's bill.
+document.getElementById("doubtful").addEventListener("click", (event) => {
+  event.preventDefault();
+  const { upstream, time_zone } = overview;
+  const day = (iso) => zone(time_zone).day(iso);
+  const range = upstream ? `${day(upstream.period_start)}..${day(upstream.period_end)}` : "";
+  look({ range, team: "", caller: "", outcome: "", basis: "estimated", id: "" });
+  document.getElementById("requests").scrollIntoView();
 });
 
 // The fragment belongs to the filters: going to a section must not change it.
@@ -270,4 +237,4 @@ for (const link of document.querySelectorAll(".sections a, a.skip")) {
   });
 }
 
-overviewFeed.start();
+lookFeed.start();

@@ -1,64 +1,30 @@
-// The calls that held credits: filters, which live in the address's fragment, and pages.
+// The calls that held credits: filters of their own beside what all of the page looks at, and pages.
 
 import { announce, field, fit, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
+import { look, offer, onView, view } from "./view.js";
 import { BASES, OUTCOMES, basis, outcomeMeans, plain } from "./words.js";
 
 const PAGE = 25;
-const form = document.querySelector("form.filters");
+const form = document.querySelector("form.calls-filter");
 const table = document.querySelector("table.calls");
 const newest = document.getElementById("newest");
 const older = document.getElementById("older");
 const clear = document.getElementById("clear");
-const names = ["team", "outcome", "basis", "id"];
+const names = ["outcome", "basis", "id"];
 
-const wanted = Object.fromEntries(names.map((name) => [name, ""]));
 let before = null;
 let next = null;
 
-export const isFirstPage = () => before === null;
+const isFirstPage = () => before === null;
 
-export function address() {
-  const query = new URLSearchParams({ limit: PAGE });
-  for (const name of names) if (wanted[name]) query.set(name, wanted[name]);
-  if (before !== null) query.set("before", before);
-  return `credits/requests?${query}`;
-}
+// What is asked for beside what all of the page looks at.
+export const paging = () => ({ limit: PAGE, before });
 
-// A value that is not on offer (yet) is added, so that a link with a team of last year works.
-function offer(select, values, texts = (value) => value) {
-  const all = new Set([...values, ...(wanted[select.name] ? [wanted[select.name]] : [])]);
-  const items = ["", ...all];
-  const has = [...select.options].map((option) => option.value);
-  if (items.length === has.length && items.every((item, index) => item === has[index])) return;
-  select.replaceChildren(...items.map((value) => make("option", { value }, value ? texts(value) : "all")));
-  select.value = wanted[select.name];
-}
-
-let teams = [];
-
-export function offerTeams(listed) {
-  teams = listed;
-  offer(form.team, teams);
-}
-
-function readFragment() {
-  const fragment = new URLSearchParams(location.hash.slice(1));
-  for (const name of names) wanted[name] = fragment.get(name) ?? "";
-  offer(form.team, teams);
-  offer(form.outcome, Object.keys(OUTCOMES), plain);
-  offer(form.basis, ["final", "estimated", "derived"], (word) => (word === "estimated" ? "in doubt" : word));
-  for (const name of names) if (form[name].value !== wanted[name]) form[name].value = wanted[name];
-}
-
-function writeFragment() {
-  const fragment = new URLSearchParams();
-  for (const name of names) if (wanted[name]) fragment.set(name, wanted[name]);
-  history.replaceState(
-    null,
-    "",
-    `${location.pathname}${location.search}${fragment.size ? `#${fragment}` : ""}`,
-  );
+function showFilters() {
+  offer(form.outcome, Object.keys(OUTCOMES), view.outcome, plain);
+  offer(form.basis, ["final", "estimated", "derived"], view.basis, (word) => (word === "estimated" ? "in doubt" : word));
+  if (form.id.value.trim() !== view.id) form.id.value = view.id;
 }
 
 // `changed` is called when other rows are wanted than before.
@@ -67,12 +33,7 @@ export function wireRequests(changed) {
     before = to;
     changed();
   };
-  const filter = () => {
-    if (names.every((name) => form[name].value.trim() === wanted[name])) return;
-    for (const name of names) wanted[name] = form[name].value.trim();
-    writeFragment();
-    turn(null);
-  };
+  const filter = () => look(Object.fromEntries(names.map((name) => [name, form[name].value.trim()])));
   let typing = null;
   form.addEventListener("input", () => {
     // Ids are pasted or typed: ask when the hand rests, not at every letter.
@@ -87,7 +48,7 @@ export function wireRequests(changed) {
   clear.addEventListener("click", () => {
     for (const name of names) form[name].value = "";
     filter();
-    form.team.focus();
+    form.outcome.focus();
   });
   newest.addEventListener("click", () => turn(null));
   older.addEventListener("click", () => turn(next));
@@ -95,14 +56,11 @@ export function wireRequests(changed) {
     const button = event.target.closest("button.copy");
     if (button) copy(button);
   });
-  addEventListener("hashchange", () => {
-    readFragment();
+  onView(() => {
+    showFilters();
     turn(null);
   });
-  // From a figure to the calls it is made of.
-  for (const link of document.querySelectorAll("a[href^='#basis=']"))
-    link.addEventListener("click", () => document.getElementById("requests").scrollIntoView());
-  readFragment();
+  showFilters();
   explain();
 }
 
@@ -186,7 +144,7 @@ function fill(row, call, at, where) {
   get("response_id").classList.toggle("none", call.response_id === null);
 }
 
-const filtered = () => names.some((name) => wanted[name]);
+const filtered = () => [...names, "team", "caller"].some((name) => view[name]);
 
 function note({ searched, complete, requests, next }) {
   const rows =
@@ -196,7 +154,7 @@ function note({ searched, complete, requests, next }) {
   return `${rows ? `${rows}: ` : ""}searched ${entries}${next === null ? "." : "; “Older” goes on from there."}`;
 }
 
-export function renderRequests(page, time_zone) {
+export function renderRequests(page, { at, time_zone }) {
   const where = f.zone(time_zone);
   next = page.next;
   say(field("requests.zone"), where.name);
@@ -206,20 +164,20 @@ export function renderRequests(page, time_zone) {
       ? "Nothing matches."
       : "Nothing matches so far."
     : isFirstPage()
-      ? "No calls have been booked yet."
+      ? "No calls have been booked on these days."
       : "There are no older ones.";
   sayIf(field("requests.none"), rows.length ? "" : none);
   say(field("requests.note"), note(page));
   const settles =
     "What is in doubt is settled by the upstream’s own list of calls: mavera-gateway credits reconcile --csv LIST --book.";
-  sayIf(field("requests.settles"), wanted.basis === "estimated" ? settles : "");
+  sayIf(field("requests.settles"), view.basis === "estimated" ? settles : "");
   hide(table, rows.length === 0);
   list(
     table.tBodies[0],
     rows,
     ({ call }) => call,
     build,
-    (row, call) => fill(row, call, page.at, where),
+    (row, call) => fill(row, call, at, where),
   );
   fit(table);
   const focused = document.activeElement;
@@ -228,5 +186,5 @@ export function renderRequests(page, time_zone) {
   // A button that has done its work must not take the keyboard's place in the page with it.
   if (focused === newest && newest.disabled) older.focus();
   if (focused === older && older.disabled) newest.focus();
-  hide(clear, !filtered());
+  hide(clear, !names.some((name) => view[name]));
 }

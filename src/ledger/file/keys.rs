@@ -1,17 +1,17 @@
 //! Caller keys in the ledger's file.
 
-use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::columns::credits;
+use super::columns::{credits, days};
 use super::failure::failure;
 use super::store::Store;
-use crate::ledger::entry::{day_of, days_since_epoch};
+use crate::ledger::entry::day_of;
 use crate::ledger::error::LedgerError;
 use crate::ledger::keys::{
     CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey, forgotten_before,
 };
+use crate::ledger::reading::Span;
 
 const COLUMNS: &str = "id, team, sha256, lineage, added_at, expires_at, revoked_at, in_file, made_for";
 
@@ -45,12 +45,12 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<RegisteredKey
 }
 
 /// What callers have done, with what they have spent since a day.
-pub(super) fn uses(connection: &Connection, since: Date) -> rusqlite::Result<Vec<CallerUse>> {
+pub(super) fn uses(connection: &Connection, span: Span) -> rusqlite::Result<Vec<CallerUse>> {
     let mut statement = connection.prepare_cached(
-        "SELECT k.name, max(day), sum(CASE WHEN day >= ?1 THEN final + estimated ELSE 0 END)
+        "SELECT k.name, max(day), sum(CASE WHEN day BETWEEN ?1 AND ?2 THEN final + estimated ELSE 0 END)
          FROM day_sums JOIN names k ON k.id = key GROUP BY key",
     )?;
-    let uses = statement.query_map([days_since_epoch(since)], |row| {
+    let uses = statement.query_map(days(span), |row| {
         let (key_id, spent) = (row.get(0)?, credits(row, 2)?);
         Ok(CallerUse { key_id, last_day: day_of(row.get(1)?), spent })
     })?;

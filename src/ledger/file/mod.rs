@@ -10,6 +10,7 @@ mod merge;
 mod asides;
 mod jobs;
 mod recent;
+mod view;
 mod past;
 mod statement;
 mod verify;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
-use super::columns::{BASIS, basis, count, credits};
+use super::columns::{BASIS, basis, count, credits, days};
 use super::failure::failure;
 use super::keys;
 use super::past;
@@ -15,9 +15,10 @@ use super::recent;
 use super::statement;
 use super::store::{Kind, VERSION, kind, last_call, progress};
 use super::verify;
+use super::view;
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
-use crate::ledger::entry::{day_of, days_since_epoch};
+use crate::ledger::entry::day_of;
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::Booked;
 use crate::ledger::journal::Progress;
@@ -25,9 +26,10 @@ use crate::ledger::keys::{CallerUse, RegisteredKey};
 use crate::ledger::latest::LOOKBACK;
 use crate::ledger::past::Past;
 use crate::ledger::reading::{
-    Adjusted, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
+    Adjusted, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend,
 };
 use crate::ledger::statement::Stated;
+use crate::ledger::view::{View, Viewed};
 
 /// Of a booking `b`: its credits as they were corrected, and whether they are in doubt, which a correction ends.
 const AS_ADJUSTED: &str = "
@@ -196,21 +198,15 @@ impl Reading for Reader {
         })
     }
 
-    fn spend_by_day(&self, span: Span) -> Result<Vec<TeamDay>, LedgerError> {
+    fn view(&self, view: &View) -> Result<Viewed, LedgerError> {
         self.ask(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT day, t.name, sum(final + estimated), sum(estimated) FROM day_sums JOIN names t ON t.id = team
-                 WHERE day BETWEEN ?1 AND ?2 GROUP BY day, team ORDER BY 1, 2",
-            )?;
-            let rows = statement.query_map(days(span), |row| {
-                Ok(TeamDay {
-                    day: day_of(row.get(0)?),
-                    team: row.get(1)?,
-                    credits: credits(row, 2)?,
-                    in_doubt: credits(row, 3)?,
-                })
-            })?;
-            rows.collect()
+            Ok(Viewed {
+                spent: view::spent(connection, view)?,
+                periods: view::sums(connection, view.periods)?,
+                uses: keys::uses(connection, view.span)?,
+                grants: Self::entered_grants(connection, view.grants)?,
+                found: recent::calls(connection, &view.search)?,
+            })
         })
     }
 
@@ -316,8 +312,8 @@ impl Reading for Reader {
         self.ask(keys::all)
     }
 
-    fn uses(&self, since: Date) -> Result<Vec<CallerUse>, LedgerError> {
-        self.ask(|connection| keys::uses(connection, since))
+    fn uses(&self, span: Span) -> Result<Vec<CallerUse>, LedgerError> {
+        self.ask(|connection| keys::uses(connection, span))
     }
 
     fn stated(&self, team: &str, span: Span) -> Result<Stated, LedgerError> {
@@ -353,10 +349,6 @@ fn booked(row: &Row<'_>) -> rusqlite::Result<Booked> {
         in_doubt: row.get(9)?,
         held: Timestamp::from_microsecond(row.get(10)?).unwrap_or_default(),
     })
-}
-
-fn days(span: Span) -> [i32; 2] {
-    [days_since_epoch(span.since), days_since_epoch(span.until)]
 }
 
 fn limit(count: usize) -> i64 {

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 
-use super::columns::{BASIS, basis, credits, number};
+use super::columns::{self, BASIS, basis, credits};
 use super::store::last_call;
 use crate::credits::Credits;
 use crate::ledger::facts::Retry;
 use crate::ledger::fate::Fate;
-use crate::ledger::latest::{COSTS, Looked, MINUTE, by_route};
+use crate::ledger::latest::{COSTS, Looked, MINUTE, around, by_route, first_held};
 use crate::ledger::opening::KnownCall;
 use crate::ledger::reading::{Call, Found, Search};
 use crate::route::Route;
@@ -73,9 +73,12 @@ pub(super) fn saved(connection: &Connection) -> rusqlite::Result<Vec<(String, Cr
 
 /// See [`crate::ledger::Reading::calls`].
 pub(super) fn calls(connection: &Connection, search: &Search) -> rusqlite::Result<Found> {
-    let oldest: i64 =
-        connection.query_row("SELECT coalesce(min(call), 1) FROM bookings", [], |row| row.get(0))?;
-    let looked = Looked::of(search, last_call(connection)?, oldest);
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let (oldest, newest) = match search.held.map(around) {
+        Some([since, until]) => (number(&first_held(since))?, number(&first_held(until))? - 1),
+        None => (number("SELECT coalesce(min(call), 1) FROM bookings")?, last_call(connection)?),
+    };
+    let looked = Looked::of(search, newest, oldest);
     let mut statement = connection.prepare_cached(&format!(
         "SELECT call, held_at, t.name, k.name, r.name, request_id, response_id, o.name, reserve,
                 credits + coalesce((SELECT sum(a.credits) FROM changes a WHERE a.kind = 'adjusted' AND a.call = b.call), 0),
@@ -87,14 +90,18 @@ pub(super) fn calls(connection: &Connection, search: &Search) -> rusqlite::Resul
            AND (:team IS NULL OR team = (SELECT id FROM names WHERE name = :team))
            AND (:outcome IS NULL OR outcome = (SELECT id FROM names WHERE name = :outcome))
            AND (:basis IS NULL OR {BASIS} = :basis)
+           AND (:caller IS NULL OR key = (SELECT id FROM names WHERE name = :caller))
+           AND (:since IS NULL OR held_at >= :since) AND (:until IS NULL OR held_at < :until)
            AND (:id IS NULL OR :id IN (request_id, response_id, k.name))
          ORDER BY call DESC LIMIT :limit"
     ))?;
     let limit = i64::try_from(search.limit).unwrap_or(i64::MAX);
+    let [since, until] = [0, 1].map(|end| search.held.map(|held| held[end].as_microsecond()));
     let found = statement.query_map(
         named_params! {
             ":floor": looked.floor, ":before": looked.before, ":team": search.team, ":outcome": search.outcome,
-            ":basis": search.basis.map(number), ":id": search.id, ":limit": limit,
+            ":basis": search.basis.map(columns::number), ":caller": search.caller, ":since": since, ":until": until,
+            ":id": search.id, ":limit": limit,
         },
         call,
     )?;

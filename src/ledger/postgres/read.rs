@@ -14,10 +14,9 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::facts::Booked;
 use crate::ledger::keys::{CallerUse, RegisteredKey};
 use crate::ledger::past::Past;
-use crate::ledger::reading::{
-    Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, TeamDay,
-};
+use crate::ledger::reading::{Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend};
 use crate::ledger::statement::Stated;
+use crate::ledger::view::{View, Viewed};
 
 /// A read-only view of the ledger.
 #[derive(Debug)]
@@ -47,8 +46,19 @@ impl Reading for Reader {
         self.session.ask(async |client| sums::booked_between(client, since, until).await)
     }
 
-    fn spend_by_day(&self, span: Span) -> Result<Vec<TeamDay>, LedgerError> {
-        self.session.ask(async |client| sums::spend_by_day(client, span).await)
+    fn view(&self, view: &View) -> Result<Viewed, LedgerError> {
+        self.session.ask(async |client| {
+            Ok::<_, Error>(Viewed {
+                spent: sums::spent(client, view).await?,
+                periods: [
+                    sums::sum(client, view.periods[0]).await?,
+                    sums::sum(client, view.periods[1]).await?,
+                ],
+                uses: sums::uses(client, view.span).await?,
+                grants: changes::entered_grants(client, view.grants).await?,
+                found: recent::calls(client, &view.search).await?,
+            })
+        })
     }
 
     fn savings(&self, span: Span) -> Result<Vec<Saving>, LedgerError> {
@@ -88,8 +98,8 @@ impl Reading for Reader {
         self.session.ask(keys::all)
     }
 
-    fn uses(&self, since: Date) -> Result<Vec<CallerUse>, LedgerError> {
-        self.session.ask(async |client| sums::uses(client, since).await)
+    fn uses(&self, span: Span) -> Result<Vec<CallerUse>, LedgerError> {
+        self.session.ask(async |client| sums::uses(client, span).await)
     }
 
     fn stated(&self, team: &str, span: Span) -> Result<Stated, LedgerError> {

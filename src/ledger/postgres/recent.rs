@@ -7,7 +7,7 @@ use super::columns::{BASIS, CORRECTED, credits, digest, limit, moment};
 use crate::credits::Credits;
 use crate::ledger::facts::{Basis, CallId, Retry};
 use crate::ledger::fate::Fate;
-use crate::ledger::latest::{COSTS, Looked, MINUTE, by_route};
+use crate::ledger::latest::{COSTS, Looked, MINUTE, around, by_route, first_held};
 use crate::ledger::opening::KnownCall;
 use crate::ledger::reading::{Call, Charge, Found, Search};
 use crate::route::Route;
@@ -94,7 +94,12 @@ pub(super) async fn charges(client: &Client, team: &str, count: usize) -> Result
 pub(super) async fn calls(client: &Client, search: &Search) -> Result<Found, Error> {
     let ends = "SELECT coalesce(max(call), 0), coalesce(min(call), 1) FROM bookings";
     let ends = client.query_one(ends, &[]).await?;
-    let looked = Looked::of(search, ends.try_get(0)?, ends.try_get(1)?);
+    let (mut newest, mut oldest) = (ends.try_get(0)?, ends.try_get(1)?);
+    if let Some([since, until]) = search.held.map(around) {
+        oldest = client.query_one(&first_held(since), &[]).await?.try_get(0)?;
+        newest = client.query_one(&first_held(until), &[]).await?.try_get::<_, i64>(0)? - 1;
+    }
+    let looked = Looked::of(search, newest, oldest);
     let latest = format!(
         "SELECT call, held_at, team, key_id, route, request_id, response_id, outcome, reserve, {CORRECTED}, {BASIS}, reason,
                 input_tokens, output_tokens
@@ -102,13 +107,17 @@ pub(super) async fn calls(client: &Client, search: &Search) -> Result<Found, Err
          WHERE call >= $1 AND call < $2 AND ended_in IS NOT NULL
            AND ($3::TEXT IS NULL OR team = $3) AND ($4::TEXT IS NULL OR outcome = $4)
            AND ($5::TEXT IS NULL OR $5 IN (request_id, response_id, key_id))
-           AND ($6::TEXT IS NULL OR {BASIS} = $6)
-         ORDER BY call DESC LIMIT $7"
+           AND ($6::TEXT IS NULL OR {BASIS} = $6) AND ($7::TEXT IS NULL OR key_id = $7)
+           AND ($8::BIGINT IS NULL OR held_at >= $8) AND ($9::BIGINT IS NULL OR held_at < $9)
+         ORDER BY call DESC LIMIT $10"
     );
-    let Search { team, outcome, id, basis, .. } = search;
+    let Search { team, outcome, id, basis, caller, held, .. } = search;
     let (basis, limit) = (basis.map(Basis::as_str), limit(search.limit));
-    let rows =
-        client.query(&latest, &[&looked.floor, &looked.before, team, outcome, id, &basis, &limit]).await?;
+    let [since, until] = [0, 1].map(|end| held.map(|held| held[end].as_microsecond()));
+    let Looked { floor, before, .. } = &looked;
+    let rows = client
+        .query(&latest, &[floor, before, team, outcome, id, &basis, caller, &since, &until, &limit])
+        .await?;
     let requests = rows.iter().map(call).collect::<Result<Vec<_>, _>>()?;
     Ok(looked.found(search, requests))
 }

@@ -1,7 +1,6 @@
 //! Sums by day, and what is booked of single calls.
 
 use jiff::Timestamp;
-use jiff::civil::Date;
 use tokio_postgres::{Client, Error, Row};
 
 use super::columns::{CORRECTED, IN_DOUBT, count, credits, day, limit, moment};
@@ -9,7 +8,8 @@ use crate::credits::Credits;
 use crate::ledger::entry::days_since_epoch;
 use crate::ledger::facts::Booked;
 use crate::ledger::keys::CallerUse;
-use crate::ledger::reading::{Saving, Span, Spend, TeamDay};
+use crate::ledger::reading::{Saving, Span, Spend};
+use crate::ledger::view::{By, Slice, Sum, View};
 
 /// See [`crate::ledger::Reading::spends`].
 pub(super) async fn spends(client: &Client, span: Span) -> Result<Vec<Spend>, Error> {
@@ -40,25 +40,43 @@ pub(super) async fn spends(client: &Client, span: Span) -> Result<Vec<Spend>, Er
     rows.iter().map(spend).collect()
 }
 
-/// See [`crate::ledger::Reading::spend_by_day`].
-pub(super) async fn spend_by_day(client: &Client, span: Span) -> Result<Vec<TeamDay>, Error> {
-    let [since, until] = days(span);
+/// Spend of the days, and of those, that the credits page looks at: by day and name.
+pub(super) async fn spent(client: &Client, view: &View) -> Result<Vec<Slice>, Error> {
+    let column = match view.by {
+        By::Team => "team",
+        By::Caller => "key_id",
+        By::Route => "route",
+    };
+    let [since, until] = days(view.span);
     let rows = client
         .query(
-            r#"SELECT day, team, sum(final + estimated)::BIGINT, sum(estimated)::BIGINT FROM day_sums
-               WHERE day BETWEEN $1 AND $2 GROUP BY day, team ORDER BY day, team COLLATE "C""#,
-            &[&since, &until],
+            &format!(
+                r#"SELECT day, {column}, sum(calls)::BIGINT, sum(final + estimated)::BIGINT, sum(estimated)::BIGINT
+                   FROM day_sums
+                   WHERE day BETWEEN $1 AND $2 AND ($3::TEXT IS NULL OR team = $3) AND ($4::TEXT IS NULL OR key_id = $4)
+                   GROUP BY day, {column} ORDER BY day, {column} COLLATE "C""#
+            ),
+            &[&since, &until, &view.team, &view.caller],
         )
         .await?;
-    let team_day = |row: &Row| {
-        Ok(TeamDay {
+    let slice = |row: &Row| {
+        Ok(Slice {
             day: day(row, 0)?,
-            team: row.try_get(1)?,
-            credits: credits(row, 2)?,
-            in_doubt: credits(row, 3)?,
+            name: row.try_get(1)?,
+            calls: count(row, 2)?,
+            sum: Sum { credits: credits(row, 3)?, in_doubt: credits(row, 4)? },
         })
     };
-    rows.iter().map(team_day).collect()
+    rows.iter().map(slice).collect()
+}
+
+/// Of all, over a period.
+pub(super) async fn sum(client: &Client, period: Span) -> Result<Sum, Error> {
+    let [since, until] = days(period);
+    let sum = "SELECT coalesce(sum(final + estimated), 0)::BIGINT, coalesce(sum(estimated), 0)::BIGINT FROM day_sums
+               WHERE day BETWEEN $1 AND $2";
+    let row = client.query_one(sum, &[&since, &until]).await?;
+    Ok(Sum { credits: credits(&row, 0)?, in_doubt: credits(&row, 1)? })
 }
 
 /// See [`crate::ledger::Reading::savings`].
@@ -85,12 +103,13 @@ pub(super) async fn savings(client: &Client, span: Span) -> Result<Vec<Saving>, 
 }
 
 /// See [`crate::ledger::Reading::uses`].
-pub(super) async fn uses(client: &Client, since: Date) -> Result<Vec<CallerUse>, Error> {
+pub(super) async fn uses(client: &Client, span: Span) -> Result<Vec<CallerUse>, Error> {
+    let [since, until] = days(span);
     let rows = client
         .query(
-            "SELECT key_id, max(day), coalesce(sum(final + estimated) FILTER (WHERE day >= $1), 0)::BIGINT
+            "SELECT key_id, max(day), coalesce(sum(final + estimated) FILTER (WHERE day BETWEEN $1 AND $2), 0)::BIGINT
              FROM day_sums GROUP BY key_id",
-            &[&days_since_epoch(since)],
+            &[&since, &until],
         )
         .await?;
     let caller_use = |row: &Row| {
