@@ -80,11 +80,12 @@ async fn it_says_what_the_ledger_says_before_and_after_a_restart() {
         assert_eq!(team["credits"].as_array().unwrap().len(), spend["buckets"].as_array().unwrap().len());
         assert!(team["in_doubt"].as_array().unwrap().last().unwrap().as_f64() > Some(0.0));
     }
-    let booked = document(pair.admin, "/credits/look")["booked"].clone();
+    let look = document(pair.admin, "/credits/look");
+    let booked = &look["booked"];
     let last = &booked["last_period"];
     assert_eq!((last["credits"].as_f64(), last["in_doubt"].as_f64()), (Some(0.0), Some(0.0)), "{last}");
     assert!(last["since"].as_str() < last["until"].as_str(), "a month: {last}");
-    assert_eq!(booked["not_written"], 0, "all is in the tables: {booked}");
+    assert_eq!(look["not_written"], 0, "all is in the tables: {look}");
     assert!(booked["disk"]["free_bytes"].as_u64() <= booked["disk"]["total_bytes"].as_u64());
 
     pair.stop();
@@ -245,6 +246,16 @@ fn a_ledger_that_cannot_be_read_is_said_and_not_guessed() {
     assert_eq!(status, 503, "{body}");
     assert!(body.contains("ledger_unreadable"), "{body}");
     assert_eq!(get(pair.admin, "/credits/overview").0, 200, "what is known is told");
+    let look = document(pair.admin, "/credits/look");
+    assert_eq!(
+        (&look["booked"], &look["problem"]["code"]),
+        (&Value::Null, &json!("ledger_unreadable")),
+        "{look}"
+    );
+    assert_eq!(look["overview"]["organisation"]["used"], 0);
+    // A table without rows would be told for one that has none; what is of memory is there.
+    assert_eq!(get(pair.admin, "/credits/requests.csv").0, 503);
+    assert_eq!(get(pair.admin, "/credits/teams.csv").0, 200);
     std::fs::rename(&away, &path).unwrap();
     assert_eq!(get(pair.admin, "/credits/requests").0, 200, "and it recovers by itself");
 }

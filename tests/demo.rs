@@ -8,7 +8,7 @@ use crate::support::rig::sample;
 #[test]
 fn the_printed_curl_streams_an_answer_as_it_is() {
     let (mut demo, admin) = start_demo();
-    demo.wait_for(|line| line.starts_with("Three teams are talking").then_some(()));
+    demo.wait_for(|line| line.starts_with("Five teams are talking").then_some(()));
     let said = demo.output();
     let from = said.find("  curl -N").unwrap();
     let to = from + said[from..].find("\n\n").unwrap();

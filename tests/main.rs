@@ -20,6 +20,7 @@ mod commands;
 mod configuration;
 mod credits_page;
 mod credits_page_in_a_browser;
+mod credits_page_of_a_month;
 mod demo;
 mod fair_queue;
 mod fair_queue_for_real;

@@ -67,6 +67,8 @@ pub struct Settings {
     pub requests_per_minute: usize,
     /// Credits of the month.
     pub credits: u64,
+    /// What the API's calls had spent of them before it began.
+    pub spent: u64,
     /// A workspace cap on API spending, if any.
     pub workspace_budget: Option<u64>,
     /// Auto-recharge: threshold and amount.
@@ -91,6 +93,7 @@ impl Settings {
             keys: vec![SimKey { text: key.to_owned(), state: KeyState::Live }],
             requests_per_minute: 240,
             credits: 5000,
+            spent: 0,
             workspace_budget: None,
             recharge: None,
             dashboard_per_minute: 0,

@@ -51,7 +51,7 @@ impl State {
     pub(super) fn new(settings: Settings, now: Timestamp) -> Self {
         let pool = Pool {
             included: settings.credits,
-            used: 0,
+            used: settings.spent,
             dashboard: 0,
             recharge: settings.recharge.map(|(threshold, amount)| Recharge { threshold, amount }),
         };

@@ -30,6 +30,8 @@ pub(super) const PARTS: [&str; 4] = ["spend", "requests", "callers", "grants"];
 #[derive(Serialize)]
 pub(super) struct Look {
     overview: Overview,
+    /// What is booked in memory and not in the ledger's tables yet, of all, in the running period.
+    not_written: Option<Credits>,
     /// What the ledger says, or why it cannot be read.
     #[serde(flatten, serialize_with = "told")]
     pub(super) booked: Result<Booked, Denied>,
@@ -49,8 +51,7 @@ pub(super) struct Booked {
     /// When it was read.
     at: Timestamp,
     time_zone: String,
-    /// What is booked in memory and not in the ledger's tables yet, of the running period of all.
-    not_written: Credits,
+    this_period: OfPeriod,
     last_period: OfPeriod,
     /// Of the disk that the ledger, or its journal, is on.
     disk: Option<Room>,
@@ -95,7 +96,10 @@ impl Booked {
 pub(super) async fn at(board: &Board, reads: &Reads, asked: Asked) -> Look {
     // The ledger first: what is in memory is never behind it then, but for what other gateways write.
     let booked = booked(board, reads, asked).await;
-    Look { overview: overview::of(board), booked }
+    let overview = overview::of(board);
+    let used = overview.organisation.used;
+    let not_written = booked.as_ref().ok().map(|booked| used.saturating_sub(booked.this_period.credits));
+    Look { overview, not_written, booked }
 }
 
 /// Looks at what the ledger says.
@@ -109,7 +113,7 @@ pub(super) async fn booked(board: &Board, reads: &Reads, asked: Asked) -> Result
     Ok(Booked {
         at: board.now(),
         time_zone: overview::time_zone(board),
-        not_written: overview::used_by_all(board).saturating_sub(running.credits),
+        this_period: OfPeriod::of(view.periods[0], running),
         last_period: OfPeriod::of(view.periods[1], last),
         disk,
         spend: spend::of(&buckets, (view.by, viewed.spent), today),

@@ -35,7 +35,7 @@ pub(super) struct Overview {
     /// What a credit costs, if that is configured.
     price: Option<Price>,
     reserve: Credits,
-    organisation: Standing,
+    pub(super) organisation: Standing,
     /// By retries that were charged once, since ever.
     saved: Credits,
     teams: Vec<Team>,
@@ -73,11 +73,11 @@ struct Team {
 
 /// A budget, or what is spent where there is none.
 #[derive(Serialize)]
-struct Standing {
+pub(super) struct Standing {
     credits: Option<Credits>,
     granted: Option<Credits>,
     period: Period,
-    used: Credits,
+    pub(super) used: Credits,
     held: Credits,
     left: Option<Credits>,
     resets: Timestamp,
@@ -150,9 +150,9 @@ pub(super) fn of(board: &Board) -> Overview {
     let snapshot = board.live.current();
     let (config, desk, calls) = (&snapshot.config, &board.books.desk, board.recorder.counts());
     let now = board.now();
-    let standing = |whose, budget| Standing::of(desk, whose, budget, now);
+    let (organisation, standings) = standings(board, now);
     let known = snapshot.directory.teams().iter().map(|team| (&*team.name, &*team.counts));
-    let teams = snapshot.directory.teams().iter().map(|team| {
+    let teams = snapshot.directory.teams().iter().zip(standings).map(|(team, standing)| {
         let (waiting, places_behind) = desk.waiting(&team.name);
         Team {
             name: team.name.to_string(),
@@ -162,7 +162,7 @@ pub(super) fn of(board: &Board) -> Overview {
             least_wait_seconds: desk.least_wait(&team.name).as_secs_f64(),
             places_behind,
             saved: board.books.counts.saved(&team.name),
-            standing: standing(Whose::Team(Arc::clone(&team.name)), team.budget),
+            standing,
         }
     });
     let teams: Vec<Team> = teams.collect();
@@ -181,7 +181,7 @@ pub(super) fn of(board: &Board) -> Overview {
         configuration_problem: board.live.refused(),
         price: config.credits.price.clone(),
         reserve: desk.reserve(&config.credits, Route::explained()),
-        organisation: standing(Whose::Organisation, config.credits.budget),
+        organisation,
         saved: teams.iter().fold(Credits::ZERO, |sum, team| sum + team.saved),
         teams,
         upstream: board.bill.latest().as_deref().map(|reading| Upstream::of(reading, desk, now)),
@@ -203,10 +203,21 @@ pub(super) fn time_zone(board: &Board) -> String {
     board.live.current().config.credits.zone.iana_name().unwrap_or("UTC").to_owned()
 }
 
-/// What all have used in the running period.
-pub(super) fn used_by_all(board: &Board) -> Credits {
-    let budget = board.live.current().config.credits.budget;
-    Standing::of(&board.books.desk, Whose::Organisation, budget, board.now()).used
+/// How all budgets stand, of one moment: the organisation's, and each team's in their order.
+fn standings(board: &Board, now: Timestamp) -> (Standing, Vec<Standing>) {
+    let (snapshot, desk) = (board.live.current(), &board.books.desk);
+    let teams =
+        snapshot.directory.teams().iter().map(|team| (Whose::Team(Arc::clone(&team.name)), team.budget));
+    let budgets = std::iter::once((Whose::Organisation, snapshot.config.credits.budget)).chain(teams);
+    let budgets: Vec<_> = budgets.collect();
+    // What is spent without a budget is told by the month, as it is billed.
+    let counted =
+        |budget: Option<Budget>| budget.unwrap_or(Budget { credits: Credits::ZERO, period: Period::Month });
+    let all = Budgets(budgets.iter().map(|(whose, budget)| (whose.clone(), counted(*budget))).collect());
+    let of =
+        |(account, (_, budget)): (Account, (_, Option<Budget>))| Standing::of(desk, account, budget, now);
+    let mut all: Vec<_> = desk.standings(&all).into_iter().zip(budgets).map(of).collect();
+    (all.remove(0), all)
 }
 
 fn refusals<'m>((team, counts): (&'m str, &'m TeamCounts)) -> impl Iterator<Item = Refusals> + 'm {
@@ -215,12 +226,9 @@ fn refusals<'m>((team, counts): (&'m str, &'m TeamCounts)) -> impl Iterator<Item
 }
 
 impl Standing {
-    fn of(desk: &Keeper, whose: Whose, budget: Option<Budget>, now: Timestamp) -> Self {
+    fn of(desk: &Keeper, account: Account, budget: Option<Budget>, now: Timestamp) -> Self {
+        let Account { whose, budget: counted, tally, resets } = account;
         let pace = desk.pace(&whose);
-        // What is spent without a budget is told by the month, as it is billed.
-        let counted = budget.unwrap_or(Budget { credits: Credits::ZERO, period: Period::Month });
-        let standing = desk.standings(&Budgets([(whose, counted)].into())).remove(0);
-        let Account { tally, resets, .. } = standing;
         let (left, Tally { granted, used, held, .. }) = (tally.left(), tally);
         Self {
             credits: budget.map(|budget| budget.credits),

@@ -86,7 +86,7 @@ pub(super) struct Series {
 pub(super) struct OfPeriod {
     since: Date,
     until: Date,
-    credits: Credits,
+    pub(super) credits: Credits,
     in_doubt: Credits,
 }
 

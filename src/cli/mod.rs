@@ -13,7 +13,6 @@ mod manual;
 mod plan;
 mod schema;
 mod serve;
-mod traffic;
 mod whoami;
 mod demo;
 mod sim;

@@ -38,6 +38,8 @@ export function read() {
       "granted",
       "pace",
       "runs_out",
+      "forecast",
+      "range",
       "last",
       "last_dates",
       "resets",
@@ -84,6 +86,7 @@ export function read() {
       ]),
     ),
     teams_summary: field("teams.summary"),
+    teams_order: rows("table.teams").map((row) => row.dataset.team),
     teams: Object.fromEntries(
       rows("table.teams").map((row) => [
         row.dataset.team,

@@ -11,6 +11,7 @@ pub mod grammar;
 pub mod h2;
 pub mod http;
 pub mod issuer;
+pub mod month;
 pub mod postgres;
 pub mod process;
 pub mod queue;

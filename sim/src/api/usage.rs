@@ -19,7 +19,7 @@ impl Simulator {
         let start =
             month.first_of_month().and_then(|day| day.start_of_day()).map_or(now, |start| start.timestamp());
         let (start, before) = state.billed_since.unwrap_or((start, 0));
-        let api = total - before;
+        let api = total - before + state.settings.spent;
         let end = month.last_of_month().and_then(|day| day.end_of_day()).map_or(now, |end| end.timestamp());
         json!({
             "object": "usage",

@@ -282,7 +282,7 @@ new ResizeObserver(draw).observe(box);
 details.addEventListener("toggle", renderTable);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot?.redraw(false, true));
 
-export function renderSpend({ spend: fetched, time_zone, not_written }) {
+export function renderSpend({ spend: fetched, time_zone }, not_written) {
   sayIf(
     field("spend.behind"),
     not_written > 0 ? `${f.credits(not_written)} of the last moments are not in here yet, and in the budgets above.` : "",

@@ -60,7 +60,7 @@ const lookFeed = new Feed({
 });
 
 // What the ledger says is all of one moment. It can fail alone: what is in memory is told without it.
-function renderBooked({ overview, booked, problem }) {
+function renderBooked({ overview, booked, not_written, problem }) {
   for (const part of ["spend", "requests", "callers", "grants"])
     sayIf(field(`${part}.problem`), problem ? `${problem.message} Trying again.` : "");
   if (!booked) return;
@@ -68,7 +68,7 @@ function renderBooked({ overview, booked, problem }) {
   offerCallers(overview.teams.map(({ name }) => name), [...callers.keys, ...callers.members]);
   renderLastPeriod(booked, overview);
   renderDisk(booked.disk);
-  renderSpend(booked);
+  renderSpend(booked, not_written);
   renderRequests(booked.requests, booked);
   renderCallers(callers, booked.time_zone);
   renderGrants(booked.grants);

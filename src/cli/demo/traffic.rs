@@ -1,4 +1,4 @@
-//! The teams of `demo --traffic`: what they ask for, again and again.
+//! What the teams of `demo --traffic` ask for, again and again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,29 @@ pub(super) async fn talk(gateway: Arc<Origin>, key: String, name: &'static str, 
     }
 }
 
+/// How many calls come at once, and how often.
+const CROWD: (u64, Duration) = (45, Duration::from_mins(1));
+
+/// Many calls of one team at once, again and again: more than its share of the window, so that they wait their turn.
+pub(super) async fn crowd(gateway: Arc<Origin>, key: String) {
+    let team = Arc::new(Team { gateway, key });
+    let (calls, every) = CROWD;
+    let mut next = tokio::time::interval(every);
+    for round in 0u64.. {
+        next.tick().await;
+        for call in 0..calls {
+            let (team, key) = (Arc::clone(&team), format!("crowd-{round}-{call}"));
+            tokio::spawn(async move {
+                let body = json!({ "messages": [{"role": "user", "content": QUESTIONS[1]}] });
+                let path = format!("/api/v1/video-analyses/{DEMO_ANALYSIS}/chat");
+                if let Err(error) = team.ask(Method::POST, &path, &key, Some(&body)).await {
+                    tracing::warn!(%error, "a call of many got no answer");
+                }
+            });
+        }
+    }
+}
+
 struct Team {
     gateway: Arc<Origin>,
     key: String,
@@ -53,6 +76,8 @@ impl Team {
         let question = QUESTIONS[usize::try_from(turn).unwrap_or(0) % QUESTIONS.len()];
         let stream = turn.is_multiple_of(2);
         let messages = json!([{"role": "user", "content": question}]);
+        // Now and then an answer of the simulated upstream breaks off: what it cost is in doubt.
+        let sim = if turn % 25 == 8 { "fault=close" } else { "" };
         let (path, body) = match (name, turn) {
             ("growth", _) if turn % 120 == 3 => {
                 let analysis = json!({
@@ -70,21 +95,22 @@ impl Team {
             }
             _ => {
                 let path = format!("/api/v1/video-analyses/{DEMO_ANALYSIS}/chat");
-                (path, json!({"messages": messages, "stream": stream}))
+                (path, json!({"messages": messages, "stream": stream, "sim": sim}))
             }
         };
-        self.ask(Method::POST, &path, turn, Some(&body)).await.map(drop)
+        self.ask(Method::POST, &path, &format!("turn-{turn}"), Some(&body)).await.map(drop)
     }
 
     /// Has a video analysed, and waits until that is finished.
     async fn analyse(&self, turn: u64, analysis: &Value) -> Result<(), Failed> {
-        let made = self.ask(Method::POST, "/api/v1/video-analyses", turn, Some(analysis)).await?;
+        let made =
+            self.ask(Method::POST, "/api/v1/video-analyses", &format!("turn-{turn}"), Some(analysis)).await?;
         let made: Value = serde_json::from_slice(made.body())?;
         let Some(id) = made["id"].as_str() else { return Ok(()) };
         let path = format!("/api/v1/video-analyses/{id}");
         loop {
             tokio::time::sleep(POLL).await;
-            let answer = self.ask(Method::GET, &path, turn, None).await?;
+            let answer = self.ask(Method::GET, &path, "look", None).await?;
             let analysis: Value = serde_json::from_slice(answer.body())?;
             if !["pending", "generating"].iter().any(|going| analysis["status"] == *going) {
                 return Ok(());
@@ -96,7 +122,7 @@ impl Team {
         &self,
         method: Method,
         path: &str,
-        turn: u64,
+        retry_key: &str,
         body: Option<&Value>,
     ) -> Result<Response<Bytes>, Failed> {
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", self.key))?;
@@ -106,7 +132,7 @@ impl Team {
             .uri(path)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::AUTHORIZATION, authorization)
-            .header(IDEMPOTENCY_KEY, format!("turn-{turn}"))
+            .header(IDEMPOTENCY_KEY, retry_key)
             .body(Full::from(body.map(Value::to_string).unwrap_or_default()))?;
         Ok(ask(&Tcp, &self.gateway, request, BOUNDS).await?)
     }

@@ -1,21 +1,29 @@
 //! `demo`: a simulated Mavera and a gateway in front of it, on loopback, needing nothing.
 
+mod teams;
+mod history;
+mod traffic;
+
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 
+use self::history::Spent;
+use self::teams::{BUDGETS, TEAMS};
+use self::traffic::{crowd, talk};
 use super::failure::{Failure, say};
 use super::serve;
-use super::traffic::talk;
 use crate::books::open::Books;
 use crate::clock::Clock;
 use crate::config::LogLevel;
 use crate::gateway::Gateway;
 use crate::key::NewKey;
+use crate::ledger::LedgerError;
 use crate::live::Live;
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -26,17 +34,16 @@ use crate::server::{self, Listeners, event_loop};
 use mavera_sim::quirks::JobPrice;
 use mavera_sim::{DEMO_ANALYSIS, Settings, Simulator};
 
-/// What the teams of the demo are called, and how often they ask with `--traffic`.
-const TEAMS: [(&str, Duration); 3] = [
-    ("growth", Duration::from_millis(900)),
-    ("research", Duration::from_millis(2300)),
-    ("support", Duration::from_millis(4100)),
-];
+/// The plan of the demo's organisation: one that its teams fill now and then.
+const PER_MINUTE: u32 = 120;
+/// The team that sends many calls at once.
+const CROWD: usize = 1;
 const SIM_KEY: &str = "mvra_live_simulated_key_not_a_secret_000000";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoArguments {
-    /// Let three teams talk at different rates, so that the metrics move.
+    /// Let the teams talk at different rates, so that page and metrics move: with a queue now and then, retries, an analysis, a
+    /// team whose budget is used up, and answers that break off.
     #[arg(long)]
     traffic: bool,
     /// Where callers connect; port 0 for any.
@@ -50,20 +57,24 @@ pub(super) struct DemoArguments {
 pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     event_loop()?.block_on(async {
         let folder = Folder::new()?;
+        let spent = folder.begin(Timestamp::now())?;
         let upstream = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let clock = Clock::system();
         let mut settings = Settings::with_key(SIM_KEY);
         settings.quirks.pace = Duration::from_millis(40);
-        settings.quirks.events = 24;
+        // As many words as make a whole sentence of its answer.
+        settings.quirks.events = 18;
         settings.quirks.job_price = JobPrice::Get;
+        settings.requests_per_minute = usize::try_from(PER_MINUTE).unwrap_or(usize::MAX);
         settings.credits = 50_000;
+        settings.spent = spent.iter().sum();
         settings.analysis_time = Duration::from_secs(30);
         let simulated = tokio::spawn({
             let (simulator, address) =
                 (Simulator::new(settings, move || clock.wall()), upstream.local_addr()?);
             tracing::debug!(%address, "simulator");
             let listener = upstream;
-            folder.write(arguments, address)?;
+            folder.write(arguments, address, &spent)?;
             mavera_sim::serve(listener, simulator)
         });
 
@@ -77,14 +88,20 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         let listeners = Listeners::bind(&gateway, Inherited::default())?;
         folder.introduce(&listeners)?;
         if arguments.traffic {
-            say!("Three teams are talking. Watch the metrics move; stop with ctrl-c.\n")?;
+            say!("Five teams are talking. Watch the page and the metrics move; stop with ctrl-c.\n")?;
         }
         let traffic = arguments.traffic.then(|| {
             let gateway = Arc::new(Origin::in_clear(listeners.address));
-            let teams = folder.keys.iter().zip(TEAMS).map(|(key, (name, every))| {
-                tokio::spawn(talk(Arc::clone(&gateway), key.text.to_string(), name, every))
-            });
-            teams.collect::<Vec<_>>()
+            let mut teams: Vec<_> = folder
+                .keys
+                .iter()
+                .zip(&TEAMS)
+                .map(|([key, _], team)| {
+                    tokio::spawn(talk(Arc::clone(&gateway), key.text.to_string(), team.name, team.every))
+                })
+                .collect();
+            teams.push(tokio::spawn(crowd(gateway, folder.keys[CROWD][1].text.to_string())));
+            teams
         });
         let mut signals = serve::Signals::new()?;
         let served = server::run(&gateway, listeners, signals.end.next(), signals.again.next()).await;
@@ -99,7 +116,8 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
 /// Where the demo keeps its configuration, its key and its log. Removed when it ends.
 struct Folder {
     path: PathBuf,
-    keys: Vec<NewKey>,
+    /// Two of each team.
+    keys: Vec<[NewKey; 2]>,
 }
 
 impl Folder {
@@ -108,8 +126,8 @@ impl Folder {
         fs::create_dir_all(&path)?;
         let keys = TEAMS
             .iter()
-            .map(|_| NewKey::generate())
-            .collect::<Result<_, _>>()
+            .map(|_| Ok([NewKey::generate()?, NewKey::generate()?]))
+            .collect::<Result<_, getrandom::Error>>()
             .map_err(std::io::Error::other)?;
         Ok(Self { path, keys })
     }
@@ -118,28 +136,36 @@ impl Folder {
         self.path.join(name)
     }
 
-    fn write(&self, arguments: &DemoArguments, upstream: SocketAddr) -> Result<(), Failure> {
+    /// Makes the ledger, with what was before.
+    fn begin(&self, now: Timestamp) -> Result<Spent, LedgerError> {
+        let keys: Vec<_> = self.keys.iter().map(|keys| [&*keys[0].id, &*keys[1].id]).collect();
+        history::write(&self.path("ledger.db"), &keys, now)
+    }
+
+    fn write(&self, arguments: &DemoArguments, upstream: SocketAddr, spent: &Spent) -> Result<(), Failure> {
         fs::write(self.path("key"), SIM_KEY)?;
-        fs::write(self.path("gateway.toml"), self.config(arguments, upstream, &self.path("key")))?;
+        fs::write(self.path("gateway.toml"), self.config(arguments, upstream, spent))?;
         Ok(())
     }
 
-    fn config(&self, arguments: &DemoArguments, upstream: SocketAddr, key: &Path) -> String {
-        let teams = TEAMS
-            .iter()
-            .zip(&self.keys)
-            .map(|((name, _), key)| {
-                format!(
-                    "\n[[team]]\nname = \"{name}\"\nbudget = {{ credits = 15000, period = \"month\" }}\n\
-                     routes = [\"*\", \"mave_chat\", {{ name = \"video_analyses\", jobs = 2 }}]\nkeys = [{{ id = \"{}\", sha256 = \"{}\" }}]\n",
-                    key.id, key.sha256
-                )
-            })
-            .collect::<Vec<_>>()
-            .concat();
+    fn config(&self, arguments: &DemoArguments, upstream: SocketAddr, spent: &Spent) -> String {
+        let teams = TEAMS.iter().zip(&self.keys).zip(spent).map(|((team, keys), spent)| {
+            let [least, wide] = BUDGETS;
+            let budget = team.spent.map_or(wide, |percent| (spent * 100 / percent).max(least));
+            let keys =
+                keys.each_ref().map(|key| format!("{{ id = \"{}\", sha256 = \"{}\" }}", key.id, key.sha256));
+            format!(
+                "\n[[team]]\nname = \"{}\"\nbudget = {{ credits = {budget}, period = \"month\" }}\n\
+                 routes = [\"*\", \"mave_chat\", {{ name = \"video_analyses\", jobs = 2 }}]\nkeys = [{}]\n\
+                 requests_per_minute = {PER_MINUTE}\nburst = {PER_MINUTE}\nconcurrency = {PER_MINUTE}\n",
+                team.name,
+                keys.join(", "),
+            )
+        });
+        let (teams, key) = (teams.collect::<String>(), self.path("key"));
         format!(
             "[server]\nlisten = \"{}\"\ndrain_timeout = \"5s\"\n\n[admin]\nlisten = \"{}\"\n\n\
-             [upstream]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = 240\nusage_interval = \"15s\"\n\n\
+             [upstream]\nbase_url = \"http://{upstream}/api/v1\"\napi_key = {{ file = '{}' }}\nrequests_per_minute = {PER_MINUTE}\nusage_interval = \"15s\"\n\n\
              [ledger]\npath = '{}'\ndurability = \"os\"\n\n\
              [credits]\nbudget = {{ credits = 50000, period = \"month\" }}\n{teams}",
             arguments.listen,
@@ -151,7 +177,7 @@ impl Folder {
 
     fn introduce(&self, listeners: &Listeners) -> std::io::Result<()> {
         let Listeners { address, admin_address, .. } = listeners;
-        let key = self.keys.first().map_or("", |key| key.text.as_str());
+        let key = self.keys.first().map_or("", |keys| keys[0].text.as_str());
         say!(
             "\
 A simulated Mavera API and a gateway in front of it are running. Nothing leaves this machine.
