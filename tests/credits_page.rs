@@ -303,3 +303,60 @@ async fn grants_are_listed_with_who_may_spend_more_than_there_is_and_a_refused_c
     pair.gateway.wait_for_message("configuration reloaded");
     assert_eq!(document(pair.admin, "/credits/overview")["configuration_problem"], Value::Null);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_figure_and_table_is_there_as_csv_with_what_the_page_shows() {
+    let setup = PairSetup { team: "budget = { credits = 90, period = \"month\" }", ..PairSetup::default() };
+    let pair = Pair::start(&setup);
+    for quirks in ["", "fault=close"] {
+        let _ = chat(pair.address, &pair.key, chat_body(true, quirks)).await;
+    }
+    let _ = chat(pair.address, "mvgw_unknown0_not_a_key", chat_body(false, "")).await;
+    booked(pair.admin, 2);
+    // What there is says so itself, and nothing else is there.
+    let (status, names) = get(pair.admin, "/credits/");
+    assert_eq!(status, 404);
+    let names: Vec<_> = names.split_whitespace().filter_map(|name| name.strip_suffix(".csv")).collect();
+    assert_eq!(
+        names,
+        ["figures", "spend", "teams", "jobs", "replicas", "refusals", "requests", "callers", "grants"]
+    );
+    let mut tables = std::collections::BTreeMap::new();
+    for name in names {
+        let (status, head, body) = ask(pair.admin, &format!("/credits/{name}.csv"), &[("host", "localhost")]);
+        assert_eq!(status, 200, "{body}");
+        assert!(
+            head.contains("content-type: text/csv") && head.contains(&format!("filename=\"{name}.csv\"")),
+            "{head}"
+        );
+        let mut reader = csv::Reader::from_reader(body.as_bytes());
+        let rows: Vec<std::collections::BTreeMap<String, String>> =
+            reader.deserialize().map(Result::unwrap).collect();
+        tables.insert(name, rows);
+    }
+    let look = document(pair.admin, "/credits/look");
+    let team = &look["overview"]["teams"][0]["standing"];
+    let row = &tables["teams"][0];
+    for (column, figure) in
+        [("budget_credits", "credits"), ("used_credits", "used"), ("left_credits", "left")]
+    {
+        assert_eq!(row[column], team[figure].to_string(), "{column}");
+    }
+    assert_eq!(row["resets"], team["resets"].as_str().unwrap());
+    let figure =
+        |name: &str| tables["figures"].iter().find(|row| row["figure"] == name).unwrap()["value"].clone();
+    assert_eq!(figure("used_credits"), look["overview"]["organisation"]["used"].to_string());
+    assert_eq!(figure("last_period_credits"), "0");
+    assert_eq!(tables["refusals"][0]["code"], "invalid_api_key");
+    assert_eq!(tables["requests"].len(), 2);
+    assert_eq!(tables["requests"][0]["basis"], "estimated");
+    assert_eq!(
+        tables["callers"][0]["spent_credits"],
+        look["booked"]["callers"]["keys"][0]["spent"].to_string()
+    );
+    assert_eq!(tables["spend"][0]["in_doubt_credits"], "5");
+    assert!(tables["jobs"].iter().all(|row| !row["limit"].is_empty()) && tables["grants"].is_empty());
+    // A query that cannot be is told, with what it may be.
+    let (status, body) = get(pair.admin, "/credits/spend.csv?range=soon");
+    assert!(status == 400 && body.contains("last-month"), "{body}");
+}

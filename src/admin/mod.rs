@@ -133,8 +133,8 @@ impl Desk {
 
 /// What there is below `/credits/`.
 fn nothing_of_that_name() -> String {
-    let tables = tables::names().map(|name| format!(" {name}.csv")).collect::<String>();
-    format!("below /credits/ there is: look overview {}{tables}\n", look::PARTS.join(" "))
+    let tables = tables::names().map(|name| format!("{name}.csv")).collect::<Vec<_>>().join(" ");
+    format!("below /credits/ there is: look overview {} {tables}\n", look::PARTS.join(" "))
 }
 
 fn not_allowed(allow: &'static str) -> Response<Full<Bytes>> {

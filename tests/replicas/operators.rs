@@ -62,9 +62,32 @@ async fn keys_grants_and_corrections_are_in_force_at_every_gateway_within_a_seco
     // Reports and the page read the same ledger, whichever is asked.
     let report = fleet.command(&["credits", "report"]);
     assert!(report.contains("growth"), "{report}");
-    let page = get(fleet.gateways[2].admin, "/credits/overview").1;
-    let overview: serde_json::Value = serde_json::from_str(&page).unwrap();
-    assert_eq!(overview["replicas"].as_array().unwrap().len(), 3, "{page}");
+    let look = |query: &str| -> serde_json::Value {
+        let (status, page) = get(fleet.gateways[2].admin, &format!("/credits/look?{query}"));
+        assert_eq!(status, 200, "{page}");
+        serde_json::from_str(&page).unwrap()
+    };
+    assert_eq!(look("")["overview"]["replicas"].as_array().unwrap().len(), 3);
+    let all = (settled + doubt) as f64 / 1e6;
+    for (query, by, name) in [
+        ("range=7d", "team", "growth"),
+        ("range=7d&team=growth", "caller", id),
+        (&format!("range=7d&team=growth&caller={id}"), "route", "video_chat"),
+    ] {
+        let booked = look(query)["booked"].take();
+        let series = &booked["spend"]["series"][0];
+        assert_eq!((&booked["spend"]["by"], &series["name"]), (&by.into(), &name.into()), "{booked}");
+        assert_eq!(series["credits"][6].as_f64(), Some(all), "{booked}");
+        let calls = booked["requests"]["requests"].as_array().unwrap();
+        let found: f64 = calls.iter().map(|call| call["credits"].as_f64().unwrap()).sum();
+        assert_eq!(found, all, "{booked}");
+        let spent = booked["callers"]["keys"].as_array().unwrap().iter().find(|key| key["id"] == id);
+        assert_eq!(spent.unwrap()["spent"].as_f64(), Some(all), "{booked}");
+        assert_eq!(booked["this_period"]["credits"].as_f64(), Some(all), "{booked}");
+    }
+    let before = look("range=2020-01-01..2020-01-31")["booked"].take();
+    assert_eq!((&before["spend"]["series"], &before["requests"]["requests"]), (&json!([]), &json!([])));
+    assert_eq!(before["requests"]["complete"], true, "{before}");
     let status = fleet.command(&["ledger", "status"]);
     assert!(status.contains("3 running"), "{status}");
 }

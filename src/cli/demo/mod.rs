@@ -57,9 +57,9 @@ pub(super) struct DemoArguments {
 pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     event_loop()?.block_on(async {
         let folder = Folder::new()?;
-        let spent = folder.begin(Timestamp::now())?;
-        let upstream = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let clock = Clock::system();
+        let spent = folder.begin(clock.wall())?;
+        let upstream = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let mut settings = Settings::with_key(SIM_KEY);
         settings.quirks.pace = Duration::from_millis(40);
         // As many words as make a whole sentence of its answer.
