@@ -1,6 +1,6 @@
 # What people and CI run. Every target installs what it needs that is missing, or says what to do.
 
-.PHONY: test released lint deploy-check bench bench-full chaos heads soak overload fuzz audit sbom reproducible
+.PHONY: test released lint deploy-check shipped screenshots bench bench-full chaos heads soak overload fuzz audit sbom reproducible
 
 # What tests start as a process is the program as it is released.
 RELEASED = $(CURDIR)/target/release/mavera-gateway
@@ -22,11 +22,20 @@ lint:
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
-	shellcheck scripts/setup scripts/audit scripts/fuzz scripts/release-build scripts/reproduce .ci/run
+	shellcheck scripts/setup scripts/audit scripts/fuzz scripts/release-build scripts/reproduce scripts/screenshots .ci/run
 
 # Everything in deploy/ that can be checked without a container engine and a cluster.
 deploy-check: released
 	deploy/check
+
+# The image and the Debian package, built, and run where nothing else is. As root.
+shipped: released
+	deploy/shipped
+
+# The pictures of the credits page in the documentation, of the demo.
+screenshots: released
+	scripts/setup screenshots
+	scripts/screenshots
 
 # CPU, latency, time to first byte, memory and allocations, against nginx and HAProxy in one interleaved run; writes
 # target/bench.json and target/bench-allocations.json; and what a hold costs in a file and in PostgreSQL. ARGS are the harness's, like ARGS='--lane "16 callers"'.

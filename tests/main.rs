@@ -22,6 +22,7 @@ mod credits_page;
 mod credits_page_in_a_browser;
 mod credits_page_of_a_month;
 mod demo;
+mod documentation;
 mod fair_queue;
 mod fair_queue_for_real;
 mod floods;

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::facts::CallId;
-use super::reading::{Call, Found, Search};
+use super::rows::{Call, Found, Search};
 use crate::credits::Credits;
 use crate::route::Route;
 

@@ -15,8 +15,9 @@ pub mod facts;
 pub mod fate;
 pub mod past;
 pub mod statement;
-pub mod reading;
+pub mod rows;
 pub mod view;
+pub mod reading;
 mod latest;
 mod export;
 pub mod opening;
@@ -44,10 +45,9 @@ pub use self::fate::Fate;
 pub use self::keys::{CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey};
 pub use self::opening::{KnownCall, KnownJob, KnownStage, LookBack, Opening, Total};
 pub use self::past::{Past, PastAsks, PastCall, PastJob, minute};
-pub use self::reading::{
-    Adjusted, Call, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend, Upkeep,
-};
+pub use self::reading::{Reading, Upkeep};
 pub use self::reads::Reads;
+pub use self::rows::{Adjusted, Call, Changes, Charge, EnteredGrant, Found, Saving, Search, Span, Spend};
 pub use self::statement::{Booking, Stated, StatedCall, StatedCorrection};
 pub use self::turns::{Correction, Gateway, Kept, Look, NewTurn, Said, Standbys, Turn, Turns};
 pub use self::view::{By, Slice, Sum, View, Viewed};

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 
 use super::facts::{Account, CallId, Retry};
 use super::fate::Fate;
-use super::reading::Spend;
+use super::rows::Spend;
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
 use crate::route::Route;

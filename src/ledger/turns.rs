@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::error::LedgerError;
 use super::facts::{Booked, CallId};
 use super::opening::{LookBack, Opening};
-use super::reading::Changes;
+use super::rows::Changes;
 
 /// The form of what turns and desks are written in. Another release writes the form of the oldest gateway that runs, and reads
 /// that of the release before.

@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 
 use super::keys::CallerUse;
-use super::reading::{EnteredGrant, Found, Search, Span};
+use super::rows::{EnteredGrant, Found, Search, Span};
 use crate::credits::Credits;
 
 /// What is looked at.

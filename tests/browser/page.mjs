@@ -176,6 +176,15 @@ const commands = {
     return path;
   },
 
+  // { name, width, height, schemes }: the demo of a while, as pictures of the first screen.
+  async pictures({ schemes = SCHEMES, height = 900, ...rest }) {
+    await commands.wait({ until: { "spend/drawn": true } });
+    const made = [];
+    for (const scheme of schemes)
+      made.push(await commands.screenshot({ name: `page-${scheme}`, full: false, height, scheme, ...rest }));
+    return made;
+  },
+
   // → what axe finds wrong, in both colour schemes.
   async audit() {
     await page.evaluate(axe.source);

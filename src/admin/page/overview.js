@@ -58,7 +58,7 @@ function coming(node, lead, iso, at, where) {
 function runsOut(node, { per_day, runs_out }, { state }, at, where, end, grant = "") {
   const gone = state === "over";
   node.classList.toggle("soon", gone || runs_out !== null);
-  if (gone) say(node, grant ? `calls are refused until it resets, or it is granted more: credits grant --team ${grant}` : "calls are refused until it resets");
+  if (gone) say(node, grant ? `refused until it resets or gets a grant: credits grant --team ${grant}` : "refused until it resets");
   else if (runs_out === null) say(node, per_day === null ? "too early to tell" : `lasts until ${end}`);
   else if (f.seconds(at, runs_out) <= 0) say(node, "has run out");
   else coming(node, "runs out ", runs_out, at, where);

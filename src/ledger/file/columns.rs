@@ -5,7 +5,7 @@ use rusqlite::Row;
 use crate::credits::Credits;
 use crate::ledger::entry::days_since_epoch;
 use crate::ledger::facts::Basis;
-use crate::ledger::reading::Span;
+use crate::ledger::rows::Span;
 
 /// What a price rests on, by the number of its kind.
 pub(super) fn basis(kind: Option<i64>) -> Option<String> {

@@ -11,7 +11,7 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::keys::{
     CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey, forgotten_before,
 };
-use crate::ledger::reading::Span;
+use crate::ledger::rows::Span;
 
 const COLUMNS: &str = "id, team, sha256, lineage, added_at, expires_at, revoked_at, in_file, made_for";
 

@@ -25,8 +25,9 @@ use crate::ledger::facts::{Command, OpenHold};
 use crate::ledger::journal::{self, Found};
 use crate::ledger::keys::{KeyRegister, RegisteredKey};
 use crate::ledger::opening::{LookBack, Opening, Total};
-use crate::ledger::reading::{Reading, Span, Upkeep};
+use crate::ledger::reading::{Reading, Upkeep};
 use crate::ledger::reads::Reads;
+use crate::ledger::rows::Span;
 use crate::ledger::write::Ledger;
 
 /// How often, and how many times, is looked whether a gateway has caught up with its journal: for five seconds.

@@ -25,9 +25,8 @@ use crate::ledger::journal::Progress;
 use crate::ledger::keys::{CallerUse, RegisteredKey};
 use crate::ledger::latest::LOOKBACK;
 use crate::ledger::past::Past;
-use crate::ledger::reading::{
-    Adjusted, Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend,
-};
+use crate::ledger::reading::Reading;
+use crate::ledger::rows::{Adjusted, Changes, Charge, EnteredGrant, Found, Saving, Search, Span, Spend};
 use crate::ledger::statement::Stated;
 use crate::ledger::view::{View, Viewed};
 

@@ -10,7 +10,7 @@ use crate::ledger::facts::Retry;
 use crate::ledger::fate::Fate;
 use crate::ledger::latest::{COSTS, Looked, MINUTE, around, by_route, first_held};
 use crate::ledger::opening::KnownCall;
-use crate::ledger::reading::{Call, Found, Search};
+use crate::ledger::rows::{Call, Found, Search};
 use crate::route::Route;
 
 /// See [`super::read::Reader::sent_between`].

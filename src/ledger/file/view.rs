@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::columns::{count, credits, days};
 use crate::ledger::entry::day_of;
-use crate::ledger::reading::Span;
+use crate::ledger::rows::Span;
 use crate::ledger::view::{By, Slice, Sum, View};
 
 /// By day and name.

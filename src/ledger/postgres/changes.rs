@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Error, Row};
 use super::columns::{credits, day};
 use crate::credits::budget::Grant;
 use crate::ledger::entry::days_since_epoch;
-use crate::ledger::reading::{Adjusted, EnteredGrant};
+use crate::ledger::rows::{Adjusted, EnteredGrant};
 
 /// Grants that end on `day` or later, and those that were taken back.
 pub(super) async fn grants(client: &Client, day: Date) -> Result<Vec<Grant>, Error> {

@@ -8,7 +8,7 @@ use tokio_postgres::{Error, Row};
 use super::changes;
 use super::columns::moment_of;
 use super::statements::Open;
-use crate::ledger::reading::Changes;
+use crate::ledger::rows::Changes;
 use crate::ledger::turns::{Gateway, Look, Turn};
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";

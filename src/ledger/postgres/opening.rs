@@ -6,7 +6,7 @@ use super::columns::{credits, day, limit, moment};
 use super::{changes, recent, sums};
 use crate::ledger::facts::Account;
 use crate::ledger::opening::{KnownJob, KnownStage, LookBack, Opening};
-use crate::ledger::reading::Span;
+use crate::ledger::rows::Span;
 
 /// All of it, from one moment if `client` is in a transaction that sees one. Writes nothing: what is past its time is taken
 /// out beside this.

@@ -14,7 +14,8 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::facts::Booked;
 use crate::ledger::keys::{CallerUse, RegisteredKey};
 use crate::ledger::past::Past;
-use crate::ledger::reading::{Changes, Charge, EnteredGrant, Found, Reading, Saving, Search, Span, Spend};
+use crate::ledger::reading::Reading;
+use crate::ledger::rows::{Changes, Charge, EnteredGrant, Found, Saving, Search, Span, Spend};
 use crate::ledger::statement::Stated;
 use crate::ledger::view::{View, Viewed};
 

@@ -9,7 +9,7 @@ use crate::ledger::facts::{Basis, CallId, Retry};
 use crate::ledger::fate::Fate;
 use crate::ledger::latest::{COSTS, Looked, MINUTE, around, by_route, first_held};
 use crate::ledger::opening::KnownCall;
-use crate::ledger::reading::{Call, Charge, Found, Search};
+use crate::ledger::rows::{Call, Charge, Found, Search};
 use crate::route::Route;
 
 /// The last call that was ever held.

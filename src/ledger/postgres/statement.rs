@@ -4,7 +4,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use super::columns::{credits, day, moment};
 use crate::ledger::entry::{day_of, days_since_epoch};
-use crate::ledger::reading::Span;
+use crate::ledger::rows::Span;
 use crate::ledger::statement::{Booking, Stated, StatedCall, StatedCorrection};
 
 /// See [`crate::ledger::Reading::stated`].

@@ -8,7 +8,7 @@ use crate::credits::Credits;
 use crate::ledger::entry::days_since_epoch;
 use crate::ledger::facts::Booked;
 use crate::ledger::keys::CallerUse;
-use crate::ledger::reading::{Saving, Span, Spend};
+use crate::ledger::rows::{Saving, Span, Spend};
 use crate::ledger::view::{By, Slice, Sum, View};
 
 /// See [`crate::ledger::Reading::spends`].
