@@ -187,16 +187,30 @@ def patches(path, manifests):
             continue
         for document in found:
             for step in steps:
-                place = document
-                for part in step["path"].split("/")[1:-1]:
-                    try:
-                        place = place[int(part) if isinstance(place, list) else part]
-                    except (KeyError, IndexError, ValueError):
-                        problem(path, f"{step['path']} is not in {target}")
-                        break
-                else:
-                    if not isinstance(place, list) or step["op"] != "add":
-                        problem(path, f"{step['path']} of {target} is no list to add to")
+                if why := misfit(step, document):
+                    problem(path, f"{step['path']} of {target} {why}")
+
+
+def misfit(step, document):
+    """Why a step of a patch does not fit what it is for, if it does not: an API server would take what is added under a name
+    that nothing reads."""
+    *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:]]
+    place = document
+    for part in parents:
+        try:
+            place = place[int(part) if isinstance(place, list) else part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return "is not there"
+    if isinstance(place, list):
+        return None if step["op"] == "add" and last == "-" else "is no list to add to"
+    there = last in place
+    match step["op"]:
+        case "add":
+            return "is there already" if there else None
+        case "replace":
+            return None if there else "is not there to be replaced"
+        case other:
+            return f"is for {other}, which is not looked at here"
 
 
 def replicas():
@@ -273,6 +287,7 @@ else:
     kustomization(KUBERNETES)
     kustomization(KUBERNETES_REPLICAS)
     patches(KUBERNETES_REPLICAS / "kustomization.yaml", all_of(KUBERNETES))
+    patches(DEPLOY / "kubernetes-overlay/kustomization.yaml", all_of(KUBERNETES))
     patches(DEPLOY / "identity/kubernetes-gateway/kustomization.yaml", all_of(KUBERNETES) + all_of(KUBERNETES_REPLICAS))
     replicas()
     operator_resources()
