@@ -393,6 +393,9 @@ fn check_takes_the_start_up_path_and_exits_accordingly() {
     let (code, said) = check(Some(CANARY));
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("fine"), "{said}");
+    // As whoever has typed it does: the file alone.
+    let output = binary().arg("check").arg(&file).env("MAVERA_API_KEY", CANARY).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), said);
     let (code, said) = check(None);
     assert_eq!(code, 64);
     assert!(said.contains("upstream.api_key: environment variable MAVERA_API_KEY is not set"), "{said}");

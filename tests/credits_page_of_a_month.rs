@@ -1,6 +1,8 @@
 //! What the credits page says of weeks and of trouble, in headless Chromium: whom to look at first, what the month comes to, whose and
 //! when, from a figure to its calls, who waits, and what is wrong.
 
+use std::process::Command;
+
 use mavera_gateway::key::NewKey;
 use serde_json::{Value, json};
 
@@ -187,6 +189,45 @@ async fn who_waits_is_shown_by_team_with_the_least_wait_and_the_window_as_a_ring
     assert_eq!(page.does("audit", json!({})), json!([]));
     page.stayed_clean(pair.admin, &[]);
     calls.abort_all();
+}
+
+#[test]
+fn jobs_with_their_caps_what_retries_saved_and_keys_about_to_end_are_shown() {
+    let routes = "routes = [\"*\", { name = \"video_analyses\", jobs = 2 }]";
+    let mut pair = Pair::start(&PairSetup { team: routes, ..PairSetup::default() });
+    pair.stop();
+    let in_a_week = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(7 * 24);
+    let text = std::fs::read_to_string(pair.config_path()).unwrap();
+    let text = text.replacen("\" }]", &format!("\", expires = {in_a_week:.0} }}]"), 1);
+    std::fs::write(pair.config_path(), text).unwrap();
+    pair.start_again();
+    let post = |path: &str, retry_key: &str, body: &str| {
+        let fields = [format!("authorization: Bearer {}", pair.key), format!("idempotency-key: {retry_key}")];
+        let curl = Command::new("curl")
+            .args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", &pair.url(path), "-d", body])
+            .args(["-H", "content-type: application/json", "-H", &fields[0], "-H", &fields[1]])
+            .output();
+        String::from_utf8(curl.unwrap().stdout).unwrap()
+    };
+    let analysis = json!({ "video_url": "https://videos.example/a.mp4", "title": "Launch", "brand": "Example", "product": "App",
+                           "primary_intent": "Persuasive", "goal": "Find what loses viewers." });
+    assert!(post("/api/v1/video-analyses", "job", &analysis.to_string()).starts_with('2'));
+    let path = "/api/v1/video-analyses/clx1demo0000000000000000a/chat";
+    for _ in 0..3 {
+        assert_eq!(post(path, "chat", &chat_body(false, "")), "200");
+    }
+    let mut page = Page::open(pair.admin);
+    let id = id(&pair.key);
+    let shown = page.shows(&json!({
+        "jobs/video_analyses/taken": "1 of 3", "jobs/video_analyses/waiting": "0", "pool/saved": "2 credits",
+        "teams/growth/saved": "2 saved by retries", format!("callers/rows/{id}/state"): "expiring",
+    }));
+    assert_eq!(shown["callers"]["summary"], "1 key will expire within two weeks");
+    let until = shown["callers"]["rows"][&id]["until"].as_str().unwrap();
+    assert!(!until.is_empty() && until != "–", "{until}");
+    let saved = page.does("save", json!({ "name": "Jobs as CSV" }));
+    assert!(saved["lines"].as_array().unwrap().contains(&json!("video_analyses,3,1,0,0,0")), "{saved}");
+    page.stayed_clean(pair.admin, &[]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -129,7 +129,7 @@ async fn a_budget_that_is_spent_is_told_once_and_once_that_it_is_not_any_more() 
     assert_eq!((&told["level"], &told["severity"]), (&75.into(), &"warning".into()));
     assert_eq!(
         told["message"],
-        "75 % of the budget of organisation are spent: 3 of 4 credits of this month. It begins anew at 2030-02-01T00:00:00+00:00."
+        "75 % of the budget of organisation are spent: 3 of 4 credits of this month. It begins anew at 2030-02-01T00:00:00Z."
     );
     // It rises, and is over.
     assert_eq!(rig.send(rig.chat(chat_body(false, ""))).await.status(), 200);

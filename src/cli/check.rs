@@ -2,9 +2,9 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::failure::{Failure, count, say};
+use super::failure::{ConfigArgument, Failure, count, say};
 use crate::clock::Clock;
 use crate::config::{Config, Oddity, in_environment};
 use crate::keyring::{self, Listed, State};
@@ -14,6 +14,22 @@ use crate::metrics::Metrics;
 
 /// What to do about an address that cannot be had.
 const REMEDY: &str = "name one of this machine's addresses, and a port that this user may have";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CheckArguments {
+    /// The configuration file, as with `--config`.
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgument,
+}
+
+impl CheckArguments {
+    /// The file that is meant.
+    pub(super) fn file(&self) -> &Path {
+        self.file.as_deref().unwrap_or(&self.config.config)
+    }
+}
 
 pub(super) fn run(config: &Path) -> Result<(), Failure> {
     let live = Live::load(config, &Metrics::new(), Clock::system())?;

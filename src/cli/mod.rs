@@ -45,7 +45,7 @@ enum Command {
     /// Check the configuration exactly as `serve` would start with it, without listening.
     ///
     /// Prints every problem with its line and a way out. Exits with 0 or 64.
-    Check(ConfigArgument),
+    Check(check::CheckArguments),
     /// Run a simulated Mavera API and a gateway in front of it on loopback.
     ///
     /// Needs no key, no configuration and no other server. Prints a curl that is ready to paste.
@@ -104,7 +104,7 @@ pub fn main() -> ExitCode {
     }
     let done = match arguments.command {
         Command::Serve(ConfigArgument { config }) => serve::run(&config),
-        Command::Check(ConfigArgument { config }) => check::run(&config),
+        Command::Check(arguments) => check::run(arguments.file()),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Credits(command) => credits::run(&command),
         Command::Plan(arguments) => plan::run(&arguments),

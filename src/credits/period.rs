@@ -69,10 +69,12 @@ pub fn day_of(at: Timestamp, zone: &TimeZone) -> Date {
     at.to_zoned(zone.clone()).date()
 }
 
-/// A moment as callers and operators read it: in a zone, to the second, with its offset.
+/// A moment as callers and operators read it: in a zone, to the second, with its offset; `Z` where there is none, as everywhere else.
 #[must_use]
 pub fn written(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    let at = at.to_zoned(zone.clone());
+    let format = if at.offset().is_zero() { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%:z" };
+    at.strftime(format).to_string()
 }
 
 #[cfg(test)]
@@ -110,5 +112,12 @@ mod tests {
         let zone = TimeZone::get("America/Asuncion").unwrap();
         let begins = Period::Day.resets(date(2023, 9, 30), &zone);
         assert_eq!(day_of(begins, &zone), date(2023, 10, 1));
+    }
+
+    #[test]
+    fn a_moment_is_written_with_its_offset_and_z_where_there_is_none() {
+        let at = "2026-07-01T12:00:00Z".parse().unwrap();
+        assert_eq!(written(at, &TimeZone::UTC), "2026-07-01T12:00:00Z");
+        assert_eq!(written(at, &TimeZone::get("Europe/Berlin").unwrap()), "2026-07-01T14:00:00+02:00");
     }
 }

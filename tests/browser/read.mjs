@@ -43,6 +43,7 @@ export function read() {
       "last",
       "last_dates",
       "resets",
+      "saved",
     ]),
     upstream: fields("upstream", [
       "none",
@@ -79,6 +80,7 @@ export function read() {
         ]),
       ),
     },
+    jobs_summary: field("jobs.summary"),
     jobs: Object.fromEntries(
       rows("table.jobs").map((row) => [
         row.dataset.route,

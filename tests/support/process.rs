@@ -248,7 +248,7 @@ pub fn start_gateway(config: &Path) -> (Process, SocketAddr, SocketAddr) {
     (gateway, address("listen"), address("admin"))
 }
 
-/// The demo with three teams that talk, and where its gateway answers operators.
+/// The demo with five teams that talk, and where its gateway answers operators.
 pub fn start_demo() -> (Process, SocketAddr) {
     let demo = Process::start(binary().args([
         "demo",

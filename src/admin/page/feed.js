@@ -2,6 +2,7 @@
 // failure told apart by what can be done about it.
 
 const TIMEOUT = 5000;
+const LONGEST = 6000; // between two answers
 const TOKEN = "mavera-gateway.token";
 
 // The token stays in this tab, and leaves it in one header only.
@@ -103,8 +104,8 @@ export class Feed {
     if (this.#running !== running) return;
     this.#running = null;
     // The next turn first: what is done with this one may stop or start the feed.
-    // A page takes a tenth of a reader's time at most, however much there is to read.
-    const pause = Math.max(this.every, 9 * (performance.now() - begun));
+    // A page takes a tenth of a reader's time, however much there is to read; but figures are never old for that alone.
+    const pause = Math.min(Math.max(this.every, 9 * (performance.now() - begun)), LONGEST);
     if (!document.hidden) this.#timer = setTimeout(() => this.#turn(), pause);
     if (problem) this.failed(problem);
     else this.arrived(fetched);

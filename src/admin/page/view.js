@@ -24,12 +24,11 @@ export function query(more = {}) {
   return query;
 }
 
-// Looks at something else; what is not named stays.
+// Looks at something else; what is not named stays. A caller is of a team, and bars that are right for some days are too many for others.
 export function look(at) {
   if (Object.entries(at).every(([name, value]) => view[name] === value)) return;
-  // A caller is of a team, and bars that are right for some days are too many for others.
-  if (at.team !== undefined && at.team !== view.team && at.caller === undefined) at.caller = "";
-  if (at.range !== undefined && at.per === undefined) at.per = "";
+  if (at.team !== undefined && at.team !== view.team) view.caller = "";
+  if (at.range !== undefined) view.per = "";
   Object.assign(view, at);
   const fragment = new URLSearchParams();
   for (const name of NAMES) if (view[name]) fragment.set(name, view[name]);
