@@ -276,6 +276,14 @@ async fn a_gateway_writes_down_what_was_refused_and_what_cost_nothing_and_a_relo
     );
     let (code, said) = told(&["--config", running, "--in-force", running]);
     assert!(code == 0 && said.contains("Better off: nobody. Worse off: nobody."), "{said}");
+    let doubts = "cannot have been in force all the time";
+    assert!(!said.contains(doubts), "{said}");
+    // What would have served them all was not in force when most were refused.
+    let (_, said) = told(&["--config", running, "--in-force", loose]);
+    assert!(
+        said.contains(&format!("serves or refuses 5 of them otherwise than they were: it {doubts}")),
+        "{said}"
+    );
     let (_, said) = told(&["--config", loose, "--in-force", running]);
     for expected in [
         "would be",

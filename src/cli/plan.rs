@@ -145,6 +145,14 @@ fn table(out: &mut impl Write, plan: &Plan, config: &Config, file: &Path) -> std
             plan.asked, plan.rests_on, plan.rests_on_served
         )?;
     }
+    if plan.is_held_against_another() {
+        writeln!(
+            out,
+            "The configuration in force, replayed, serves or refuses {} of them otherwise than they were: it cannot have been in force all the \
+             time. Take this for an estimate, or look at days since its limits changed last (--since).",
+            plan.in_force_differs
+        )?;
+    }
     Ok(())
 }
 

@@ -22,6 +22,9 @@ pub struct Plan {
     pub rests_on: u64,
     /// Of those, how many would have been served: what is least sure of it all.
     pub rests_on_served: u64,
+    /// Of all that asked, how many the configuration that is said to have been in force, replayed, serves or refuses otherwise than
+    /// they were.
+    pub in_force_differs: u64,
     /// In the order of their names.
     pub teams: Vec<OfTeam>,
 }
@@ -89,9 +92,17 @@ impl Plan {
     pub fn held_against(mut self, in_force: &Self) -> Self {
         for team in &mut self.teams {
             if let Some(before) = in_force.teams.iter().find(|before| before.team == team.team) {
+                self.in_force_differs += before.was.served.abs_diff(before.would.served);
                 team.would = team.was.changed(&before.would, &team.would);
             }
         }
         self
+    }
+
+    /// Whether what is said to have been in force cannot have been so all the time.
+    #[must_use]
+    pub fn is_held_against_another(&self) -> bool {
+        // One in fifty: what timing alone makes different is less.
+        self.in_force_differs > self.asked / 50
     }
 }

@@ -391,6 +391,7 @@ impl<'t> Replay<'t> {
             asked,
             rests_on: self.rests_on,
             rests_on_served: self.rests_on_served,
+            in_force_differs: 0,
             teams,
         }
     }

@@ -89,7 +89,7 @@ pub(super) fn write(path: &Path, keys: &[[&str; 2]], now: Timestamp) -> Result<S
         until: month.last_of_month(),
         taken_back: false,
     };
-    store.grant(&grant, "spring launch, agreed with finance", now)?;
+    store.grant(&grant, "launch week, agreed with finance", now)?;
     Ok(spent)
 }
 
@@ -108,13 +108,12 @@ fn calls_of(
         let Ok(midnight) = day.to_zoned(TimeZone::UTC) else { continue };
         let millis = (hour * 60 + minute) * 60_000 + second;
         let at_moment = midnight.timestamp().as_millisecond() + i64::try_from(millis).unwrap_or(0);
-        let route = match (team.name, dice.roll(40)) {
+        let (route, reserve, costs) = match (team.name, dice.roll(40)) {
             ("growth" | "design", 0) => ("video_analyses", 500, 100 + dice.roll(401)),
             ("research", 0..8) => ("mave_chat", 10, 3 + dice.roll(5)),
             ("support", 0..16) => ("responses", 5, 1 + dice.roll(3)),
             _ => ("video_chat", 5, 1 + dice.roll(3)),
         };
-        let (route, reserve, costs) = route;
         let end = if dice.one_in(45) {
             ("truncated", Some(Basis::Estimated), "truncated")
         } else if dice.one_in(60) {
