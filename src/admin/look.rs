@@ -26,10 +26,18 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Parts of what the ledger says that can be asked for alone.
 pub(super) const PARTS: [&str; 4] = ["spend", "requests", "callers", "grants"];
 
+/// Who is looked at; all, where nothing is said.
+pub(super) struct Whose {
+    pub(super) team: Option<String>,
+    pub(super) caller: Option<String>,
+}
+
 /// Everything that the credits page shows.
 #[derive(Serialize)]
 pub(super) struct Look {
     overview: Overview,
+    #[serde(skip)]
+    pub(super) of: Whose,
     /// What is booked in memory and not in the ledger's tables yet, of all, in the running period.
     not_written: Option<Credits>,
     /// What the ledger says, or why it cannot be read.
@@ -68,14 +76,14 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// By the query of a request.
-    pub(super) fn of(head: &Parts, board: &Board) -> Result<Self, Denied> {
+    /// By the query of a request; `calls` are listed unless that says otherwise.
+    pub(super) fn of(head: &Parts, board: &Board, calls: usize) -> Result<Self, Denied> {
         let query = Query(head.uri.query().unwrap_or_default());
         let snapshot = board.live.current();
         let credits = &snapshot.config.credits;
         let today = day_of(board.now(), &credits.zone);
         let budget = credits.budget.map_or(Period::Month, |budget| budget.period);
-        let view = query.view(today, &credits.zone, spend::periods(budget, today))?;
+        let view = query.view(today, &credits.zone, (spend::periods(budget, today), calls))?;
         Ok(Self { buckets: Buckets::of(view.span, query.per()?)?, view })
     }
 }
@@ -95,11 +103,12 @@ impl Booked {
 /// Looks at everything.
 pub(super) async fn at(board: &Board, reads: &Reads, asked: Asked) -> Look {
     // The ledger first: what is in memory is never behind it then, but for what other gateways write.
+    let of = Whose { team: asked.view.team.clone(), caller: asked.view.caller.clone() };
     let booked = booked(board, reads, asked).await;
     let overview = overview::of(board);
     let used = overview.organisation.used;
     let not_written = booked.as_ref().ok().map(|booked| used.saturating_sub(booked.this_period.credits));
-    Look { overview, not_written, booked }
+    Look { overview, of, not_written, booked }
 }
 
 /// Looks at what the ledger says.

@@ -28,6 +28,7 @@ use http_body_util::Full;
 use self::answers::{Denied, document, text};
 use self::board::Board;
 use self::look::Asked;
+use self::query::{CALLS, MAX_CALLS};
 use crate::ledger::{Reads, home};
 
 /// Whatever answers operators.
@@ -115,13 +116,15 @@ impl Desk {
         if named == "overview" {
             return Ok(document(&overview::of(&self.board)));
         }
-        let asked = Asked::of(head, &self.board)?;
+        let table = named.strip_suffix(".csv").filter(|name| tables::is_one(name));
+        // A page has room for some, and a file for all that one look finds.
+        let calls = if table.is_some() { MAX_CALLS } else { CALLS };
+        let asked = Asked::of(head, &self.board, calls)?;
         if named == "look" {
             return Ok(document(&look::at(&self.board, &self.reads, asked).await));
         }
-        if let Some(name) = named.strip_suffix(".csv").filter(|name| tables::is_one(name)) {
-            let look = look::at(&self.board, &self.reads, asked).await;
-            return tables::table(name, look);
+        if let Some(name) = table {
+            return tables::table(name, look::at(&self.board, &self.reads, asked).await);
         }
         if !look::PARTS.contains(&named) {
             return Ok(text(StatusCode::NOT_FOUND, nothing_of_that_name()));

@@ -63,8 +63,9 @@ struct Team {
     calls_in_flight: usize,
     concurrency: usize,
     waiting: u32,
-    /// How long another call would wait for its turn at the least.
-    least_wait_seconds: f64,
+    /// How long another call would wait for a place of the window at the least, where calls of the team wait for one: others wait for
+    /// credits, or a place of a route.
+    least_wait_seconds: Option<f64>,
     /// Places that it is behind its fair share while its calls wait.
     places_behind: f64,
     saved: Credits,
@@ -159,7 +160,7 @@ pub(super) fn of(board: &Board) -> Overview {
             calls_in_flight: team.standing(desk).1,
             concurrency: team.limits.concurrency,
             waiting,
-            least_wait_seconds: desk.least_wait(&team.name).as_secs_f64(),
+            least_wait_seconds: desk.least_wait(&team.name).map(|wait| wait.as_secs_f64()),
             places_behind,
             saved: board.books.counts.saved(&team.name),
             standing,

@@ -9,8 +9,8 @@ use crate::credits::period::Period;
 use crate::ledger::{Basis, By, Search, Span, View};
 
 /// Calls of one page, unless asked for otherwise, and at most.
-const CALLS: usize = 50;
-const MAX_CALLS: usize = 200;
+pub(super) const CALLS: usize = 50;
+pub(super) const MAX_CALLS: usize = 200;
 
 /// The days that are looked at, unless asked for otherwise, and at most: ten years.
 const DAYS: i32 = 30;
@@ -26,7 +26,13 @@ impl Query<'_> {
     }
 
     /// What is looked at, where today is this day of this zone. `periods` are the organisation's, the running one first.
-    pub(super) fn view(&self, today: Date, zone: &TimeZone, periods: [Span; 2]) -> Result<View, Denied> {
+    /// `calls`: so many are listed unless it says otherwise.
+    pub(super) fn view(
+        &self,
+        today: Date,
+        zone: &TimeZone,
+        (periods, calls): ([Span; 2], usize),
+    ) -> Result<View, Denied> {
         let asked = self.get("range").map(|range| days(&range, today)).transpose()?;
         let [team, caller] = ["team", "caller"].map(|name| self.get(name));
         let by = match (&team, &caller) {
@@ -35,7 +41,7 @@ impl Query<'_> {
             (None, None) => By::Team,
         };
         let span = asked.unwrap_or_else(|| last(DAYS, today));
-        let mut search = self.search()?;
+        let mut search = self.search(calls)?;
         // An id names its call, whenever that was.
         if search.id.is_none() {
             search.held = asked.map(|span| {
@@ -57,8 +63,8 @@ impl Query<'_> {
         }
     }
 
-    fn search(&self) -> Result<Search, Denied> {
-        let limit = self.number("limit")?.map_or(CALLS, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    fn search(&self, calls: usize) -> Result<Search, Denied> {
+        let limit = self.number("limit")?.map_or(calls, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         if !(1..=MAX_CALLS).contains(&limit) {
             return Err(Denied::Parameter(format!("`limit` is 1 to {MAX_CALLS}.")));
         }
@@ -135,7 +141,7 @@ mod tests {
 
     fn view(query: &str) -> Result<View, Denied> {
         let none = Span { since: TODAY, until: TODAY };
-        Query(query).view(TODAY, &TimeZone::UTC, [none, none])
+        Query(query).view(TODAY, &TimeZone::UTC, ([none, none], CALLS))
     }
 
     #[test]

@@ -63,8 +63,8 @@ pub(super) struct Spend {
     /// The first and the last day.
     since: Date,
     until: Date,
-    /// Whether the last bucket is not over.
-    running: bool,
+    /// Which bucket has today in it.
+    running: Option<usize>,
     per: Period,
     /// What the names are of.
     pub(super) by: &'static str,
@@ -119,7 +119,10 @@ pub(super) fn of(buckets: &Buckets, (by, slices): (By, Vec<Slice>), today: Date)
     Spend {
         since: span.since,
         until: span.until,
-        running: span.until >= today && span.since <= today,
+        running: (span.since..=span.until)
+            .contains(&today)
+            .then(|| starts.binary_search(&per.first(today)).ok())
+            .flatten(),
         per: *per,
         by: by.as_str(),
         buckets: starts.clone(),
@@ -191,7 +194,7 @@ mod tests {
             on(date(2026, 2, 28), "a", 4, 0),
         ];
         let spend = of(&buckets, (By::Team, slices), date(2026, 3, 31));
-        assert!(!spend.running);
+        assert_eq!(spend.running, None);
         let [b, a] = &spend.series[..] else { panic!("two") };
         assert_eq!((&*a.name, &*b.name), ("a", "b"));
         assert_eq!(
@@ -200,7 +203,8 @@ mod tests {
         );
         assert_eq!(a.in_doubt, [Credits::ZERO, Credits::whole(5)]);
         assert_eq!(b.credits, [Credits::ZERO, Credits::whole(300)]);
-        let running = of(&buckets, (By::Team, Vec::new()), date(2026, 2, 3));
-        assert!(running.running);
+        // A month is looked at as a whole: the running day is not its last.
+        let buckets = Buckets::of(span(date(2026, 2, 1), date(2026, 2, 28)), None).unwrap();
+        assert_eq!(of(&buckets, (By::Team, Vec::new()), date(2026, 2, 3)).running, Some(2));
     }
 }

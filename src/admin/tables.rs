@@ -8,7 +8,7 @@ use http_body_util::Full;
 use serde_json::Value;
 
 use super::answers::Denied;
-use super::look::Look;
+use super::look::{Look, Whose};
 use super::spend::Spend;
 
 /// A table: its name, where its rows are in a look, and its columns: what they are called, and where their cells are in a row.
@@ -34,6 +34,7 @@ const TABLES: [Table; 7] = [
             ("concurrency", "/concurrency"),
             ("calls_waiting", "/waiting"),
             ("least_wait_seconds", "/least_wait_seconds"),
+            ("places_behind", "/places_behind"),
         ],
     ),
     (
@@ -115,7 +116,7 @@ const TABLES: [Table; 7] = [
 ];
 
 /// The figures that stand by themselves: what they are called, and where they are in a look. Their units are in their names.
-const FIGURES: [(&str, &str); 27] = [
+const FIGURES: [(&str, &str); 42] = [
     ("at", "/overview/at"),
     ("budget_credits", "/overview/organisation/credits"),
     ("budget_granted_credits", "/overview/organisation/granted"),
@@ -137,12 +138,27 @@ const FIGURES: [(&str, &str); 27] = [
     ("upstream_read_at", "/overview/upstream/read_at"),
     ("upstream_included_credits", "/overview/upstream/included"),
     ("upstream_used_credits", "/overview/upstream/used"),
+    ("upstream_used_by_api_credits", "/overview/upstream/api_used"),
+    ("upstream_booked_here_credits", "/overview/upstream/ours"),
+    ("upstream_runs_out", "/overview/upstream/runs_out"),
+    ("upstream_period_start", "/overview/upstream/period_start"),
+    ("upstream_period_end", "/overview/upstream/period_end"),
     ("upstream_remaining_credits", "/overview/upstream/remaining"),
     ("upstream_in_doubt_credits", "/overview/upstream/in_doubt"),
     ("upstream_drift_credits", "/overview/upstream/drift"),
     ("window_used_requests", "/overview/window/used"),
     ("window_limit_requests", "/overview/window/limit"),
     ("requests_in_flight", "/overview/in_flight/requests"),
+    ("requests_read_on_without_caller", "/overview/in_flight/draining"),
+    ("held_in_flight_credits", "/overview/in_flight/held"),
+    ("open_holds", "/overview/ledger/open_holds"),
+    ("reserve_of_a_chat_credits", "/overview/reserve"),
+    ("budgets_a_month_credits", "/booked/grants/budgets_a_month"),
+    ("there_is_a_month_credits", "/booked/grants/there_is"),
+    ("not_written_credits", "/not_written"),
+    ("disk_free_bytes", "/booked/disk/free_bytes"),
+    ("disk_total_bytes", "/booked/disk/total_bytes"),
+    ("upstream_state", "/overview/upstream_state"),
 ];
 
 /// Whether there is a table of that name.
@@ -164,7 +180,7 @@ pub(super) fn table(name: &str, look: Look) -> Result<Response<Full<Bytes>>, Den
         Err(denied) if of_ledger => return Err(denied),
         Ok(ref booked) if name == "spend" => spend(&booked.spend),
         // Its types have no map with keys that are not text, which is all that could fail.
-        _ => cells(name, &serde_json::to_value(&look).unwrap_or_default()),
+        _ => cells(name, &serde_json::to_value(&look).unwrap_or_default(), &look.of),
     };
     let mut response = Response::new(Full::from(written(&rows)));
     let fields = response.headers_mut();
@@ -177,7 +193,7 @@ pub(super) fn table(name: &str, look: Look) -> Result<Response<Full<Bytes>>, Den
     Ok(response)
 }
 
-fn cells(name: &str, look: &Value) -> Vec<Vec<String>> {
+fn cells(name: &str, look: &Value, of: &Whose) -> Vec<Vec<String>> {
     let cell = |of: &Value, at: &str| of.pointer(at).map(text).unwrap_or_default();
     let Some((_, rows, columns)) = TABLES.iter().find(|(table, ..)| *table == name) else {
         let headings = vec!["figure".to_owned(), "value".to_owned()];
@@ -186,8 +202,21 @@ fn cells(name: &str, look: &Value) -> Vec<Vec<String>> {
     };
     let headings = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
     let rows = rows.iter().filter_map(|rows| look.pointer(rows)?.as_array()).flatten();
+    let rows = rows.filter(|row| is_of(name, row, of));
     let rows = rows.map(|row| columns.iter().map(|(_, at)| cell(row, at)).collect());
     std::iter::once(headings).chain(rows).collect()
+}
+
+/// Whether a row is of those that are looked at, as the page decides it. Calls and spend are already.
+fn is_of(name: &str, row: &Value, Whose { team, caller }: &Whose) -> bool {
+    let is = |at: &str, wanted: &Option<String>| wanted.as_deref().is_none_or(|wanted| row[at] == wanted);
+    match name {
+        "teams" => is("name", team),
+        "refusals" => is("team", team),
+        "callers" => is("team", team) && is("id", caller),
+        "grants" => is("team", team) || row["team"] == "organisation",
+        _ => true,
+    }
 }
 
 /// One row for each bar's part, so that a spreadsheet can pivot it.
@@ -241,7 +270,8 @@ mod tests {
             { "number": 3, "team": "growth", "credits": 20.5, "from": "2026-01-01", "until": "2026-02-01",
               "taken_back": false, "why": "=HYPERLINK(\"http://x\"), of \"Ann\"" },
         ] } } });
-        let text = String::from_utf8(written(&cells("grants", &look))).unwrap();
+        let text =
+            String::from_utf8(written(&cells("grants", &look, &Whose { team: None, caller: None }))).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "number,whose,credits,from,until,taken_back,why");
         assert_eq!(

@@ -85,9 +85,10 @@ impl Keeper {
         (waiting, state.common.desk.lag(team, self.seen_at()))
     }
 
-    /// How long a call of a team that came now would wait for its turn at the least; nothing while none of them wait.
+    /// How long a call of a team that came now would wait for a place of the window at the least; nothing while none of them waits for
+    /// one.
     #[must_use]
-    pub fn least_wait(&self, team: &str) -> Duration {
+    pub fn least_wait(&self, team: &str) -> Option<Duration> {
         let mut state = self.state();
         let now = self.look_at(&mut state);
         state.common.desk.least_wait(team, now)

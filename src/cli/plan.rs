@@ -148,7 +148,7 @@ fn table(out: &mut impl Write, plan: &Plan, config: &Config, file: &Path) -> std
     if plan.is_held_against_another() {
         writeln!(
             out,
-            "The configuration in force, replayed, serves or refuses {} of them otherwise than they were: it cannot have been in force all the \
+            "The configuration in force, replayed, serves or refuses at least {} of them otherwise than they were: it cannot have been in force all the \
              time. Take this for an estimate, or look at days since its limits changed last (--since).",
             plan.in_force_differs
         )?;

@@ -177,10 +177,12 @@ impl Desk {
         self.turns.teams.get(team).map_or(0, |team| team.queue.len())
     }
 
-    /// How long another call of a team would wait for its turn at the least; nothing while none of its calls wait.
-    pub fn least_wait(&mut self, team: &str, now: Moment) -> Duration {
+    /// How long another call of a team would wait for a place of the window at the least, behind those that wait for one; nothing where
+    /// none does.
+    pub fn least_wait(&mut self, team: &str, now: Moment) -> Option<Duration> {
         self.window.advance(now);
-        if self.waiting(team) == 0 { Duration::ZERO } else { self.earliest(team, now).saturating_sub(now) }
+        let waits = self.turns.teams.get(team).is_some_and(|team| team.in_turn > 0);
+        waits.then(|| self.earliest(team, now).saturating_sub(now))
     }
 
     /// How many places a team whose calls wait is behind its fair share since they do.

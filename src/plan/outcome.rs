@@ -22,8 +22,8 @@ pub struct Plan {
     pub rests_on: u64,
     /// Of those, how many would have been served: what is least sure of it all.
     pub rests_on_served: u64,
-    /// Of all that asked, how many the configuration that is said to have been in force, replayed, serves or refuses otherwise than
-    /// they were.
+    /// Of all that asked, how many at the least the configuration that is said to have been in force, replayed, serves or refuses
+    /// otherwise than they were.
     pub in_force_differs: u64,
     /// In the order of their names.
     pub teams: Vec<OfTeam>,
@@ -102,7 +102,7 @@ impl Plan {
     /// Whether what is said to have been in force cannot have been so all the time.
     #[must_use]
     pub fn is_held_against_another(&self) -> bool {
-        // One in fifty: what timing alone makes different is less.
-        self.in_force_differs > self.asked / 50
+        // One in fifty, and more than two: what timing alone makes different is less.
+        self.in_force_differs > (self.asked / 50).max(2)
     }
 }

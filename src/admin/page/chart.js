@@ -18,7 +18,7 @@ const BY = {
 
 let spend = null; // as fetched
 let groups = []; // the largest, then the others as one
-let chosen = null; // index of the bucket that is shown; null: the running one
+let chosen = null; // index of the bucket that is shown; null: the running one, or the last
 let plot = null;
 const slots = new Map(); // team → colour, kept while the team is among the largest
 
@@ -84,7 +84,7 @@ function hatched(colour) {
 }
 
 const style = (name) => getComputedStyle(box).getPropertyValue(name).trim();
-const shownIndex = () => Math.min(chosen ?? Infinity, spend.buckets.length - 1);
+const shownIndex = () => Math.min(chosen ?? spend.running ?? Infinity, spend.buckets.length - 1);
 const label = (index, length) => f.bucket(spend.buckets[index], spend.per, length);
 
 function options(width, height) {
@@ -186,7 +186,7 @@ box.addEventListener("keydown", (event) => {
 function renderLegend() {
   const index = shownIndex();
   const last = spend.buckets.length - 1;
-  const title = `${label(index, "long")}${index === last && spend.running ? ", so far" : ""}`;
+  const title = `${label(index, "long")}${index === spend.running ? ", so far" : ""}`;
   const total = sum(groups.map((team) => team.credits[index]));
   say(field("spend.title"), BY[spend.by].title());
   say(field("spend.by"), BY[spend.by].one);
@@ -237,7 +237,7 @@ function renderTable() {
   columns.push({ name: "Together", key: "all", credits: across("credits"), in_doubt: across("in_doubt") });
   say(
     field("spend.caption"),
-    `Credits per ${spend.per}, in ${f.zone(spend.time_zone).name}${spend.running ? `; the last ${spend.per} is running` : ""}.`,
+    `Credits per ${spend.per}, in ${f.zone(spend.time_zone).name}${spend.running === null ? "" : `; ${label(spend.running, "long")} is running`}.`,
   );
   if (!table.tHead.rows.length) table.tHead.append(make("tr", {}, make("th", { scope: "col" })));
   const [first] = table.tHead.rows[0].cells;

@@ -1,6 +1,6 @@
 // The credits page: what is fetched when, and what is said when it cannot be.
 
-import { announce, field, hide, put, say, sayIf } from "./dom.js";
+import { field, hide, put, say, sayIf } from "./dom.js";
 import { Feed, token } from "./feed.js";
 import { bytes, counted, showTime, span, zone } from "./format.js";
 import { renderDisk, renderLastPeriod, renderOverview, renderUpstreamAge } from "./overview.js";
@@ -82,6 +82,8 @@ function fail(why) {
   // The banner says it once.
   for (const part of ["spend", "requests", "callers", "grants"]) sayIf(field(`${part}.problem`), "");
   hide(loading, true);
+  // An address with a mistake in it is mended where it is chosen.
+  if (why.kind === "invalid_parameter") for (const node of controls) hide(node, false);
   sayState();
 }
 
@@ -127,6 +129,8 @@ function verdict() {
       return ["locked", "Token needed"];
     case "unreachable":
       return ["gone", "Not answering", `${lead("the gateway does not answer.")} Trying again.`, "bad"];
+    case "invalid_parameter":
+      return ["unknown", "Cannot be shown", `What is looked at cannot be shown. ${problem.message}`, "warn"];
     case "loopback_only":
       return ["gone", "Not shown here", problem.message, "bad"];
     default:
@@ -212,10 +216,11 @@ setInterval(() => {
 for (const button of document.querySelectorAll("[data-per]"))
   button.addEventListener("click", () => look({ per: button.dataset.per }));
 
+// What could not be shown may have been what is looked at no more.
 wireRequests(() => {
-  if (overview && !problem) lookFeed.start();
+  if (!problem?.kind.startsWith("token_")) lookFeed.start();
 });
-wireSaving((why) => announce(`There is no file: ${why.message || "no answer came."}`));
+wireSaving();
 
 // From the figure to the calls that it is made of: those in doubt, of the days of the upstream's bill.
 document.getElementById("doubtful").addEventListener("click", (event) => {

@@ -13,6 +13,12 @@ function queueRow({ name }) {
   return make("tr", { role: "row", "data-team": name }, head, ...cells);
 }
 
+// Nobody knows when credits or places of a route will be free again.
+const least = (seconds) => {
+  if (seconds === null) return "until credits or a place are free";
+  return seconds < 1 ? "less than a second" : f.span(Math.ceil(seconds));
+};
+
 export function renderQueue(teams) {
   const rows = teams.filter(({ waiting }) => waiting > 0).sort((a, b) => b.waiting - a.waiting);
   const table = document.querySelector("table.queue");
@@ -21,7 +27,7 @@ export function renderQueue(teams) {
   list(table.tBodies[0], rows, ({ name }) => name, queueRow, (row, { waiting, least_wait_seconds, places_behind }) => {
     const cell = (name) => row.querySelector(`[data-cell="${name}"]`);
     say(cell("waiting"), f.amount(waiting));
-    say(cell("least"), least_wait_seconds < 1 ? "less than a second" : f.span(Math.ceil(least_wait_seconds)));
+    say(cell("least"), least(least_wait_seconds));
     const places = Math.round(places_behind);
     say(cell("behind"), places > 0 ? f.counted(places, "place") : "–");
     put(cell("behind"), "class", places > 0 ? "num soon" : "num");

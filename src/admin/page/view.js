@@ -10,6 +10,7 @@ const form = document.querySelector("form.view");
 const days = document.getElementById("days");
 const everything = document.getElementById("everything");
 const listeners = [];
+let choosing = false; // days of one's own, which are not both there yet
 
 export const view = Object.fromEntries(NAMES.map((name) => [name, ""]));
 
@@ -26,7 +27,8 @@ export function query(more = {}) {
 
 // Looks at something else; what is not named stays. A caller is of a team, and bars that are right for some days are too many for others.
 export function look(at) {
-  if (Object.entries(at).every(([name, value]) => view[name] === value)) return;
+  if (at.range !== undefined) choosing = false;
+  if (Object.entries(at).every(([name, value]) => view[name] === value)) return show();
   if (at.team !== undefined && at.team !== view.team) view.caller = "";
   if (at.range !== undefined) view.per = "";
   Object.assign(view, at);
@@ -42,6 +44,7 @@ function changed() {
 }
 
 function read() {
+  choosing = false;
   const fragment = new URLSearchParams(location.hash.slice(1));
   for (const name of NAMES) view[name] = fragment.get(name) ?? "";
 }
@@ -72,7 +75,7 @@ function showWhose() {
 function show() {
   showWhose();
   const range = view.range || RANGE;
-  const custom = CUSTOM.test(range) || form.range.value === "custom";
+  const custom = CUSTOM.test(range) || choosing;
   const named = [...form.range.options].some(({ value }) => value === range);
   if (!named && !custom) form.range.append(make("option", { value: range }, range.replace(/^(\d+)d$/, "last $1 days")));
   form.range.value = custom ? "custom" : range;
@@ -84,12 +87,15 @@ function show() {
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("change", ({ target }) => {
   if (target === form.range && target.value === "custom") {
-    hide(days, false);
+    choosing = true;
+    show();
     return form.since.focus();
   }
   if (target === form.range) return look({ range: target.value === RANGE ? "" : target.value });
   if (target === form.team || target === form.caller) return look({ [target.name]: target.value });
   const [since, until] = [form.since.value, form.until.value];
+  // While a year is typed there are others.
+  if (!form.since.validity.valid || form.until.validity.rangeUnderflow || form.until.validity.rangeOverflow) return;
   const backwards = since && until && since > until;
   put(form.until, "aria-invalid", backwards || null);
   form.until.setCustomValidity(backwards ? "The last day is before the first." : "");
@@ -97,7 +103,6 @@ form.addEventListener("change", ({ target }) => {
   else if (since && until) look({ range: `${since}..${until}` });
 });
 everything.addEventListener("click", () => {
-  form.range.value = RANGE;
   look({ range: "", team: "", caller: "" });
   form.range.focus();
 });

@@ -27,5 +27,5 @@ pub(super) const TEAMS: [DemoTeam; 5] = [
     team("data", 17_000, 7, Some(100)),
 ];
 
-/// The least budget of a team, and that of one whose budget is wide, a month.
-pub(super) const BUDGETS: [u64; 2] = [200, 15_000];
+/// The least budget of a team, what a chat holds, and that of one whose budget is wide, a month.
+pub(super) const BUDGETS: [u64; 2] = [5, 15_000];
