@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use prometheus::{Gauge, GaugeVec, IntGauge};
 
 use crate::books::jobs::OfRoute;
 use crate::books::open::Books;
 use crate::config::Config;
 use crate::credits::budget::{Budgets, Standing, Whose};
+use crate::credits::period::day_of;
 use crate::desk::State;
 use crate::forward::drain::Drain;
 use crate::gateway::Gateway;
@@ -77,6 +79,11 @@ impl Board {
     /// The time on the wall.
     pub(super) fn now(&self) -> Timestamp {
         self.recorder.clock().wall()
+    }
+
+    /// The day on the calendar that budgets go by.
+    pub(super) fn today(&self) -> Date {
+        day_of(self.now(), &self.live.current().config.credits.zone)
     }
 
     /// Everything that is exported, as it is now: its media type, and the text.

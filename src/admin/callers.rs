@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::board::Board;
 use crate::config::identity::Proof;
 use crate::credits::Credits;
-use crate::credits::period::day_of;
 use crate::keyring::{self, Listed};
 use crate::ledger::{CallerUse, Span};
 
@@ -54,12 +53,6 @@ struct Done {
     last_day: Option<Date>,
     /// On the days that are looked at.
     spent: Credits,
-}
-
-/// The running month.
-pub(super) fn month(board: &Board) -> Span {
-    let today = day_of(board.now(), &board.live.current().config.credits.zone);
-    Span { since: today.first_of_month(), until: today.last_of_month() }
 }
 
 /// Puts it together.

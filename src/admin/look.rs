@@ -17,8 +17,8 @@ use super::overview::{self, Overview};
 use super::query::Query;
 use super::spend::{self, Buckets, OfPeriod, Spend};
 use crate::credits::Credits;
-use crate::credits::period::{Period, day_of};
-use crate::ledger::{Found, LedgerError, Reading, Reads, Room, View, room};
+use crate::credits::period::Period;
+use crate::ledger::{Found, LedgerError, Reading, Reads, Room, Search, View, room};
 
 /// The longest that the ledger is waited for: what is in memory is told sooner than a page gives up.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -26,18 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Parts of what the ledger says that can be asked for alone.
 pub(super) const PARTS: [&str; 4] = ["spend", "requests", "callers", "grants"];
 
-/// Who is looked at; all, where nothing is said.
-pub(super) struct Whose {
-    pub(super) team: Option<String>,
-    pub(super) caller: Option<String>,
-}
-
 /// Everything that the credits page shows.
 #[derive(Serialize)]
 pub(super) struct Look {
     overview: Overview,
+    /// Whose it is asked for.
     #[serde(skip)]
-    pub(super) of: Whose,
+    pub(super) of: Search,
     /// What is booked in memory and not in the ledger's tables yet, of all, in the running period.
     not_written: Option<Credits>,
     /// What the ledger says, or why it cannot be read.
@@ -81,7 +76,7 @@ impl Asked {
         let query = Query(head.uri.query().unwrap_or_default());
         let snapshot = board.live.current();
         let credits = &snapshot.config.credits;
-        let today = day_of(board.now(), &credits.zone);
+        let today = board.today();
         let budget = credits.budget.map_or(Period::Month, |budget| budget.period);
         let view = query.view(today, &credits.zone, (spend::periods(budget, today), calls))?;
         Ok(Self { buckets: Buckets::of(view.span, query.per()?)?, view })
@@ -102,8 +97,8 @@ impl Booked {
 
 /// Looks at everything.
 pub(super) async fn at(board: &Board, reads: &Reads, asked: Asked) -> Look {
+    let of = asked.view.search.clone();
     // The ledger first: what is in memory is never behind it then, but for what other gateways write.
-    let of = Whose { team: asked.view.team.clone(), caller: asked.view.caller.clone() };
     let booked = booked(board, reads, asked).await;
     let overview = overview::of(board);
     let used = overview.organisation.used;
@@ -115,8 +110,8 @@ pub(super) async fn at(board: &Board, reads: &Reads, asked: Asked) -> Look {
 pub(super) async fn booked(board: &Board, reads: &Reads, asked: Asked) -> Result<Booked, Denied> {
     let Asked { view, buckets } = asked;
     let folder = board.live.current().config.ledger.folder();
-    let looked = view.clone();
-    let (viewed, disk) = read(reads, move |reading| Ok((reading.view(&looked)?, room(&folder)))).await?;
+    let (viewed, disk, view) =
+        read(reads, move |reading| Ok((reading.view(&view)?, room(&folder), view))).await?;
     let today = view.grants;
     let [running, last] = viewed.periods;
     Ok(Booked {

@@ -11,8 +11,8 @@ mod keys;
 pub mod board;
 mod overview;
 mod page;
-mod query;
 mod spend;
+mod query;
 mod look;
 mod tables;
 
@@ -29,6 +29,7 @@ use self::answers::{Denied, document, text};
 use self::board::Board;
 use self::look::Asked;
 use self::query::{CALLS, MAX_CALLS};
+use crate::credits::period::Period;
 use crate::ledger::{Reads, home};
 
 /// Whatever answers operators.
@@ -83,7 +84,7 @@ impl Desk {
 
     /// Who may call, and what each has done.
     async fn callers(&self) -> Result<Response<Full<Bytes>>, Denied> {
-        let month = callers::month(&self.board);
+        let [month, _] = spend::periods(Period::Month, self.board.today());
         let uses = look::read(&self.reads, move |reading| reading.uses(month)).await?;
         Ok(document(&callers::of(&self.board, month, uses)))
     }

@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::answers::Denied;
+use super::spend;
 use crate::credits::period::Period;
 use crate::ledger::{Basis, By, Search, Span, View};
 
@@ -34,14 +35,13 @@ impl Query<'_> {
         (periods, calls): ([Span; 2], usize),
     ) -> Result<View, Denied> {
         let asked = self.get("range").map(|range| days(&range, today)).transpose()?;
-        let [team, caller] = ["team", "caller"].map(|name| self.get(name));
-        let by = match (&team, &caller) {
+        let span = asked.unwrap_or_else(|| last(DAYS, today));
+        let mut search = self.search(calls)?;
+        let by = match (&search.team, &search.caller) {
             (_, Some(_)) => By::Route,
             (Some(_), None) => By::Caller,
             (None, None) => By::Team,
         };
-        let span = asked.unwrap_or_else(|| last(DAYS, today));
-        let mut search = self.search(calls)?;
         // An id names its call, whenever that was.
         if search.id.is_none() {
             search.held = asked.map(|span| {
@@ -49,7 +49,7 @@ impl Query<'_> {
                 [begins(span.since), begins(after(span.until))].map(|at| at.unwrap_or(jiff::Timestamp::MAX))
             });
         }
-        Ok(View { span, team, caller, by, periods, grants: today, search })
+        Ok(View { span, by, periods, grants: today, search })
     }
 
     /// How long the bars are of a chart.
@@ -107,10 +107,10 @@ fn last(count: i32, today: Date) -> Span {
 
 /// The days that a range names.
 fn days(range: &str, today: Date) -> Result<Span, Denied> {
-    let month = today.first_of_month();
+    let [month, last_month] = spend::periods(Period::Month, today);
     let days = match range {
-        "month" => Some(Span { since: month, until: today.last_of_month() }),
-        "last-month" => month.yesterday().ok().map(|until| Span { since: until.first_of_month(), until }),
+        "month" => Some(month),
+        "last-month" => Some(last_month),
         _ => match range.split_once("..") {
             Some((since, until)) => match (since.parse(), until.parse()) {
                 (Ok(since), Ok(until)) => Some(Span { since, until }),

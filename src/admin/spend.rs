@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::ToSpan;
 use jiff::civil::Date;
 use serde::Serialize;
 
@@ -48,13 +47,9 @@ impl Buckets {
 /// The running period of a budget, and the one before.
 pub(super) fn periods(budget: Period, today: Date) -> [Span; 2] {
     let first = budget.first(today);
-    let running = Span { since: first, until: before(budget.next(today)) };
-    let until = before(first);
+    let before = |day: Date| day.yesterday().unwrap_or(day);
+    let (running, until) = (Span { since: first, until: before(budget.next(today)) }, before(first));
     [running, Span { since: budget.first(until), until }]
-}
-
-fn before(day: Date) -> Date {
-    day.checked_sub(1.day()).unwrap_or(day)
 }
 
 /// Spend by bucket and name.

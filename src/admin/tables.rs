@@ -8,8 +8,9 @@ use http_body_util::Full;
 use serde_json::Value;
 
 use super::answers::Denied;
-use super::look::{Look, Whose};
+use super::look::Look;
 use super::spend::Spend;
+use crate::ledger::Search;
 
 /// A table: its name, where its rows are in a look, and its columns: what they are called, and where their cells are in a row.
 type Table = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
@@ -193,7 +194,7 @@ pub(super) fn table(name: &str, look: Look) -> Result<Response<Full<Bytes>>, Den
     Ok(response)
 }
 
-fn cells(name: &str, look: &Value, of: &Whose) -> Vec<Vec<String>> {
+fn cells(name: &str, look: &Value, of: &Search) -> Vec<Vec<String>> {
     let cell = |of: &Value, at: &str| of.pointer(at).map(text).unwrap_or_default();
     let Some((_, rows, columns)) = TABLES.iter().find(|(table, ..)| *table == name) else {
         let headings = vec!["figure".to_owned(), "value".to_owned()];
@@ -208,7 +209,7 @@ fn cells(name: &str, look: &Value, of: &Whose) -> Vec<Vec<String>> {
 }
 
 /// Whether a row is of those that are looked at, as the page decides it. Calls and spend are already.
-fn is_of(name: &str, row: &Value, Whose { team, caller }: &Whose) -> bool {
+fn is_of(name: &str, row: &Value, Search { team, caller, .. }: &Search) -> bool {
     let is = |at: &str, wanted: &Option<String>| wanted.as_deref().is_none_or(|wanted| row[at] == wanted);
     match name {
         "teams" => is("name", team),
@@ -270,8 +271,7 @@ mod tests {
             { "number": 3, "team": "growth", "credits": 20.5, "from": "2026-01-01", "until": "2026-02-01",
               "taken_back": false, "why": "=HYPERLINK(\"http://x\"), of \"Ann\"" },
         ] } } });
-        let text =
-            String::from_utf8(written(&cells("grants", &look, &Whose { team: None, caller: None }))).unwrap();
+        let text = String::from_utf8(written(&cells("grants", &look, &Search::default()))).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "number,whose,credits,from,until,taken_back,why");
         assert_eq!(

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::facts::{
     Aside, Basis, CallId, Command, Ending, JobEvent, NewEnding, NewHold, NewJob, NewSaving, Retry,
 };
+use super::rows::Span;
 use crate::credits::Credits;
 use crate::refuse::Code;
 
@@ -318,6 +319,11 @@ const EPOCH: Date = jiff::civil::date(1970, 1, 1);
 /// A day as it is written.
 pub(super) fn days_since_epoch(day: Date) -> i32 {
     EPOCH.until((Unit::Day, day)).map_or(0, |span| span.get_days())
+}
+
+/// The first and the last day of a span, as columns have days.
+pub(super) fn days(span: Span) -> [i32; 2] {
+    [span.since, span.until].map(days_since_epoch)
 }
 
 /// A day as it was written; one that nobody could have written is the first of all.

@@ -11,17 +11,13 @@ use crate::credits::Credits;
 pub struct View {
     /// The days.
     pub span: Span,
-    /// Of this team alone.
-    pub team: Option<String>,
-    /// Of this key or member alone.
-    pub caller: Option<String>,
     /// What spend is told by.
     pub by: By,
     /// The running period of the organisation's budget, and the one before.
     pub periods: [Span; 2],
     /// Grants that end on this day or later.
     pub grants: Date,
-    /// Which calls are listed.
+    /// Which calls are listed; of its team and caller, where it has them, is spend told too.
     pub search: Search,
 }
 

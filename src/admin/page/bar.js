@@ -1,4 +1,4 @@
-// A meter that is seen as well as read.
+// Meters that are seen as well as read.
 
 import { make, put } from "./dom.js";
 
@@ -8,9 +8,14 @@ export function bar(node, { used, held = 0, total, state = "fine", text }) {
   const scale = Math.max(total, used + held, Number.MIN_VALUE);
   node.firstChild.style.width = `${(used / scale) * 100}%`;
   node.lastChild.style.width = `${(held / scale) * 100}%`;
+  meter(node, { taken: used + held, total, state, text });
+}
+
+// What a meter is read by, whatever it looks like.
+export function meter(node, { taken, total, state, text }) {
   put(node, "data-state", state);
   put(node, "aria-valuemin", 0);
   put(node, "aria-valuemax", total);
-  put(node, "aria-valuenow", Math.min(used + held, total));
+  put(node, "aria-valuenow", Math.min(taken, total));
   put(node, "aria-valuetext", text);
 }

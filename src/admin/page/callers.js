@@ -2,7 +2,7 @@
 
 import { announce, field, fit, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
-import { view } from "./view.js";
+import { isSeen, view } from "./view.js";
 
 const table = document.querySelector("table.callers");
 const dialog = document.getElementById("key-change");
@@ -63,7 +63,7 @@ let refresh = () => {};
 export function renderCallers({ at, keys, members, changeable }, time_zone) {
   const where = f.zone(time_zone);
   const all = [...keys, ...members.map((member) => ({ ...member, state: "valid" }))];
-  const rows = all.filter(({ id, team }) => (!view.team || team === view.team) && (!view.caller || id === view.caller));
+  const rows = all.filter(({ id, team }) => isSeen(team) && (!view.caller || id === view.caller));
   const soon = keys.filter(({ state }) => state === "expiring").length;
   sayIf(field("callers.summary"), soon ? `${f.counted(soon, "key")} will expire within two weeks` : "");
   sayIf(

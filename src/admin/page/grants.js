@@ -2,7 +2,7 @@
 
 import { field, fit, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
-import { view } from "./view.js";
+import { isSeen } from "./view.js";
 
 const table = document.querySelector("table.grants");
 
@@ -22,7 +22,7 @@ function grantRow({ number }) {
 }
 
 export function renderGrants({ list: all, budgets_a_month, there_is }) {
-  const grants = all.filter(({ team }) => !view.team || [view.team, "organisation"].includes(team));
+  const grants = all.filter(({ team }) => isSeen(team) || team === "organisation");
   const more = there_is !== null && budgets_a_month > there_is;
   sayIf(
     field("grants.summary"),

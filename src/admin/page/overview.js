@@ -3,7 +3,7 @@
 import { bar } from "./bar.js";
 import { ring } from "./ring.js";
 import { renderQueue } from "./queue.js";
-import { onView, view } from "./view.js";
+import { isSeen, onView } from "./view.js";
 import { field, fit, hide, list, make, put, say, sayIf } from "./dom.js";
 import * as f from "./format.js";
 import { renderJobs } from "./jobs.js";
@@ -254,7 +254,7 @@ function fillTeam(row, team, { at, time_zone }) {
 }
 
 function renderTeams(overview) {
-  const listed = overview.teams.filter(({ name }) => !view.team || name === view.team);
+  const listed = overview.teams.filter(({ name }) => isSeen(name));
   const teams = listed.map((team) => ({ ...team, verdict: judge(team.standing, overview.reserve) }));
   // Whoever needs somebody first: used up, nearly, then whose credits run out before they reset, the soonest first.
   const urgency = ({ verdict, standing }) =>
@@ -304,7 +304,7 @@ export function renderOverview(overview) {
   renderUpstream(overview);
   renderFlight(overview);
   renderTeams(overview);
-  renderQueue(overview.teams.filter(({ name }) => !view.team || name === view.team));
+  renderQueue(overview);
   renderJobs(overview);
   renderReplicas(overview);
   renderRefusals(overview);

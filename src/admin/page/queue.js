@@ -2,6 +2,7 @@
 
 import { field, fit, hide, list, make, put, say } from "./dom.js";
 import * as f from "./format.js";
+import { isSeen } from "./view.js";
 
 const COLUMNS = { waiting: "Calls waiting", least: "Another would wait at least", behind: "Behind its fair share" };
 
@@ -19,8 +20,8 @@ const least = (seconds) => {
   return seconds < 1 ? "less than a second" : f.span(Math.ceil(seconds));
 };
 
-export function renderQueue(teams) {
-  const rows = teams.filter(({ waiting }) => waiting > 0).sort((a, b) => b.waiting - a.waiting);
+export function renderQueue({ teams }) {
+  const rows = teams.filter(({ name, waiting }) => waiting > 0 && isSeen(name)).sort((a, b) => b.waiting - a.waiting);
   const table = document.querySelector("table.queue");
   hide(field("queue.none"), rows.length > 0);
   hide(table, rows.length === 0);

@@ -2,7 +2,7 @@
 
 import { field, fit, hide, list, make, say } from "./dom.js";
 import * as f from "./format.js";
-import { view } from "./view.js";
+import { isSeen } from "./view.js";
 import { refusalMeans } from "./words.js";
 
 // As many teams as are named beside a reason; the rest are added up.
@@ -23,7 +23,7 @@ export function renderRefusals({ refusals, started, at, time_zone }) {
   const where = f.zone(time_zone);
   f.showTime(field("started"), started, `${where.recent(started, at)} ${where.name}`, where);
   const codes = new Map();
-  for (const { team, code, count } of refusals.filter(({ team }) => !view.team || team === view.team)) {
+  for (const { team, code, count } of refusals.filter(({ team }) => isSeen(team))) {
     const row = codes.get(code) ?? { code, count: 0, teams: [] };
     row.count += count;
     row.teams.push({ team, count });

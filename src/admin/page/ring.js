@@ -1,5 +1,6 @@
 // The window of the key as a ring: a minute that fills, and empties as requests grow older than one.
 
+import { meter } from "./bar.js";
 import { put, say } from "./dom.js";
 
 const AROUND = 100; // the circumference, as `pathLength` has it
@@ -22,9 +23,5 @@ export function ring(node, { used, total, state, text }) {
   const share = total > 0 ? Math.min(used / total, 1) : 0;
   put(node.querySelector(".used"), "stroke-dasharray", `${share * AROUND} ${AROUND}`);
   say(node.lastChild, `${Math.round(share * 100)} %`);
-  put(node, "data-state", state);
-  put(node, "aria-valuemin", 0);
-  put(node, "aria-valuemax", total);
-  put(node, "aria-valuenow", Math.min(used, total));
-  put(node, "aria-valuetext", text);
+  meter(node, { taken: used, total, state, text });
 }

@@ -68,7 +68,7 @@ export function offerCallers(teams, callers) {
 
 function showWhose() {
   offer(form.team, known.teams, view.team);
-  const of = known.callers.filter(({ team }) => !view.team || team === view.team);
+  const of = known.callers.filter(({ team }) => isSeen(team));
   offer(form.caller, of.map(({ id }) => id), view.caller);
 }
 
@@ -113,6 +113,9 @@ addEventListener("hashchange", () => {
 
 read();
 show();
+
+// Whether a team is looked at.
+export const isSeen = (team) => !view.team || team === view.team;
 
 // Who is looked at, in words.
 export const whose = () => view.caller || view.team;

@@ -3,9 +3,7 @@
 use rusqlite::Row;
 
 use crate::credits::Credits;
-use crate::ledger::entry::days_since_epoch;
 use crate::ledger::facts::Basis;
-use crate::ledger::rows::Span;
 
 /// What a price rests on, by the number of its kind.
 pub(super) fn basis(kind: Option<i64>) -> Option<String> {
@@ -32,9 +30,4 @@ pub(super) fn credits(row: &Row<'_>, at: usize) -> rusqlite::Result<Credits> {
 
 pub(super) fn count(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0))
-}
-
-/// The first and the last day of a span, as columns have days.
-pub(super) fn days(span: Span) -> [i32; 2] {
-    [days_since_epoch(span.since), days_since_epoch(span.until)]
 }

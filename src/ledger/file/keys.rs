@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use super::columns::{credits, days};
+use super::columns::credits;
 use super::failure::failure;
 use super::store::Store;
-use crate::ledger::entry::day_of;
+use crate::ledger::entry::{day_of, days};
 use crate::ledger::error::LedgerError;
 use crate::ledger::keys::{
     CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey, forgotten_before,

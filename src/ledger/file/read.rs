@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
-use super::columns::{BASIS, basis, count, credits, days};
+use super::columns::{BASIS, basis, count, credits};
 use super::failure::failure;
 use super::keys;
 use super::past;
@@ -18,7 +18,7 @@ use super::verify;
 use super::view;
 use crate::credits::Credits;
 use crate::credits::budget::Grant;
-use crate::ledger::entry::day_of;
+use crate::ledger::entry::{day_of, days};
 use crate::ledger::error::LedgerError;
 use crate::ledger::facts::Booked;
 use crate::ledger::journal::Progress;

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, params};
 
-use super::columns::{count, credits, days};
-use crate::ledger::entry::day_of;
+use super::columns::{count, credits};
+use crate::ledger::entry::{day_of, days};
 use crate::ledger::rows::Span;
 use crate::ledger::view::{By, Slice, Sum, View};
 
@@ -22,7 +22,7 @@ pub(super) fn spent(connection: &Connection, view: &View) -> rusqlite::Result<Ve
          GROUP BY day, {column} ORDER BY 1, 2"
     ))?;
     let [since, until] = days(view.span);
-    let rows = statement.query_map(params![since, until, view.team, view.caller], |row| {
+    let rows = statement.query_map(params![since, until, view.search.team, view.search.caller], |row| {
         Ok(Slice {
             day: day_of(row.get(0)?),
             name: row.get(1)?,

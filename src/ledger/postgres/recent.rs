@@ -92,13 +92,11 @@ pub(super) async fn charges(client: &Client, team: &str, count: usize) -> Result
 
 /// See [`crate::ledger::Reading::calls`].
 pub(super) async fn calls(client: &Client, search: &Search) -> Result<Found, Error> {
-    let ends = "SELECT coalesce(max(call), 0), coalesce(min(call), 1) FROM bookings";
-    let ends = client.query_one(ends, &[]).await?;
-    let (mut newest, mut oldest) = (ends.try_get(0)?, ends.try_get(1)?);
-    if let Some([since, until]) = search.held.map(around) {
-        oldest = client.query_one(&first_held(since), &[]).await?.try_get(0)?;
-        newest = client.query_one(&first_held(until), &[]).await?.try_get::<_, i64>(0)? - 1;
-    }
+    let number = async |sql: &str| client.query_one(sql, &[]).await?.try_get::<_, CallId>(0);
+    let (oldest, newest) = match search.held.map(around) {
+        Some([since, until]) => (number(&first_held(since)).await?, number(&first_held(until)).await? - 1),
+        None => (number("SELECT coalesce(min(call), 1) FROM bookings").await?, last_call(client).await?),
+    };
     let looked = Looked::of(search, newest, oldest);
     let latest = format!(
         "SELECT call, held_at, team, key_id, route, request_id, response_id, outcome, reserve, {CORRECTED}, {BASIS}, reason,

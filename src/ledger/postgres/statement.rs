@@ -3,13 +3,13 @@
 use tokio_postgres::{Client, Error, Row};
 
 use super::columns::{credits, day, moment};
-use crate::ledger::entry::{day_of, days_since_epoch};
+use crate::ledger::entry::{day_of, days};
 use crate::ledger::rows::Span;
 use crate::ledger::statement::{Booking, Stated, StatedCall, StatedCorrection};
 
 /// See [`crate::ledger::Reading::stated`].
 pub(super) async fn of(client: &Client, team: &str, span: Span) -> Result<Stated, Error> {
-    let [since, until] = [span.since, span.until].map(days_since_epoch);
+    let [since, until] = days(span);
     let sql = "SELECT call, day, key_id, route, request_id, response_id, kind, coalesce(credits, reserve) FROM bookings
                WHERE team = $1 AND day BETWEEN $2 AND $3 ORDER BY call";
     let call = |row: &Row| {

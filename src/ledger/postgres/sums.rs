@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use super::columns::{CORRECTED, IN_DOUBT, count, credits, day, limit, moment};
 use crate::credits::Credits;
-use crate::ledger::entry::days_since_epoch;
+use crate::ledger::entry::days;
 use crate::ledger::facts::Booked;
 use crate::ledger::keys::CallerUse;
 use crate::ledger::rows::{Saving, Span, Spend};
@@ -56,7 +56,7 @@ pub(super) async fn spent(client: &Client, view: &View) -> Result<Vec<Slice>, Er
                    WHERE day BETWEEN $1 AND $2 AND ($3::TEXT IS NULL OR team = $3) AND ($4::TEXT IS NULL OR key_id = $4)
                    GROUP BY day, {column} ORDER BY day, {column} COLLATE "C""#
             ),
-            &[&since, &until, &view.team, &view.caller],
+            &[&since, &until, &view.search.team, &view.search.caller],
         )
         .await?;
     let slice = |row: &Row| {
@@ -188,8 +188,4 @@ fn booked(row: &Row) -> Result<Booked, Error> {
         in_doubt: row.try_get(9)?,
         held: moment(row, 10)?,
     })
-}
-
-fn days(span: Span) -> [i32; 2] {
-    [days_since_epoch(span.since), days_since_epoch(span.until)]
 }
