@@ -108,6 +108,28 @@ async fn a_statement_adds_up_to_the_report_and_its_digest_tells_whether_anything
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_never_left_is_none_in_a_report_or_a_statement_and_stays_among_the_entries() {
+    let mut pair = busy(&BUDGETED).await;
+    let (config, month) = (pair.config_path(), month());
+    let asks: [&[&str]; 3] =
+        [&["report"], &["report", "--by", "outcome"], &["statement", "--team", "growth", "--month", &month]];
+    let told = || asks.map(|ask| json(&config, ask));
+    let before = told();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace(&pair.simulator_address.to_string(), "127.0.0.1:1")).unwrap();
+    pair.start_again();
+    let answer = chat(pair.address, &pair.key, chat_body(false, "")).await.unwrap();
+    assert_eq!(answer.status, 502);
+    pair.stop();
+    let mut after = told();
+    let [.., bill] = &mut after;
+    assert_eq!((&before[2]["rests_on"]["calls"], &bill["rests_on"]["calls"]), (&5.into(), &6.into()));
+    bill["rests_on"] = before[2]["rests_on"].clone();
+    assert_eq!(after, before);
+    assert_eq!(credits(&config, &["verify"]).0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_adds_up_by_several_things_and_of_one_and_tells_budgets_beside() {
     let pair = busy(&BUDGETED).await;
     let config = pair.config_path();

@@ -33,8 +33,12 @@ pub fn of(ground: &Ground, lane: &Lane) -> Result<Instructions, String> {
 
 fn per_call(ground: &Ground, lane: &Lane, kind: Kind) -> Result<f64, String> {
     let [short, long] = CALLS;
-    let few = run(ground, lane, kind, short)?;
-    let more = run(ground, lane, kind, long)?.saturating_sub(few);
+    let run = |calls| {
+        run(ground, lane, kind, calls)
+            .map_err(|error| format!("{}, {}, counted over {calls} calls: {error}", lane.name, kind.name()))
+    };
+    let few = run(short)?;
+    let more = run(long)?.saturating_sub(few);
     #[expect(clippy::cast_precision_loss, reason = "some billions")]
     let more = more as f64;
     Ok(more / f64::from(long - short))

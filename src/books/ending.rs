@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::credits::Credits;
-use crate::ledger::{Basis, Ending};
+use crate::ledger::{Basis, Ending, NEVER_SENT};
 use crate::meter::{Finish, Reading};
 use crate::route::Cost;
 
@@ -44,7 +44,7 @@ pub fn decide(
     reading: &Reading,
 ) -> Ending {
     if !sent {
-        return Ending::Voided { reason: "never_sent" };
+        return Ending::Voided { reason: NEVER_SENT };
     }
     if let Some(credits) = reading.usage.credits {
         return Ending::Settled { credits, basis: Basis::Final, reason: "" };
@@ -91,7 +91,7 @@ mod tests {
         let doubt = |reason| Ending::Settled { credits: RESERVE, basis: Basis::Estimated, reason };
         let void = |reason| Ending::Voided { reason };
         for (what, sent, status, whole, reading, expected) in [
-            ("never sent", false, None, false, reading(None, None), void("never_sent")),
+            ("never sent", false, None, false, reading(None, None), void(NEVER_SENT)),
             ("a figure", true, Some(200), true, reading(Some(3), done), settled(3)),
             ("a figure of nothing", true, Some(200), true, reading(Some(0), done), settled(0)),
             ("dearer than held", true, Some(200), true, reading(Some(9), done), settled(9)),

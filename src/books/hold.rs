@@ -14,7 +14,9 @@ use super::saying::Saying;
 use super::step::{Ended, Step};
 use crate::credits::Credits;
 use crate::desk::Granted;
-use crate::ledger::{Account, Aside, Basis, CallId, Ending, Fate, NewEnding, NewHold, NewWait, Retry};
+use crate::ledger::{
+    Account, Aside, Basis, CallId, Ending, Fate, NEVER_SENT, NewEnding, NewHold, NewWait, Retry,
+};
 use crate::meter::Usage;
 use crate::route::Route;
 use crate::route::query::is_word;
@@ -165,7 +167,7 @@ impl Drop for Hold {
             let reason = "dropped";
             (Ending::Settled { credits: self.reserve(), basis: Basis::Estimated, reason }, "cut")
         } else {
-            (Ending::Voided { reason: "never_sent" }, "refused")
+            (Ending::Voided { reason: NEVER_SENT }, "refused")
         };
         let (usage, at) = (Usage::default(), self.desk.clock.wall());
         let job = Told::default();

@@ -1,7 +1,6 @@
 //! `check`: the start-up path, as far as it goes without listening, writing or sending.
 
 use std::io::ErrorKind;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use super::failure::{ConfigArgument, Failure, count, say};
@@ -11,6 +10,7 @@ use crate::keyring::{self, Listed, State};
 use crate::ledger::{LedgerError, home};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::server::listen;
 
 /// What to do about an address that cannot be had.
 const REMEDY: &str = "name one of this machine's addresses, and a port that this user may have";
@@ -104,8 +104,8 @@ fn listed(config: &Config) -> Result<Vec<Listed>, Failure> {
 fn any_in_use(config: &Config) -> Result<bool, Failure> {
     let mut any = false;
     for (key, address) in [("server.listen", config.server.listen), ("admin.listen", config.admin.listen)] {
-        match TcpListener::bind(address) {
-            Ok(_) => {}
+        match listen::look(address) {
+            Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 say!("{key} = \"{address}\" is in use.")?;
                 any = true;

@@ -10,7 +10,7 @@ use jiff::{ToSpan, Unit};
 use serde::{Deserialize, Serialize};
 
 use super::facts::{
-    Aside, Basis, CallId, Command, Ending, JobEvent, NewEnding, NewHold, NewJob, NewSaving, Retry,
+    Aside, Basis, CallId, Command, Ending, JobEvent, NEVER_SENT, NewEnding, NewHold, NewJob, NewSaving, Retry,
 };
 use super::rows::Span;
 use crate::credits::Credits;
@@ -164,6 +164,13 @@ pub enum Kind {
     Voided,
     /// Spent, as follows from the upstream's bill, which can be explained by this call only.
     Derived,
+}
+
+impl EndEntry<'_> {
+    /// How many calls this is the end of, for whoever counts those that the upstream was sent.
+    pub(super) fn calls(&self) -> i64 {
+        i64::from(self.reason != Some(NEVER_SENT))
+    }
 }
 
 impl<'a> Entry<'a> {

@@ -91,6 +91,9 @@ pub struct NewEnding {
     pub ending: Ending,
 }
 
+/// Why a hold is voided of a call that never left for the upstream: it was none, for whoever counts calls.
+pub const NEVER_SENT: &str = "never_sent";
+
 /// The one ending that a hold has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {

@@ -57,6 +57,7 @@ impl Fate {
 mod tests {
     use super::*;
     use crate::credits::Credits;
+    use crate::ledger::facts::NEVER_SENT;
 
     #[test]
     fn what_may_have_been_paid_for_is_never_free() {
@@ -64,7 +65,7 @@ mod tests {
             |reason| Ending::Settled { credits: Credits::whole(5), basis: Basis::Estimated, reason };
         let settled = Ending::Settled { credits: Credits::whole(3), basis: Basis::Final, reason: "" };
         for (ending, plain, costly) in [
-            (Ending::Voided { reason: "never_sent" }, Fate::Free, Fate::Free),
+            (Ending::Voided { reason: NEVER_SENT }, Fate::Free, Fate::Free),
             (settled, Fate::Answered, Fate::Answered),
             (estimated("no_usage"), Fate::Answered, Fate::Answered),
             (estimated("failed_in_stream"), Fate::Answered, Fate::Answered),

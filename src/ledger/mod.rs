@@ -38,8 +38,8 @@ pub use self::answers::Answers;
 pub use self::disk::{Room, room};
 pub use self::error::LedgerError;
 pub use self::facts::{
-    Account, Adjustment, Aside, Basis, Booked, CallId, Command, Ending, JobEvent, NewAsks, NewEnding,
-    NewHold, NewJob, NewSaving, NewThing, NewWait, OpenHold, Retry,
+    Account, Adjustment, Aside, Basis, Booked, CallId, Command, Ending, JobEvent, NEVER_SENT, NewAsks,
+    NewEnding, NewHold, NewJob, NewSaving, NewThing, NewWait, OpenHold, Retry,
 };
 pub use self::fate::Fate;
 pub use self::keys::{CallerUse, Hand, KeyEvent, KeyRegister, Registered, RegisteredKey};

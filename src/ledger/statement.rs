@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::facts::CallId;
+use super::facts::{CallId, NEVER_SENT};
 use crate::credits::Credits;
 
 /// All of it, from one moment.
@@ -43,6 +43,8 @@ pub struct StatedCall {
 pub enum Booking {
     /// It goes on.
     Open,
+    /// Free: it never left for the upstream, and is counted among no calls.
+    NeverSent,
     /// Free.
     Voided,
     /// At the upstream's figure, or what follows from its bill.
@@ -67,10 +69,11 @@ pub struct StatedCorrection {
 }
 
 impl Booking {
-    /// As the tables number kinds of endings.
-    pub(super) fn of(kind: Option<i64>) -> Self {
+    /// As the tables number kinds of endings, and name reasons.
+    pub(super) fn of(kind: Option<i64>, reason: Option<&str>) -> Self {
         match kind {
             None => Self::Open,
+            Some(_) if reason == Some(NEVER_SENT) => Self::NeverSent,
             Some(0) => Self::Voided,
             Some(2) => Self::Estimated,
             Some(_) => Self::Known,

@@ -25,13 +25,35 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// # Errors
 /// What the system says, most often that the address is in use or not ours.
 pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+    let socket = socket(address)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Finds out whether [`bind_all`] could have `address`.
+///
+/// # Errors
+/// As [`bind`].
+pub fn look(address: SocketAddr) -> io::Result<()> {
+    held(address).map(drop)
+}
+
+/// Holds `address` without sharing it, and listens on it for no moment: the system would let callers connect, and reset them
+/// when the listener is closed.
+fn held(address: SocketAddr) -> io::Result<Socket> {
+    let socket = socket(address)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of the process before, which the system has not forgotten yet, are in nobody's way.
+    socket.set_reuse_address(true)?;
+    Ok(socket)
 }
 
 /// Binds as many listeners as there are workers, all on one port, chosen by the system if it is 0.
@@ -41,7 +63,7 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 pub fn bind_all(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
     // Sharing a port lets any process of this user join in. One that listens already would silently
     // get a part of the callers, so that is tried first, without sharing.
-    drop(std::net::TcpListener::bind(address)?);
+    look(address)?;
     let first = bind(address)?;
     let address = first.local_addr()?;
     let mut listeners = vec![first];
@@ -120,4 +142,27 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn who_connects_while_an_address_is_looked_at_is_not_let_in_to_be_reset() {
+        let held = held((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = held.local_addr().unwrap().as_socket().unwrap();
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn an_address_that_somebody_listens_on_is_not_shared() {
+        let (address, _listeners) = bind_all((Ipv4Addr::LOCALHOST, 0).into(), 2).unwrap();
+        for taken in [look(address), bind_all(address, 2).map(drop)] {
+            assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        }
+    }
 }

@@ -60,15 +60,28 @@ fn views(place: &Place, expected: &Value) -> Value {
     said.into()
 }
 
+/// What the views of the earlier release said, but that calls count no longer that never left.
+fn expected(state: &str) -> Value {
+    let text = std::fs::read_to_string(fixture(state).join("views.json")).unwrap();
+    let mut views: Value = serde_json::from_str(&text).unwrap();
+    let calls = views["calls"]["rows"].as_array().unwrap().clone();
+    assert_eq!(calls.len(), 12, "{state}");
+    for sum in views["spend_by_day"]["rows"].as_array_mut().unwrap() {
+        let [day, team, counted, ..] = sum.as_array_mut().unwrap().as_mut_slice() else { panic!("{state}") };
+        let never_left = calls
+            .iter()
+            .filter(|call| (&call[3], &call[4], &call[13]) == (&*day, &*team, &Value::from("never_sent")));
+        *counted = json!(counted.as_i64().unwrap() - i64::try_from(never_left.count()).unwrap());
+    }
+    views
+}
+
 #[test]
 fn a_ledger_of_the_earlier_release_is_taken_up_and_reads_as_it_did() {
     for state in STATES {
         let place = place(state);
         place.take_up().unwrap();
-        let expected: Value =
-            serde_json::from_str(&std::fs::read_to_string(fixture(state).join("views.json")).unwrap())
-                .unwrap();
-        assert!(expected["calls"]["rows"].as_array().unwrap().len() == 12, "{state}");
+        let expected = expected(state);
         assert_eq!(views(&place, &expected), expected, "{state}");
         assert_eq!(set_aside_count(place.path()), 0, "{state}");
         let reading = mavera_gateway::ledger::home::reading(&place.config.ledger).unwrap();

@@ -57,7 +57,7 @@ impl Gateway {
 
 pub struct Fleet {
     pub server: Postgres,
-    _simulator: Process,
+    pub upstream: Process,
     pub simulator: SocketAddr,
     pub folder: tempfile::TempDir,
     pub gateways: Vec<Gateway>,
@@ -99,7 +99,7 @@ impl Fleet {
         let teams = tables.collect::<Vec<_>>().concat();
         let mut fleet = Self {
             server,
-            _simulator: process,
+            upstream: process,
             simulator,
             gateways: Vec::new(),
             keys: keys.iter().map(|(name, key)| ((*name).to_owned(), key.text.to_string())).collect(),

@@ -93,6 +93,35 @@ async fn keys_grants_and_corrections_are_in_force_at_every_gateway_within_a_seco
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_never_left_is_none_in_a_report_or_a_statement() {
+    let mut fleet = Fleet::start(&FleetSetup { gateways: 1, ..FleetSetup::default() });
+    let key = fleet.key("growth").to_owned();
+    assert_eq!(ask(&fleet, 0, &key).await, 200);
+    fleet.upstream.signal("KILL");
+    fleet.upstream.wait_for_end();
+    assert_eq!(ask(&fleet, 0, &key).await, 502);
+    fleet.settled().await;
+    assert_eq!(fleet.server.number("SELECT count(*) FROM bookings"), 2);
+    let month = jiff::Timestamp::now().strftime("%Y-%m").to_string();
+    for arguments in
+        [&["report", "--by", "outcome"][..], &["statement", "--team", "growth", "--month", &month]]
+    {
+        let told = fleet.command(&[&["credits"], arguments, &["--format", "json"]].concat());
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(
+            (&told["total"]["calls"], told["lines"].as_array().unwrap().len()),
+            (&1.into(), 1),
+            "{told:#}"
+        );
+    }
+    let look = get(fleet.gateways[0].admin, "/credits/look?range=7d").1;
+    let look: serde_json::Value = serde_json::from_str(&look).unwrap();
+    let series = &look["booked"]["spend"]["series"];
+    assert_eq!((&series[0]["calls"][6], series.as_array().unwrap().len()), (&1.into(), 1), "{look:#}");
+    assert!(fleet.command(&["credits", "verify"]).contains("fine"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_correction_is_taken_up_once_by_all_gateways_together() {
     let fleet = Fleet::start(&FleetSetup::default());
     let key = fleet.key("growth").to_owned();

@@ -277,7 +277,7 @@ impl<'c, 'n> Merge<'c, 'n> {
 
     fn count(&mut self, sum: Sum, end: &EndEntry<'_>) {
         let added = self.sums.entry(sum).or_default();
-        added.calls += 1;
+        added.calls += end.calls();
         match end.kind {
             Kind::Estimated => added.estimated += end.credits,
             Kind::Final | Kind::Derived | Kind::Voided => added.settled += end.credits,

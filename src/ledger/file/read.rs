@@ -95,7 +95,8 @@ impl Reader {
                     sum(output_tokens)
              FROM day_sums JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
              JOIN names o ON o.id = outcome
-             WHERE day BETWEEN ?1 AND ?2 GROUP BY day, team, key, route, outcome ORDER BY 1, 2, 3, 4, 5",
+             WHERE day BETWEEN ?1 AND ?2 GROUP BY day, team, key, route, outcome
+             HAVING sum(calls) > 0 OR sum(final + estimated) > 0 ORDER BY 1, 2, 3, 4, 5",
         )?;
         let rows = statement.query_map(days(span), |row| {
             Ok(Spend {

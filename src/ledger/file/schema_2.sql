@@ -106,6 +106,12 @@ FROM day_sums_1
 JOIN names t ON t.name = team JOIN names k ON k.name = key_id JOIN names r ON r.name = route
 JOIN names o ON o.name = outcome;
 DROP TABLE day_sums_1;
+-- A call that never left for the upstream is counted no longer.
+UPDATE day_sums SET calls = day_sums.calls - never_left.count
+FROM (SELECT day, team, key, member, route, outcome, count(*) AS count FROM bookings
+      WHERE reason = (SELECT id FROM names WHERE name = 'never_sent') GROUP BY day, team, key, member, route, outcome) AS never_left
+WHERE (day_sums.day, day_sums.team, day_sums.key, day_sums.member, day_sums.route, day_sums.outcome)
+    = (never_left.day, never_left.team, never_left.key, never_left.member, never_left.route, never_left.outcome);
 
 -- All that was counted before day `rolled.before`, so that a start need not read every day there ever was. Corrections are
 -- not counted.

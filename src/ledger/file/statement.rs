@@ -11,8 +11,8 @@ use crate::ledger::statement::{Booking, Stated, StatedCall, StatedCorrection};
 pub(super) fn of(connection: &Connection, team: &str, days: [i32; 2]) -> rusqlite::Result<Stated> {
     let [since, until] = days;
     let mut calls = connection.prepare(
-        "SELECT call, day, k.name, r.name, request_id, response_id, kind, coalesce(credits, reserve) FROM bookings
-         JOIN names k ON k.id = key JOIN names r ON r.id = route
+        "SELECT call, day, k.name, r.name, request_id, response_id, kind, coalesce(credits, reserve), w.name
+         FROM bookings JOIN names k ON k.id = key JOIN names r ON r.id = route LEFT JOIN names w ON w.id = reason
          WHERE team = (SELECT id FROM names WHERE name = ?1) AND day BETWEEN ?2 AND ?3 ORDER BY call",
     )?;
     let calls = calls.query_map(params![team, since, until], |row| {
@@ -23,7 +23,7 @@ pub(super) fn of(connection: &Connection, team: &str, days: [i32; 2]) -> rusqlit
             route: row.get(3)?,
             request_id: row.get(4)?,
             response_id: row.get(5)?,
-            booked: Booking::of(row.get(6)?),
+            booked: Booking::of(row.get(6)?, row.get_ref(8)?.as_str_or_null()?),
             credits: credits(row, 7)?,
         })
     })?;

@@ -25,10 +25,12 @@ const ENDS: &str = "WITH ended AS (
          $10::BIGINT[], $11::BIGINT[])
          AS e (call, at, kind, credits, reason, outcome, response_id, input_tokens, output_tokens, sent_at)
        WHERE b.call = e.call AND b.ended_in IS NULL
-       RETURNING b.day, b.team, b.key_id, b.member, b.route, b.outcome, b.kind, b.credits, b.input_tokens, b.output_tokens)
+       RETURNING b.day, b.team, b.key_id, b.member, b.route, b.outcome, b.kind, b.credits, b.reason, b.input_tokens,
+         b.output_tokens)
      INSERT INTO day_sums AS s (day, team, key_id, member, route, outcome, calls, final, estimated, input_tokens, output_tokens)
-     SELECT day, team, key_id, member, route, outcome, count(*), coalesce(sum(credits) FILTER (WHERE kind <> 2), 0),
-            coalesce(sum(credits) FILTER (WHERE kind = 2), 0), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0)
+     SELECT day, team, key_id, member, route, outcome, count(*) FILTER (WHERE reason IS DISTINCT FROM 'never_sent'),
+            coalesce(sum(credits) FILTER (WHERE kind <> 2), 0), coalesce(sum(credits) FILTER (WHERE kind = 2), 0),
+            coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0)
      FROM ended GROUP BY day, team, key_id, member, route, outcome ORDER BY day, team, key_id, member, route, outcome
      ON CONFLICT (day, team, key_id, member, route, outcome) DO UPDATE SET calls = s.calls + excluded.calls,
        final = s.final + excluded.final, estimated = s.estimated + excluded.estimated,

@@ -10,7 +10,9 @@ use crate::ledger::statement::{Booking, Stated, StatedCall, StatedCorrection};
 /// See [`crate::ledger::Reading::stated`].
 pub(super) async fn of(client: &Client, team: &str, span: Span) -> Result<Stated, Error> {
     let [since, until] = days(span);
-    let sql = "SELECT call, day, key_id, route, request_id, response_id, kind, coalesce(credits, reserve) FROM bookings
+    let sql =
+        "SELECT call, day, key_id, route, request_id, response_id, kind, coalesce(credits, reserve), reason
+               FROM bookings
                WHERE team = $1 AND day BETWEEN $2 AND $3 ORDER BY call";
     let call = |row: &Row| {
         Ok::<_, Error>(StatedCall {
@@ -20,7 +22,7 @@ pub(super) async fn of(client: &Client, team: &str, span: Span) -> Result<Stated
             route: row.try_get(3)?,
             request_id: row.try_get(4)?,
             response_id: row.try_get(5)?,
-            booked: Booking::of(row.try_get::<_, Option<i16>>(6)?.map(i64::from)),
+            booked: Booking::of(row.try_get::<_, Option<i16>>(6)?.map(i64::from), row.try_get(8)?),
             credits: credits(row, 7)?,
         })
     };

@@ -19,6 +19,7 @@ pub(super) async fn spends(client: &Client, span: Span) -> Result<Vec<Spend>, Er
             r#"SELECT day, team, key_id, route, outcome, sum(calls)::BIGINT, sum(final)::BIGINT, sum(estimated)::BIGINT,
                       sum(input_tokens)::BIGINT, sum(output_tokens)::BIGINT
                FROM day_sums WHERE day BETWEEN $1 AND $2 GROUP BY day, team, key_id, route, outcome
+               HAVING sum(calls) > 0 OR sum(final + estimated) > 0
                ORDER BY day, team COLLATE "C", key_id COLLATE "C", route COLLATE "C", outcome COLLATE "C""#,
             &[&since, &until],
         )
@@ -54,7 +55,7 @@ pub(super) async fn spent(client: &Client, view: &View) -> Result<Vec<Slice>, Er
                 r#"SELECT day, {column}, sum(calls)::BIGINT, sum(final + estimated)::BIGINT, sum(estimated)::BIGINT
                    FROM day_sums
                    WHERE day BETWEEN $1 AND $2 AND ($3::TEXT IS NULL OR team = $3) AND ($4::TEXT IS NULL OR key_id = $4)
-                   GROUP BY day, {column} ORDER BY day, {column} COLLATE "C""#
+                   GROUP BY day, {column} HAVING sum(calls) > 0 OR sum(final + estimated) > 0 ORDER BY day, {column} COLLATE "C""#
             ),
             &[&since, &until, &view.search.team, &view.search.caller],
         )

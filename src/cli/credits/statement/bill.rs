@@ -204,16 +204,20 @@ fn lines(stated: &Stated) -> (Vec<Line>, Open) {
             open.held += *credits;
             continue;
         }
+        let difference = corrected.get(call);
+        let was_sent = *booked != Booking::NeverSent;
+        if !was_sent && difference.is_none() {
+            continue;
+        }
         let line = lines.entry((route.as_str(), key_id.as_str())).or_insert_with(|| Line {
             route: route.clone(),
             member: key_id.clone(),
             ..Line::default()
         });
-        let difference = corrected.get(call);
         let cost = credits.millionths().saturating_add_signed(difference.copied().unwrap_or(0));
         let cost = Credits::from_millionths(cost);
         let is_in_doubt = *booked == Booking::Estimated && difference.is_none();
-        line.calls += 1;
+        line.calls += u64::from(was_sent);
         line.total += cost;
         *(if is_in_doubt { &mut line.in_doubt } else { &mut line.known }) += cost;
     }
