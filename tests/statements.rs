@@ -69,20 +69,24 @@ async fn a_statement_adds_up_to_the_report_and_its_digest_tells_whether_anything
     let again = [&statement[..], &["--digest", digest]].concat();
     let (code, table) = credits(&config, &again);
     assert_eq!(code, 0, "{table}");
+    let so_far = "The month is not over: this is what is booked so far.";
     for expected in
-        ["Team growth, ", "Budget  100 credits a month", "20 credits from", "<launch> & more", digest]
+        ["Team growth, ", so_far, "Budget  100 credits a month", "20 credits from", "<launch> & more", digest]
     {
         assert!(table.contains(expected), "missing: {expected}\nin:\n{table}");
     }
     // In other forms.
     let (_, page) = credits(&config, &[&statement[..], &["--format", "html"]].concat());
     assert!(page.starts_with("<!doctype html>") && page.contains("&lt;launch&gt; &amp; more"), "{page}");
+    assert!(page.contains(so_far) && bill["goes_on"] == true);
+    // By default it is of the last month that is over.
+    assert_eq!(json(&config, &["statement", "--team", "growth"])["goes_on"], false);
     assert!(!page.contains("<script") && !page.contains("http"), "nothing from anywhere: {page}");
     let (_, csv) = credits(&config, &[&statement[..], &["--format", "csv"]].concat());
     let mut lines = csv::Reader::from_reader(csv.as_bytes());
     let lines: Vec<_> = lines.records().map(Result::unwrap).collect();
     let kinds: Vec<_> = lines.iter().map(|line| line[2].to_owned()).collect();
-    assert_eq!(kinds, ["budget", "grant", "calls", "total", "digest"]);
+    assert_eq!(kinds, ["budget", "grant", "calls", "total", "unfinished", "digest"]);
     assert_eq!((&lines[3][11], &lines[3][12]), ("9", "0.36 EUR"));
     // A correction is told, and another digest.
     let doubt = credits(&config, &["settle"]).1;

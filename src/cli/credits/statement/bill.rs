@@ -21,6 +21,8 @@ pub(super) struct Bill {
     pub(super) month: String,
     pub(super) first_day: Date,
     pub(super) last_day: Date,
+    /// The month is not over, and what follows is what is booked so far.
+    pub(super) goes_on: bool,
     /// In whose calendar.
     pub(super) time_zone: String,
     /// As it is configured now.
@@ -97,6 +99,7 @@ impl Bill {
         reading: &dyn Reading,
         team: &str,
         span: Span,
+        today: Date,
     ) -> Result<Self, Failure> {
         let stated = reading.stated(team, span)?;
         let entered = grants(reading, team, span)?;
@@ -149,6 +152,7 @@ impl Bill {
             month: format!("{:04}-{:02}", span.since.year(), span.since.month()),
             first_day: span.since,
             last_day: span.until,
+            goes_on: today <= span.until,
             time_zone: config.credits.zone.iana_name().unwrap_or("UTC").to_owned(),
             budget: budget.map(|budget| Opening { credits: budget.credits, period: budget.period.noun() }),
             corrections: corrections.collect(),
@@ -160,6 +164,11 @@ impl Bill {
             total,
             price,
         })
+    }
+
+    /// What has to be known of a month that is not over.
+    pub(super) fn so_far(&self) -> Option<&'static str> {
+        self.goes_on.then_some("The month is not over: this is what is booked so far.")
     }
 
     /// An amount, with what it is in money.

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &StatementArguments) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("{first} is to come; today is {today} in the ledger's zone")));
     }
     let span = Span { since: first, until: first.last_of_month() };
-    let bill = Bill::read(&config, &*home::reading(&config.ledger)?, &arguments.team, span)?;
+    let bill = Bill::read(&config, &*home::reading(&config.ledger)?, &arguments.team, span, today)?;
     if let Some(expected) = &arguments.digest
         && !expected.eq_ignore_ascii_case(&bill.rests_on.sha256)
     {

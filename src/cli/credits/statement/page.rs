@@ -34,6 +34,9 @@ fn fill(page: &mut String, bill: &Bill) -> std::fmt::Result {
         bill.last_day,
         escaped(&bill.time_zone)
     )?;
+    if let Some(so_far) = bill.so_far() {
+        writeln!(page, "<p><strong>{so_far}</strong></p>")?;
+    }
     match &bill.budget {
         Some(budget) => writeln!(page, "<p>Budget: {} credits a {}</p>", budget.credits, budget.period)?,
         None => writeln!(page, "<p>Budget: none</p>")?,

@@ -8,6 +8,9 @@ use crate::cli::table::table as aligned;
 /// So that it can be read.
 pub(super) fn table(out: &mut impl Write, bill: &Bill) -> io::Result<()> {
     writeln!(out, "Team {}, {} to {} ({})", bill.team, bill.first_day, bill.last_day, bill.time_zone)?;
+    if let Some(so_far) = bill.so_far() {
+        writeln!(out, "{so_far}")?;
+    }
     match &bill.budget {
         Some(budget) => writeln!(out, "Budget  {} credits a {}", budget.credits, budget.period)?,
         None => writeln!(out, "Budget  none")?,
@@ -116,6 +119,9 @@ pub(super) fn csv(out: impl Write, bill: &Bill) -> io::Result<()> {
         let (at, number) = (format!("{:.0}", correction.at), correction.number.to_string());
         let reference = format!("{number} {}", correction.request_id);
         row("correction", [&at, "", "", &reference, &correction.why, "", "", "", &correction.credits, ""])?;
+    }
+    if let Some(so_far) = bill.so_far() {
+        row("unfinished", ["", "", "", "", so_far, "", "", "", "", ""])?;
     }
     let digest = &bill.rests_on.sha256;
     row("digest", ["", "", "", digest, "SHA-256 of the entries", "", "", "", "", ""])?;
