@@ -1,7 +1,9 @@
-//! The documentation as one book: whatever it links to is there.
+//! The documentation as one book: whatever it links to is there, and the program takes what one is told to type.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use crate::support::process::binary;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -74,6 +76,99 @@ fn every_link_within_the_book_leads_to_a_heading_or_a_file_that_is_there() {
     }
     assert!(broken.is_empty(), "{broken:#?}");
     assert!(followed > 200, "{followed}");
+}
+
+/// What one is told to type, line by line: in blocks for a shell, and in the midst of a sentence.
+fn typed(page: &str) -> Vec<String> {
+    let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(""));
+    let lines =
+        blocks.flat_map(|block| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>());
+    let prose = prose(page).collect::<Vec<_>>().join(" ");
+    let spans = prose.split('`').skip(1).step_by(2).map(str::to_owned);
+    lines.chain(spans).collect()
+}
+
+/// The words of each command of a line: as a shell has them, as far as the book goes.
+fn commands(line: &str) -> Vec<Vec<String>> {
+    let (mut commands, mut words) = (Vec::new(), Vec::new());
+    let (mut word, mut quote, mut substituted) = (String::new(), None, 0);
+    for c in line.chars().chain([' ']) {
+        match (c, quote) {
+            _ if substituted > 0 => substituted -= usize::from(c == ')'),
+            // The one thing that is ever computed is a day.
+            ('(', _) if word.ends_with('$') => {
+                word.pop();
+                word.push_str("2026-11-01");
+                substituted = 1;
+            }
+            (c, Some(mark)) if c == mark => quote = None,
+            ('\'' | '"', None) => quote = Some(c),
+            ('#', None) if word.is_empty() => break,
+            (' ' | '|' | ';' | '&' | '<' | '>', None) => {
+                if !word.is_empty() {
+                    // What one has to put in is written in capitals, and is a number now and then.
+                    let is_to_be_put_in =
+                        word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+                    let word = std::mem::take(&mut word);
+                    words.push(if is_to_be_put_in { "1".to_owned() } else { word });
+                }
+                // What a command reads and writes is not among its words.
+                if c != ' ' {
+                    commands.push(std::mem::take(&mut words));
+                }
+            }
+            (c, _) => word.push(c),
+        }
+    }
+    commands.push(words);
+    commands
+}
+
+/// The arguments with which a command calls the program; nothing if it is another.
+fn arguments(words: &[String]) -> Option<Vec<String>> {
+    let mut words = words;
+    while let [first, rest @ ..] = words
+        && (first == "sudo" || first.contains('='))
+    {
+        words = match rest {
+            [option, _, rest @ ..] if option == "-u" => rest,
+            rest => rest,
+        };
+    }
+    let (program, rest) = words.split_first()?;
+    match program.as_str() {
+        // The function of the book, which names the configuration. Alone, or with a family of commands, it is spoken of.
+        "gateway" if rest.len() > 1 || rest.iter().any(|word| word == "check") => {
+            Some([rest, &["--config".to_owned(), "$C".to_owned()]].concat())
+        }
+        "cargo" => {
+            let runs = rest.first().is_some_and(|word| word == "run");
+            let own = rest.iter().position(|word| word == "--").filter(|_| runs)?;
+            Some(rest[own + 1..].to_vec())
+        }
+        program if Path::new(program).file_name()? == "mavera-gateway" => Some(rest.to_vec()),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_command_of_the_book_is_one_that_the_program_takes() {
+    let (mut tried, mut refused) = (0, Vec::new());
+    for (page, text) in pages() {
+        let typed = typed(&text).into_iter().filter(|line| !line.contains("() {") && !line.contains('…'));
+        let commands = typed.flat_map(|line| commands(&line));
+        for arguments in commands.filter_map(|words| arguments(&words)).filter(|words| !words.is_empty()) {
+            // Asked for help behind all else, it reads what stands in front and does nothing.
+            let output = binary().args(&arguments).arg("--help").output().unwrap();
+            tried += 1;
+            if !output.status.success() {
+                let why = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("").to_owned();
+                refused.push(format!("{}: {}: {why}", page.display(), arguments.join(" ")));
+            }
+        }
+    }
+    assert!(refused.is_empty(), "{refused:#?}");
+    assert!(tried > 100, "{tried}");
 }
 
 #[test]
