@@ -88,40 +88,21 @@ fn typed(page: &str) -> Vec<String> {
     lines.chain(spans).collect()
 }
 
-/// The words of each command of a line: as a shell has them, as far as the book goes.
+/// The words of each command of a line; none of one that no shell could read.
 fn commands(line: &str) -> Vec<Vec<String>> {
-    let (mut commands, mut words) = (Vec::new(), Vec::new());
-    let (mut word, mut quote, mut substituted) = (String::new(), None, 0);
-    for c in line.chars().chain([' ']) {
-        match (c, quote) {
-            _ if substituted > 0 => substituted -= usize::from(c == ')'),
-            // The one thing that is ever computed is a day.
-            ('(', _) if word.ends_with('$') => {
-                word.pop();
-                word.push_str("2026-11-01");
-                substituted = 1;
-            }
-            (c, Some(mark)) if c == mark => quote = None,
-            ('\'' | '"', None) => quote = Some(c),
-            ('#', None) if word.is_empty() => break,
-            (' ' | '|' | ';' | '&' | '<' | '>', None) => {
-                if !word.is_empty() {
-                    // What one has to put in is written in capitals, and is a number now and then.
-                    let is_to_be_put_in =
-                        word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase());
-                    let word = std::mem::take(&mut word);
-                    words.push(if is_to_be_put_in { "1".to_owned() } else { word });
-                }
-                // What a command reads and writes is not among its words.
-                if c != ' ' {
-                    commands.push(std::mem::take(&mut words));
-                }
-            }
-            (c, _) => word.push(c),
-        }
-    }
-    commands.push(words);
-    commands
+    // The one thing that is ever computed is a day.
+    let mut parts = line.split("$(");
+    let before = parts.next().unwrap_or("").to_owned();
+    let line = parts.fold(before, |line, part| {
+        line + "2026-11-01" + part.split_once(')').map_or("", |(_, behind)| behind)
+    });
+    // What one has to put in is written in capitals, and is a number now and then.
+    let is_to_be_put_in = |word: &str| word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    let words = shlex::split(&line).unwrap_or_default().into_iter();
+    let words: Vec<_> =
+        words.map(|word| if is_to_be_put_in(&word) { "1".to_owned() } else { word }).collect();
+    // What a command reads and writes is not among its words.
+    words.split(|word| word.starts_with(['|', ';', '&', '<', '>'])).map(<[_]>::to_vec).collect()
 }
 
 /// The arguments with which a command calls the program; nothing if it is another.

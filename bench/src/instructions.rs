@@ -25,20 +25,15 @@ pub struct Instructions {
 
 /// Counts what a call of a lane takes.
 pub fn of(ground: &Ground, lane: &Lane) -> Result<Instructions, String> {
-    Ok(Instructions {
-        floor: per_call(ground, lane, Kind::Floor)?,
-        gateway: per_call(ground, lane, Kind::GatewayOs)?,
-    })
+    let counted =
+        |kind| per_call(ground, lane, kind).map_err(|error| lane.failed(kind, &format!("counting: {error}")));
+    Ok(Instructions { floor: counted(Kind::Floor)?, gateway: counted(Kind::GatewayOs)? })
 }
 
 fn per_call(ground: &Ground, lane: &Lane, kind: Kind) -> Result<f64, String> {
     let [short, long] = CALLS;
-    let run = |calls| {
-        run(ground, lane, kind, calls)
-            .map_err(|error| format!("{}, {}, counted over {calls} calls: {error}", lane.name, kind.name()))
-    };
-    let few = run(short)?;
-    let more = run(long)?.saturating_sub(few);
+    let few = run(ground, lane, kind, short)?;
+    let more = run(ground, lane, kind, long)?.saturating_sub(few);
     #[expect(clippy::cast_precision_loss, reason = "some billions")]
     let more = more as f64;
     Ok(more / f64::from(long - short))

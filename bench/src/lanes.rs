@@ -187,6 +187,11 @@ impl Lane {
         Self { answer, callers, work, ..self }
     }
 
+    /// What went wrong with a proxy, as it is told.
+    pub fn failed(&self, kind: Kind, error: &str) -> String {
+        format!("{}, {}: {error}", self.name, kind.name())
+    }
+
     /// Descriptors that the harness and each proxy need at most: both ends of a call, and some for themselves.
     pub fn descriptors(&self) -> u64 {
         2 * u64::from(self.callers) + 512

@@ -102,7 +102,6 @@ pub fn lane(ground: &Ground, lane: Lane, rounds: usize, descriptors: u64) -> Res
         );
         return Ok(Measured { lane, figures: Err(why), instructions: None });
     }
-    let failed = |kind: Kind, error: String| format!("{}, {}: {error}", lane.name, kind.name());
     let mut figures = vec![Figures::new(); Kind::ALL.len()];
     if let Work::Open(watch) = lane.work {
         // Each in a process of its own, so that no round starts with the memory of the one before. A round takes
@@ -113,20 +112,20 @@ pub fn lane(ground: &Ground, lane: Lane, rounds: usize, descriptors: u64) -> Res
                 warm_up(&proxy, &lane)
                     .and_then(|()| open::run(&proxy, &lane, watch))
                     .map(|round| add(&mut figures[index], round))
-                    .map_err(|error| failed(proxy.kind, error))?;
+                    .map_err(|error| lane.failed(proxy.kind, &error))?;
             }
         }
         return Ok(Measured { lane, figures: Ok(figures), instructions: None });
     }
     let proxies = Kind::ALL.iter().map(|kind| ground.start(&lane, *kind)).collect::<Result<Vec<_>, _>>()?;
     for proxy in &proxies {
-        warm_up(proxy, &lane).map_err(|error| failed(proxy.kind, error))?;
+        warm_up(proxy, &lane).map_err(|error| lane.failed(proxy.kind, &error))?;
     }
     for round in 0..rounds {
         let direct = direct(ground, &lane).map_err(|error| format!("{}, upstream: {error}", lane.name))?;
         for index in turns(round) {
             let round = round_of(&proxies[index], &lane, &direct);
-            add(&mut figures[index], round.map_err(|error| failed(proxies[index].kind, error))?);
+            add(&mut figures[index], round.map_err(|error| lane.failed(proxies[index].kind, &error))?);
         }
     }
     Ok(Measured { lane, figures: Ok(figures), instructions: None })

@@ -20,6 +20,9 @@ pub(super) const fn number(basis: Basis) -> i64 {
     }
 }
 
+/// Of grouped sums of days: whether there is anything to tell. A call that never left leaves a row of nothing.
+pub(super) const HAS_ANYTHING: &str = "sum(calls) > 0 OR sum(final + estimated) > 0";
+
 /// What the price of a booking `b` rests on, by the number of its kind: what the last correction of it does, if there is one.
 pub(super) const BASIS: &str = "coalesce((SELECT CASE a.basis WHEN 'derived' THEN 3 ELSE 1 END FROM changes a
      WHERE a.kind = 'adjusted' AND a.call = b.call ORDER BY a.seq DESC LIMIT 1), b.kind)";

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
-use super::columns::{BASIS, basis, count, credits};
+use super::columns::{BASIS, HAS_ANYTHING, basis, count, credits};
 use super::failure::failure;
 use super::keys;
 use super::past;
@@ -90,14 +90,14 @@ impl Reader {
     }
 
     pub(super) fn spends_of(connection: &Connection, span: Span) -> rusqlite::Result<Vec<Spend>> {
-        let mut statement = connection.prepare_cached(
+        let mut statement = connection.prepare_cached(&format!(
             "SELECT day, t.name, k.name, r.name, o.name, sum(calls), sum(final), sum(estimated), sum(input_tokens),
                     sum(output_tokens)
              FROM day_sums JOIN names t ON t.id = team JOIN names k ON k.id = key JOIN names r ON r.id = route
              JOIN names o ON o.id = outcome
              WHERE day BETWEEN ?1 AND ?2 GROUP BY day, team, key, route, outcome
-             HAVING sum(calls) > 0 OR sum(final + estimated) > 0 ORDER BY 1, 2, 3, 4, 5",
-        )?;
+             HAVING {HAS_ANYTHING} ORDER BY 1, 2, 3, 4, 5",
+        ))?;
         let rows = statement.query_map(days(span), |row| {
             Ok(Spend {
                 day: day_of(row.get(0)?),

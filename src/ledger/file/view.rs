@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::columns::{count, credits};
+use super::columns::{HAS_ANYTHING, count, credits};
 use crate::ledger::entry::{day_of, days};
 use crate::ledger::rows::Span;
 use crate::ledger::view::{By, Slice, Sum, View};
@@ -19,7 +19,7 @@ pub(super) fn spent(connection: &Connection, view: &View) -> rusqlite::Result<Ve
          JOIN names n ON n.id = {column}
          WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR team = (SELECT id FROM names WHERE name = ?3))
            AND (?4 IS NULL OR key = (SELECT id FROM names WHERE name = ?4))
-         GROUP BY day, {column} HAVING sum(calls) > 0 OR sum(final + estimated) > 0 ORDER BY 1, 2"
+         GROUP BY day, {column} HAVING {HAS_ANYTHING} ORDER BY 1, 2"
     ))?;
     let [since, until] = days(view.span);
     let rows = statement.query_map(params![since, until, view.search.team, view.search.caller], |row| {

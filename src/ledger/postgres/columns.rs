@@ -18,6 +18,9 @@ pub(super) const CORRECTED: &str = "(b.credits + coalesce((SELECT sum(a.credits)
 pub(super) const IN_DOUBT: &str = "(b.kind = 2 AND NOT EXISTS (SELECT 1 FROM changes a
      WHERE a.kind = 'adjusted' AND a.call = b.call))";
 
+/// Of grouped sums of days: whether there is anything to tell. A call that never left leaves a row of nothing.
+pub(super) const HAS_ANYTHING: &str = "sum(calls) > 0 OR sum(final + estimated) > 0";
+
 /// What the price of a booking `b` rests on: what the last correction of it does, if there is one.
 pub(super) const BASIS: &str =
     "coalesce((SELECT CASE a.basis WHEN 'derived' THEN 'derived' ELSE 'final' END FROM changes a

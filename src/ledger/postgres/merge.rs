@@ -22,15 +22,14 @@ const ENDS: &str = "WITH ended AS (
          outcome = e.outcome, response_id = e.response_id, input_tokens = e.input_tokens, output_tokens = e.output_tokens,
          sent_at = e.sent_at
        FROM unnest($2::BIGINT[], $3::BIGINT[], $4::SMALLINT[], $5::BIGINT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::BIGINT[],
-         $10::BIGINT[], $11::BIGINT[])
-         AS e (call, at, kind, credits, reason, outcome, response_id, input_tokens, output_tokens, sent_at)
+         $10::BIGINT[], $11::BIGINT[], $12::BIGINT[])
+         AS e (call, at, kind, credits, reason, outcome, response_id, input_tokens, output_tokens, sent_at, calls)
        WHERE b.call = e.call AND b.ended_in IS NULL
-       RETURNING b.day, b.team, b.key_id, b.member, b.route, b.outcome, b.kind, b.credits, b.reason, b.input_tokens,
-         b.output_tokens)
+       RETURNING b.day, b.team, b.key_id, b.member, b.route, b.outcome, b.kind, b.credits, b.input_tokens, b.output_tokens,
+         e.calls)
      INSERT INTO day_sums AS s (day, team, key_id, member, route, outcome, calls, final, estimated, input_tokens, output_tokens)
-     SELECT day, team, key_id, member, route, outcome, count(*) FILTER (WHERE reason IS DISTINCT FROM 'never_sent'),
-            coalesce(sum(credits) FILTER (WHERE kind <> 2), 0), coalesce(sum(credits) FILTER (WHERE kind = 2), 0),
-            coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0)
+     SELECT day, team, key_id, member, route, outcome, sum(calls), coalesce(sum(credits) FILTER (WHERE kind <> 2), 0),
+            coalesce(sum(credits) FILTER (WHERE kind = 2), 0), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0)
      FROM ended GROUP BY day, team, key_id, member, route, outcome ORDER BY day, team, key_id, member, route, outcome
      ON CONFLICT (day, team, key_id, member, route, outcome) DO UPDATE SET calls = s.calls + excluded.calls,
        final = s.final + excluded.final, estimated = s.estimated + excluded.estimated,
@@ -197,7 +196,7 @@ impl Merge {
     }
 
     async fn end(&self, client: &Client, turn: i64, ends: &[EndEntry<'_>]) -> Result<(), Error> {
-        let columns: [&(dyn ToSql + Sync); 11] = [
+        let columns: [&(dyn ToSql + Sync); 12] = [
             &turn,
             &of(ends, |end| end.call),
             &of(ends, |end| end.at),
@@ -209,6 +208,7 @@ impl Merge {
             &of(ends, |end| end.input_tokens),
             &of(ends, |end| end.output_tokens),
             &of(ends, |end| end.sent_at),
+            &of(ends, EndEntry::calls),
         ];
         client.execute(&self.ends, &columns).await.map(drop)
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tokio_postgres::{Client, Error, Row};
 
-use super::columns::{CORRECTED, IN_DOUBT, count, credits, day, limit, moment};
+use super::columns::{CORRECTED, HAS_ANYTHING, IN_DOUBT, count, credits, day, limit, moment};
 use crate::credits::Credits;
 use crate::ledger::entry::days;
 use crate::ledger::facts::Booked;
@@ -16,11 +16,13 @@ pub(super) async fn spends(client: &Client, span: Span) -> Result<Vec<Spend>, Er
     let [since, until] = days(span);
     let rows = client
         .query(
-            r#"SELECT day, team, key_id, route, outcome, sum(calls)::BIGINT, sum(final)::BIGINT, sum(estimated)::BIGINT,
+            &format!(
+                r#"SELECT day, team, key_id, route, outcome, sum(calls)::BIGINT, sum(final)::BIGINT, sum(estimated)::BIGINT,
                       sum(input_tokens)::BIGINT, sum(output_tokens)::BIGINT
                FROM day_sums WHERE day BETWEEN $1 AND $2 GROUP BY day, team, key_id, route, outcome
-               HAVING sum(calls) > 0 OR sum(final + estimated) > 0
-               ORDER BY day, team COLLATE "C", key_id COLLATE "C", route COLLATE "C", outcome COLLATE "C""#,
+               HAVING {HAS_ANYTHING}
+               ORDER BY day, team COLLATE "C", key_id COLLATE "C", route COLLATE "C", outcome COLLATE "C""#
+            ),
             &[&since, &until],
         )
         .await?;
@@ -55,7 +57,8 @@ pub(super) async fn spent(client: &Client, view: &View) -> Result<Vec<Slice>, Er
                 r#"SELECT day, {column}, sum(calls)::BIGINT, sum(final + estimated)::BIGINT, sum(estimated)::BIGINT
                    FROM day_sums
                    WHERE day BETWEEN $1 AND $2 AND ($3::TEXT IS NULL OR team = $3) AND ($4::TEXT IS NULL OR key_id = $4)
-                   GROUP BY day, {column} HAVING sum(calls) > 0 OR sum(final + estimated) > 0 ORDER BY day, {column} COLLATE "C""#
+                   GROUP BY day, {column} HAVING {HAS_ANYTHING}
+                   ORDER BY day, {column} COLLATE "C""#
             ),
             &[&since, &until, &view.search.team, &view.search.caller],
         )
